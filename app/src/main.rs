@@ -1,0 +1,2 @@
+//! twofold.
+fn main() {}
