@@ -1,1 +1,24 @@
-//! runbooks-core.
+//! Runbooks as values: the document, an execution's journal, and what comes next.
+//!
+//! An automatic failover, the return of an old primary and (later) switchovers, drills and an
+//! operator's own procedures are all executions of a [`Runbook`] through one executor. This crate
+//! is the pure part: it says which step may run, which must be verified first, and when it is over.
+//!
+//! Invariants: a step's intent is journalled before it is acted on and its outcome after (I9); an
+//! unknown outcome, or an intent whose performer is gone, is settled by the step's verify reading
+//! and never by blind retry (S7); no step chooses (S6).
+//!
+//! Deliberately absent: how a step is performed (the executor's business), clocks, I/O.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod execution;
+mod library;
+mod next;
+mod step;
+
+pub use execution::{Execution, ExecutionId, ExecutionStatus, IllegalStep, Performer, StepRecord, StepState};
+pub use library::{failover, rebuild, rejoin};
+pub use next::{Next, next};
+pub use step::{Action, Evidence, Outcome, Runbook, Step, StepId};

@@ -1,0 +1,134 @@
+//! The runbooks that twofold starts by itself, as values.
+
+use std::collections::BTreeSet;
+
+use model::{Epoch, GtidSet, ServerId};
+
+use crate::{Action, Runbook, Step, StepId};
+
+/// Deadline of steps that only talk to one host, milliseconds: ten times what they take.
+const SHORT_MS: u64 = 5_000;
+/// Deadline of the fence: W and a few tries of FENCE fit in. After it the failover is called off.
+const FENCE_MS: u64 = 15_000;
+/// Deadline of draining and opening: an applier may lag; received is not applied.
+const DRAIN_MS: u64 = 120_000;
+/// Deadline of copying a database, milliseconds.
+const REBUILD_MS: u64 = 3_600_000;
+/// Attempts of a step whose act is idempotent: enough to span a lost leader or two.
+const ATTEMPTS: u32 = 10;
+
+fn step(id: &str, action: Action, needs: &[&str], timeout_ms: u64, attempts: u32) -> Step {
+    Step {
+        id: id.into(),
+        action,
+        needs: needs.iter().map(|n| StepId::from(*n)).collect(),
+        timeout_ms,
+        attempts,
+    }
+}
+
+/// Unplanned move: `old` held `revoked`; `candidate` takes the epoch after it.
+#[must_use]
+pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BTreeSet<ServerId>) -> Runbook {
+    let server = candidate.clone();
+    let steps = vec![
+        step("stop-ackers", Action::StopAckers { servers: ackers, epoch: revoked }, &[], SHORT_MS, ATTEMPTS),
+        step(
+            "fence",
+            Action::FenceOrOutwait { server: old.clone(), epoch: revoked },
+            &[],
+            FENCE_MS,
+            ATTEMPTS,
+        ),
+        step("drain", Action::DrainRelay { server: server.clone() }, &["stop-ackers"], DRAIN_MS, ATTEMPTS),
+        step("promote", Action::Promote { server: server.clone() }, &["fence", "drain"], SHORT_MS, ATTEMPTS),
+        step("open", Action::Open, &["promote"], SHORT_MS, ATTEMPTS),
+        step("await-open", Action::AwaitOpen { server }, &["open"], DRAIN_MS, ATTEMPTS),
+        step("route", Action::Route, &["await-open"], SHORT_MS, ATTEMPTS),
+    ];
+    Runbook { name: "failover".into(), steps }
+}
+
+/// A server without anything extra comes back as a replica.
+#[must_use]
+pub fn rejoin(server: &ServerId) -> Runbook {
+    let steps = vec![
+        step("rejoin", Action::Rejoin { server: server.clone() }, &[], SHORT_MS, ATTEMPTS),
+        step("await-replica", Action::AwaitReplica { server: server.clone() }, &["rejoin"], DRAIN_MS, 3),
+    ];
+    Runbook { name: "rejoin".into(), steps }
+}
+
+/// A server whose extra transactions nobody was ever told of is saved, cloned and rejoined.
+#[must_use]
+pub fn rebuild(server: &ServerId, extra: GtidSet) -> Runbook {
+    let s = || server.clone();
+    let steps = vec![
+        step("save-extra", Action::SaveExtra { server: s(), extra }, &[], DRAIN_MS, ATTEMPTS),
+        step("rebuild", Action::Rebuild { server: s() }, &["save-extra"], REBUILD_MS, 5),
+        step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], DRAIN_MS, ATTEMPTS),
+        step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], DRAIN_MS, 3),
+    ];
+    Runbook { name: "rebuild".into(), steps }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Execution, ExecutionId, ExecutionStatus, Next, Outcome, Performer, next};
+    use model::WallTime;
+
+    fn performer(node: &str, term: u64) -> Performer {
+        Performer { node: node.parse().unwrap(), term }
+    }
+
+    fn execution() -> Execution {
+        let runbook = failover(
+            &"pdc-db".parse().unwrap(),
+            Epoch(1),
+            &"mdc-db".parse().unwrap(),
+            BTreeSet::from(["mdc-db".parse().unwrap()]),
+        );
+        let subject = "mdc-db".parse().unwrap();
+        Execution::new(ExecutionId(1), runbook, Epoch(2), subject, "test".into(), WallTime(0))
+    }
+
+    /// Goal: the order of a failover. Method: always do the first thing offered and print it.
+    #[test]
+    fn a_failover_stops_ackers_and_fences_before_it_promotes_opens_and_routes() {
+        let mut e = execution();
+        let me = performer("mdc-1", 3);
+        assert_eq!(next(&e, &me).len(), 2, "stop-ackers and fence run side by side");
+        let mut order = Vec::new();
+        while e.status == ExecutionStatus::Running {
+            let Some(Next::Run { step }) = next(&e, &me).into_iter().find(|n| matches!(n, Next::Run { .. }))
+            else {
+                panic!("nothing to run: {:?}", next(&e, &me));
+            };
+            e.begin(&step, &me, WallTime(1)).unwrap();
+            assert!(next(&e, &me).contains(&Next::Wait { step: step.clone() }));
+            e.end(&step, Outcome::done("ok"), WallTime(2)).unwrap();
+            order.push(step.0);
+        }
+        assert_eq!(order, ["stop-ackers", "fence", "drain", "promote", "open", "await-open", "route"]);
+        assert_eq!(next(&e, &me), [Next::Ended]);
+    }
+
+    #[test]
+    fn an_orphaned_intent_is_verified_and_a_refusal_ends_the_execution() {
+        let mut e = execution();
+        let (old, new) = (performer("pdc-1", 3), performer("mdc-1", 4));
+        let stop = StepId::from("stop-ackers");
+        e.begin(&stop, &old, WallTime(1)).unwrap();
+        assert!(next(&e, &new).contains(&Next::Verify { step: stop.clone() }));
+        assert!(e.begin(&stop, &old, WallTime(1)).is_err(), "its own attempt is under way");
+        e.end(&stop, Outcome::Failed { why: "verified: not done".into() }, WallTime(2)).unwrap();
+        assert!(next(&e, &new).contains(&Next::Run { step: stop.clone() }));
+        let promote = StepId::from("promote");
+        assert!(e.begin(&promote, &new, WallTime(3)).is_err(), "its needs are not met");
+        e.begin(&stop, &new, WallTime(3)).unwrap();
+        e.end(&stop, Outcome::Refused { why: "newer epoch".into() }, WallTime(4)).unwrap();
+        assert!(matches!(e.status, ExecutionStatus::Failed { .. }));
+        assert!(e.begin(&stop, &new, WallTime(5)).is_err(), "it is over");
+    }
+}
