@@ -1,1 +1,10 @@
-//! chaos-lab.
+//! Two datacentres and a witness of real processes in network namespaces, with real faults.
+//!
+//! The lab stands outside the product: it sees `model` and `app-api` and runs the `twofold` binary
+//! as an operator would. What it reports is measured by its own clients, on one clock.
+//!
+//! Deliberately absent: any knowledge of how the cluster decides.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod cli;

@@ -1,0 +1,240 @@
+//! The lab's command line: what an operator types after `twofold lab`, and the hidden commands by
+//! which the lab starts itself inside namespaces.
+//!
+//! `run` is synchronous and owns whatever runtime it needs, so it must not be called from within
+//! one. Exit codes are DESIGN §7's: 0 done, 1 failed, 2 usage, 3 refused.
+//!
+//! Deliberately absent: what the commands do. Each is one call into its module.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Where the lab keeps its state unless `--dir` says otherwise. On a real disk and not on /run,
+/// which is memory on most machines: commits must pay for their fsync.
+pub const DEFAULT_DIR: &str = "/var/lib/twofold-lab";
+
+/// `twofold lab …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum LabCommand {
+    /// Bring the lab up: namespaces, WAN, databases, nodes; ready when it is in Sync.
+    Up(UpArgs),
+    /// Take the lab away: processes, namespaces, files.
+    Down(WhichLab),
+    /// Hosts, processes, links, and the cluster's own status.
+    Status(StatusArgs),
+    /// Run a command inside a host's network namespace.
+    Exec(ExecArgs),
+    /// Kill a site (power off until heal), a host or one process (`HOST/PROCESS`).
+    Kill(KillArgs),
+    /// Cut the WAN between two sites, or one site from all others.
+    Cut(CutArgs),
+    /// Undo cuts, loss and power-offs.
+    Heal(HealArgs),
+    /// Load, fault, measurement, report.
+    Demo(DemoArgs),
+    /// The WAN hub.
+    #[command(hide = true)]
+    Wan(WhichLab),
+    /// The supervisor of the lab's processes.
+    #[command(hide = true)]
+    Supervise(WhichLab),
+    /// Join a namespace and a control group, then become another program.
+    #[command(hide = true)]
+    Enter(EnterArgs),
+    /// The load and the measuring clients of one client host.
+    #[command(hide = true)]
+    Client(ClientArgs),
+    /// The small web application of a site.
+    #[command(hide = true)]
+    Web(WebArgs),
+}
+
+/// Which lab a command means.
+#[derive(Debug, Clone, Args)]
+pub struct WhichLab {
+    /// The lab's directory; several labs live side by side in directories of their own.
+    #[arg(long, default_value = DEFAULT_DIR, value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// Which database the lab runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavour {
+    /// MySQL 9.x.
+    Mysql,
+    /// MariaDB 10.11.
+    Mariadb,
+}
+
+/// What is injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// kill -9 of the primary database process.
+    KillPrimary,
+    /// The active site's links go silent, then all of its processes are killed at once.
+    KillSite,
+    /// The active site is cut from everyone; its own clients go on writing.
+    CutSite,
+    /// kill -9 of the node that is Raft leader.
+    KillLeader,
+    /// The witness site is powered off.
+    LoseWitness,
+    /// The link between the two data sites is cut; both still see the witness.
+    CutLink,
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Arguments of `lab up`.
+#[derive(Debug, Clone, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// The database.
+    #[arg(long, value_enum, default_value_t = Flavour::Mysql)]
+    pub flavour: Flavour,
+    /// The twofold binary that the lab's hosts run; this program unless given.
+    #[arg(long, hide = true, value_name = "PATH")]
+    pub twofold: Option<PathBuf>,
+}
+
+/// Arguments of `lab status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// How to print.
+    #[arg(short = 'o', long = "output", id = "lab-output", value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+/// Arguments of `lab exec`.
+#[derive(Debug, Clone, Args)]
+pub struct ExecArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// The host, such as `pdc-1`, `mdc-db` or `cli`.
+    pub host: String,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// What `lab kill` sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LabSignal {
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Cont,
+}
+
+/// Arguments of `lab kill`.
+#[derive(Debug, Clone, Args)]
+pub struct KillArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// A site, a host, or `HOST/PROCESS`.
+    pub target: String,
+    /// The signal; `stop` and `cont` pause and resume a host or a process.
+    #[arg(long, value_enum, default_value_t = LabSignal::Kill)]
+    pub signal: LabSignal,
+}
+
+/// Arguments of `lab cut`.
+#[derive(Debug, Clone, Args)]
+pub struct CutArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// A site.
+    pub from: String,
+    /// The other site; all others unless given.
+    pub to: Option<String>,
+    /// Drop only what goes from the first to the second.
+    #[arg(long)]
+    pub one_way: bool,
+}
+
+/// Arguments of `lab heal`.
+#[derive(Debug, Clone, Args)]
+pub struct HealArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// Only this site; everything unless given.
+    pub site: Option<String>,
+}
+
+/// Arguments of `lab demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// What is injected.
+    #[arg(long, value_enum, default_value_t = Fault::KillSite)]
+    pub fault: Fault,
+    /// How many runs, one after the other; none is discarded.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// The database.
+    #[arg(long, value_enum, default_value_t = Flavour::Mysql)]
+    pub flavour: Flavour,
+    /// Write the report here as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Leave the lab up afterwards.
+    #[arg(long)]
+    pub keep: bool,
+    /// The twofold binary that the lab's hosts run; this program unless given.
+    #[arg(long, hide = true, value_name = "PATH")]
+    pub twofold: Option<PathBuf>,
+}
+
+/// Arguments of the hidden `lab enter`.
+#[derive(Debug, Clone, Args)]
+pub struct EnterArgs {
+    /// The network namespace's file.
+    #[arg(long)]
+    pub netns: PathBuf,
+    /// The control group's folder to join, if the machine has them.
+    #[arg(long)]
+    pub cgroup: Option<PathBuf>,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// Arguments of the hidden `lab client`.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    /// The file that says what this client does.
+    #[arg(long)]
+    pub plan: PathBuf,
+}
+
+/// Arguments of the hidden `lab web`.
+#[derive(Debug, Clone, Args)]
+pub struct WebArgs {
+    /// The file that says which site this is and how the database is reached.
+    #[arg(long)]
+    pub plan: PathBuf,
+}
+
+/// Runs one lab command to its end and gives the exit code. Must be called outside any async
+/// runtime.
+#[must_use]
+pub fn run(command: LabCommand) -> u8 {
+    eprintln!("lab: this command is not built yet: {command:?}");
+    1
+}
