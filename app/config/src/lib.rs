@@ -1,0 +1,33 @@
+//! `twofold.yaml`: from its text to a [`Config`] or to all of its mistakes.
+//!
+//! Two types, always: what is written (`v1`, every value with its place) and [`Config`], what is
+//! meant. `check` is the only way across. It is pure: text and the folder's name go in, values come
+//! out; the files and variables that hold passwords are looked up by the caller
+//! ([`Account::unlock`]).
+//!
+//! Invariants: a [`Config`] exists only if there is no [`Problem`]; every reference in it holds and
+//! its timing satisfies DESIGN §4. Reading is bounded in size, depth and number of problems.
+//!
+//! Deliberately absent: I/O, clocks, the environment, defaults that depend on the machine.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod config;
+mod database;
+mod name;
+mod problem;
+mod secret;
+mod timing;
+mod zone;
+
+pub use config::{Config, IdentityFiles, Node, Role, Site, Tls};
+pub use database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server};
+pub use name::{CheckId, ClusterName, DatabaseId, DnsName, DnsNameError};
+pub use problem::Problem;
+pub use secret::{Account, Credentials, Password, SecretError, SecretSource};
+pub use timing::{RtoBound, Timing};
+pub use zone::{
+    AllDown, Bound, Check, Follows, HttpProbe, Member, NoQuorum, Policy, Pool, Pooled, Probe, Record,
+    RecordData, Soa, VirtualName, Zone,
+};
