@@ -1,0 +1,141 @@
+//! The sessions of clients: listing them, which confirms a fence, and ending them.
+
+use crate::deadline::Deadline;
+use crate::outcome::{Outcome, Stop};
+use crate::read::ReadError;
+use crate::row::Row;
+use crate::session::Session;
+
+/// One line of the process list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its connection number.
+    pub id: u64,
+    /// Its account's name.
+    pub user: String,
+    /// Where it comes from, with the port.
+    pub host: String,
+    /// What it does: `Query`, `Sleep`, `Binlog Dump GTID`, `Killed`, ….
+    pub command: String,
+    /// The server's word for how far it is, such as `Waiting for semi-sync ACK from replica`.
+    pub state: String,
+    /// Whose it is.
+    pub kind: SessionKind,
+}
+
+/// Whose a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionKind {
+    /// A client's. One that has not logged in yet counts too: it may be a client in a moment.
+    Client,
+    /// A replica that takes the binary log, or is about to.
+    Replication,
+    /// The account this adapter uses.
+    Agent,
+    /// The server's own threads.
+    System,
+}
+
+/// What `kill_client_sessions` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KilledSessions {
+    /// Sessions that were told to end. One that waits for a semi-sync ack goes on waiting, without
+    /// a client: it cannot acknowledge any more, and stays in the list as `Killed`.
+    pub killed: u32,
+}
+
+/// ER_NO_SUCH_THREAD: it ended by itself in between.
+const GONE: u16 = 1094;
+
+/// Lists the sessions that are neither the agent's, nor replication's, nor the server's own. A fence
+/// is confirmed when the list is empty (DESIGN §4).
+pub async fn client_sessions(
+    session: &mut Session,
+    deadline: Deadline,
+) -> Result<Vec<SessionInfo>, ReadError> {
+    let sets = session.ask("list the sessions", "SHOW PROCESSLIST", deadline).await?;
+    let mut clients = Vec::new();
+    for row in sets.first().map_or(&[][..], Vec::as_slice) {
+        let info = classify(session, row)?;
+        if info.kind == SessionKind::Client {
+            clients.push(info);
+        }
+    }
+    Ok(clients)
+}
+
+/// Tells all clients' sessions to end, and no other. On MySQL a commit that waits for an ack is not
+/// released by it. Call it behind a shut gate only: what it ends may come back at once.
+pub async fn kill_client_sessions(session: &mut Session, deadline: Deadline) -> Outcome<KilledSessions> {
+    kill(session, deadline).await.into()
+}
+
+async fn kill(session: &mut Session, deadline: Deadline) -> Result<KilledSessions, Stop> {
+    let mut killed = 0;
+    for client in client_sessions(session, deadline).await? {
+        if client.command == "Killed" {
+            continue;
+        }
+        match session.run("end a client's session", &format!("KILL CONNECTION {}", client.id), deadline).await
+        {
+            Ok(()) => killed += 1,
+            Err(error) if error.code() == Some(GONE) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(KilledSessions { killed })
+}
+
+/// Reads one line of the process list.
+pub(crate) fn classify(session: &Session, row: &Row) -> Result<SessionInfo, ReadError> {
+    let user = row.maybe("User")?.unwrap_or_default();
+    let command = row.maybe("Command")?.unwrap_or_default();
+    let kind = kind_of(session.user(), session.replication_users(), &user, &command);
+    Ok(SessionInfo {
+        id: row.parse("Id", "a connection number")?,
+        host: row.maybe("Host")?.unwrap_or_default(),
+        state: row.maybe("State")?.unwrap_or_default(),
+        user,
+        command,
+        kind,
+    })
+}
+
+/// The names of the server's own threads as the process list gives them. No account can have them:
+/// the server shows an account's real name, and these hold a space or belong to the scheduler.
+const SYSTEM_USERS: [&str; 2] = ["system user", "event_scheduler"];
+
+fn kind_of(agent: &str, replication: &[String], user: &str, command: &str) -> SessionKind {
+    if SYSTEM_USERS.contains(&user) {
+        SessionKind::System
+    } else if command.starts_with("Binlog Dump") || replication.iter().any(|r| r == user) {
+        SessionKind::Replication
+    } else if user == agent {
+        SessionKind::Agent
+    } else {
+        SessionKind::Client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_a_clients_unless_it_is_known_to_be_another() {
+        let replication = ["repl".to_owned()];
+        for (user, command, kind) in [
+            ("system user", "Query", SessionKind::System),
+            ("event_scheduler", "Daemon", SessionKind::System),
+            ("twofold", "Query", SessionKind::Agent),
+            ("repl", "Query", SessionKind::Replication),
+            ("other", "Binlog Dump GTID", SessionKind::Replication),
+            ("app", "Query", SessionKind::Client),
+            ("app", "Killed", SessionKind::Client),
+            ("unauthenticated user", "Connect", SessionKind::Client),
+            ("root", "Sleep", SessionKind::Client),
+        ] {
+            assert_eq!(kind_of("twofold", &replication, user, command), kind, "{user} {command}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Rebuilding a server from another by the CLONE plugin.
+
+use std::net::SocketAddr;
+
+use crate::act::literal;
+use crate::act::replica::run;
+use crate::deadline::Deadline;
+use crate::outcome::{ActError, Outcome, Stop};
+use crate::session::{Session, SqlError};
+
+/// Whom to copy. Same release series, clone plugin loaded, an account with BACKUP_ADMIN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Donor {
+    /// Where it listens for replication.
+    pub address: SocketAddr,
+    /// The account.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// ER_RESTART_SERVER_FAILED: cloned, and "mysqld is not managed by supervisor process", so it ends
+/// itself and must be started again (exit code 16).
+const RESTART: u16 = 3707;
+
+/// Throws away this server's data and takes the donor's. **Everything here is lost**: save extra
+/// transactions first.
+///
+/// `Done` means that the copy is complete and the server ends itself; start it again. It keeps its
+/// server_uuid, loses its binary logs, and **brings the donor's channel along**: before replication
+/// starts, `point_at_source` with [`RelayLog::Reset`](crate::RelayLog::Reset). `Unknown` (the
+/// connection ended first) is resolved by gtid_executed after the restart. The session is of no use
+/// afterwards.
+pub async fn clone_from(session: &mut Session, donor: &Donor, deadline: Deadline) -> Outcome {
+    steps(session, donor, deadline).await.into()
+}
+
+async fn steps(session: &mut Session, donor: &Donor, deadline: Deadline) -> Result<(), Stop> {
+    let (host, port) = (donor.address.ip(), donor.address.port());
+    let user = literal("user", &donor.user)?;
+    let password = literal("password", &donor.password)?;
+    run(session, "stop replication", "STOP REPLICA", deadline).await?;
+    // CLONE is refused under super_read_only (1290) and works under read_only, which is kept: no
+    // account without CONNECTION_ADMIN gets to write in between.
+    let prepare = format!(
+        "SET GLOBAL clone_valid_donor_list = '{host}:{port}'; \
+         SET GLOBAL read_only = ON; SET GLOBAL super_read_only = OFF"
+    );
+    run(session, "prepare to clone", &prepare, deadline).await?;
+    let sql = format!("CLONE INSTANCE FROM {user}@'{host}':{port} IDENTIFIED BY {password}");
+    match session.run("clone", &sql, deadline).await {
+        Err(SqlError::Server { code: RESTART, .. }) => Ok(()),
+        // Under a supervisor that the server knows, it restarts itself and the connection ends.
+        Err(error @ SqlError::Connection { .. }) => Err(Stop::Unknown(error.into())),
+        Err(error) => {
+            // It may have failed before or after the data was dropped. Shut the server again; when
+            // that fails too, the first error is the one to tell.
+            let _ = run(session, "shut the server again", "SET GLOBAL super_read_only = ON", deadline).await;
+            Err(Stop::Unknown(error.into()))
+        }
+        Ok(()) => Err(Stop::Unknown(ActError::StillRuns)),
+    }
+}

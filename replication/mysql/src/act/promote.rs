@@ -1,0 +1,45 @@
+//! Making a replica the head of its own history.
+
+use model::{GtidSet, ReplicaThread};
+
+use crate::act::replica::{look, run};
+use crate::deadline::Deadline;
+use crate::outcome::{Outcome, Refusal, Stop};
+use crate::session::Session;
+
+/// What a promoted server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promoted {
+    /// `gtid_executed` after the channel was removed: the point from which its own history goes on.
+    pub executed: GtidSet,
+}
+
+/// Removes the replication channel of a server whose receiver is stopped and whose relay log is
+/// drained, and leaves it read only: who may open it decides elsewhere.
+///
+/// Refused while the receiver runs (it could bring more after the look), while anything received is
+/// not executed, and when the server takes writes already though it still has a source. Idempotent: without a channel there is nothing to do.
+pub async fn promote(session: &mut Session, deadline: Deadline) -> Outcome<Promoted> {
+    steps(session, deadline).await.into()
+}
+
+async fn steps(session: &mut Session, deadline: Deadline) -> Result<Promoted, Stop> {
+    let channel = look(session, deadline).await?;
+    let missing = channel.undrained();
+    let Some(replica) = channel.replica else {
+        return Ok(Promoted { executed: channel.executed });
+    };
+    if replica.io != ReplicaThread::Stopped {
+        return Err(Refusal::ReceiverRuns.into());
+    }
+    if !missing.is_empty() {
+        return Err(match replica.sql {
+            ReplicaThread::Stopped => Refusal::ApplierStopped { error: replica.sql_error },
+            _ => Refusal::NotDrained { missing },
+        }
+        .into());
+    }
+    run(session, "stop replication", "STOP REPLICA", deadline).await?;
+    run(session, "remove the channel", "RESET REPLICA ALL", deadline).await?;
+    Ok(Promoted { executed: look(session, deadline).await?.executed })
+}

@@ -1,0 +1,37 @@
+//! Shutting a server to writes and opening it.
+
+use std::time::Duration;
+
+use crate::act::Switch;
+use crate::deadline::Deadline;
+use crate::outcome::{Outcome, Stop};
+use crate::session::Session;
+
+/// Sets `super_read_only`, and with it `read_only`; off sets `read_only` off, which takes both.
+///
+/// `On` blocks behind running statements and behind commits that wait for a semi-sync ack, while the
+/// variable already reads 1; `lock_wait_timeout` bounds it (whole seconds, at least one), and only
+/// the statement's own return is believed: `Failed` with 1205 means that the server takes writes
+/// again. `Unknown` means nothing at all; the ladder goes on (DESIGN §4).
+pub async fn set_super_read_only(session: &mut Session, to: Switch, deadline: Deadline) -> Outcome {
+    let sql = match to {
+        Switch::On => format!(
+            "SET SESSION lock_wait_timeout = {}; SET GLOBAL super_read_only = ON",
+            whole_seconds(deadline.left())
+        ),
+        Switch::Off => "SET GLOBAL read_only = OFF".to_owned(),
+    };
+    session.run("set super_read_only", &sql, deadline).await.map_err(Stop::from).into()
+}
+
+/// Sets `offline_mode`: on, sessions without CONNECTION_ADMIN are ended and none is let in. It
+/// returns at once and releases no commit that waits for an ack.
+pub async fn set_offline_mode(session: &mut Session, to: Switch, deadline: Deadline) -> Outcome {
+    let sql = format!("SET GLOBAL offline_mode = {}", to.word());
+    session.run("set offline_mode", &sql, deadline).await.map_err(Stop::from).into()
+}
+
+/// `lock_wait_timeout` knows whole seconds only and no zero.
+pub(crate) fn whole_seconds(left: Duration) -> u64 {
+    left.as_secs().max(1)
+}

@@ -1,0 +1,266 @@
+//! The replica's side: its receiver (IO thread), its applier (SQL thread), its source.
+
+use std::time::Duration;
+
+use model::{GtidSet, ReplicaReading, ReplicaThread};
+
+use crate::act::literal;
+use crate::deadline::Deadline;
+use crate::outcome::{ActError, Outcome, Refusal, Stop};
+use crate::read::{ReadError, last_row, replica};
+use crate::session::Session;
+
+/// Where to replicate from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Address of the source's replication listener.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The replication account.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// How the connection is protected.
+    pub tls: SourceTls,
+}
+
+/// Protection of the replication connection. `caching_sha2_password` needs one of the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceTls {
+    /// No encryption; the password is encrypted with the source's public key, which is asked for.
+    PublicKey,
+    /// TLS. With an authority file the certificate is verified.
+    Required {
+        /// PEM file on the replica's host.
+        ca: Option<String>,
+    },
+}
+
+/// What may happen to transactions that were received and not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayLog {
+    /// Refuse while there are any: an acker's relay log may hold the only copy (DESIGN §4).
+    MustBeDrained,
+    /// Throw them away with the old channel (`RESET REPLICA ALL`): after a CLONE, which brings the
+    /// donor's channel along, or when a person said so.
+    Reset,
+}
+
+/// The replication channel and what is executed, in one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// `gtid_executed`.
+    pub executed: GtidSet,
+    /// The default channel, when one is configured.
+    pub replica: Option<ReplicaReading>,
+}
+
+impl Channel {
+    /// Received and not executed.
+    #[must_use]
+    pub fn undrained(&self) -> GtidSet {
+        self.replica.as_ref().map_or_else(GtidSet::empty, |r| r.gtid_received.subtract(&self.executed))
+    }
+}
+
+/// Seconds after which a replica that heard nothing reconnects, and between two tries: one, so that a
+/// source that comes back is found at once. The WAN between two sites carries one SYN a second.
+const CONNECT_RETRY_SECONDS: u32 = 1;
+/// Tries before the receiver gives up. 0 is "for ever"; the default of 10 ends it after ten seconds of
+/// a cut, and then an acker never comes back by itself (MySQL 8.4, SOURCE_RETRY_COUNT).
+const RETRY_COUNT: u32 = 0;
+/// Seconds between heartbeats of an idle source; half of `replica_net_timeout`, as the manual advises.
+const HEARTBEAT_SECONDS: u32 = 2;
+/// The server is told to give up a little before the caller does, so that its answer arrives.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
+/// Stops the receiver and nothing else: after `Done` this server acknowledges nothing more
+/// (measured: no ack after the return). Returns what it holds. Idempotent.
+pub async fn stop_io_thread(session: &mut Session, deadline: Deadline) -> Outcome<Channel> {
+    async {
+        run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
+        let channel = look(session, deadline).await?;
+        match &channel.replica {
+            Some(r) if r.io != ReplicaThread::Stopped => Err(Stop::Failed(ActError::ReadBack {
+                name: "Replica_IO_Running",
+                wanted: "No".to_owned(),
+                found: format!("{:?}", r.io),
+            })),
+            _ => Ok(channel),
+        }
+    }
+    .await
+    .into()
+}
+
+/// Stops receiver and applier. Idempotent.
+pub async fn stop_replica(session: &mut Session, deadline: Deadline) -> Outcome {
+    run(session, "stop replication", "STOP REPLICA", deadline).await.into()
+}
+
+/// Starts receiver and applier. `Done` means they were told to: whether the receiver gets through is
+/// in the next reading. Idempotent.
+pub async fn start_replica(session: &mut Session, deadline: Deadline) -> Outcome {
+    start(session, "start replication", "START REPLICA", deadline).await.into()
+}
+
+/// Starts the applier only, so that a relay log is drained without hearing the source. Idempotent.
+pub async fn start_applier(session: &mut Session, deadline: Deadline) -> Outcome {
+    start(session, "start the applier", "START REPLICA SQL_THREAD", deadline).await.into()
+}
+
+/// Starts the receiver only. Idempotent.
+pub async fn start_receiver(session: &mut Session, deadline: Deadline) -> Outcome {
+    start(session, "start the receiver", "START REPLICA IO_THREAD", deadline).await.into()
+}
+
+async fn start(
+    session: &mut Session,
+    doing: &'static str,
+    sql: &str,
+    deadline: Deadline,
+) -> Result<(), Stop> {
+    if look(session, deadline).await?.replica.is_none() {
+        return Err(Refusal::NoSource.into());
+    }
+    run(session, doing, sql, deadline).await
+}
+
+/// Waits until `set` is executed here. `Failed(Missing)` at the deadline says what is not.
+pub async fn wait_applied(session: &mut Session, set: &GtidSet, deadline: Deadline) -> Outcome {
+    wait(session, set, deadline).await.into()
+}
+
+/// Waits until all that was received is executed, and returns that set. The receiver should be
+/// stopped first, else it is all that was received when the wait began.
+pub async fn wait_drained(session: &mut Session, deadline: Deadline) -> Outcome<GtidSet> {
+    async {
+        let channel = look(session, deadline).await?;
+        let missing = channel.undrained();
+        let received = channel.replica.map_or_else(GtidSet::empty, |r| r.gtid_received);
+        if !missing.is_empty() {
+            wait(session, &missing, deadline).await?;
+        }
+        Ok(received)
+    }
+    .await
+    .into()
+}
+
+async fn wait(session: &mut Session, set: &GtidSet, deadline: Deadline) -> Result<(), Stop> {
+    let seconds = deadline.left().saturating_sub(ANSWER_MARGIN).as_secs_f64().max(0.001);
+    let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {seconds:.3}) AS timed_out");
+    let sets = session.ask("wait for transactions to be applied", &sql, deadline).await?;
+    if !last_row(&sets, "the result of the wait")?.flag("timed_out")? {
+        return Ok(());
+    }
+    // The wait ended just before the deadline; a fresh moment is needed to say why.
+    let channel = look(session, Deadline::after(ANSWER_MARGIN)).await?;
+    let missing = set.subtract(&channel.executed);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    match channel.replica {
+        Some(r) if r.sql == ReplicaThread::Stopped => {
+            Err(Refusal::ApplierStopped { error: r.sql_error }.into())
+        }
+        _ => Err(Stop::Failed(ActError::Missing { missing })),
+    }
+}
+
+/// Makes this server replicate from `source` by auto-position, and leaves its threads stopped.
+///
+/// Idempotent: it is done again from the start. It stops both threads, since auto-position cannot be
+/// changed under a running one.
+pub async fn point_at_source(
+    session: &mut Session,
+    source: &Source,
+    relay_log: RelayLog,
+    deadline: Deadline,
+) -> Outcome {
+    repoint(session, source, relay_log, deadline).await.into()
+}
+
+async fn repoint(
+    session: &mut Session,
+    source: &Source,
+    relay_log: RelayLog,
+    deadline: Deadline,
+) -> Result<(), Stop> {
+    let change = change_source(source)?;
+    if relay_log == RelayLog::MustBeDrained {
+        // The receiver is stopped before looking: it could add to what was seen. The applier goes on.
+        run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
+        let missing = look(session, deadline).await?.undrained();
+        if !missing.is_empty() {
+            return Err(Refusal::NotDrained { missing }.into());
+        }
+    }
+    run(session, "stop replication", "STOP REPLICA", deadline).await?;
+    if relay_log == RelayLog::Reset {
+        run(session, "reset the channel", "RESET REPLICA ALL", deadline).await?;
+    }
+    run(session, "change the source", &change, deadline).await
+}
+
+fn change_source(source: &Source) -> Result<String, Refusal> {
+    let host = literal("host", &source.host)?;
+    let user = literal("user", &source.user)?;
+    let password = literal("password", &source.password)?;
+    let port = source.port;
+    let tls = match &source.tls {
+        SourceTls::PublicKey => "SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1".to_owned(),
+        SourceTls::Required { ca: None } => "SOURCE_SSL = 1".to_owned(),
+        SourceTls::Required { ca: Some(ca) } => {
+            let ca = literal("authority file", ca)?;
+            format!("SOURCE_SSL = 1, SOURCE_SSL_CA = {ca}, SOURCE_SSL_VERIFY_SERVER_CERT = 1")
+        }
+    };
+    Ok(format!(
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, SOURCE_USER = {user}, \
+         SOURCE_PASSWORD = {password}, SOURCE_AUTO_POSITION = 1, \
+         SOURCE_CONNECT_RETRY = {CONNECT_RETRY_SECONDS}, SOURCE_RETRY_COUNT = {RETRY_COUNT}, \
+         SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_SECONDS}, {tls}"
+    ))
+}
+
+/// Executed set and channel in one round trip.
+pub(crate) async fn look(session: &mut Session, deadline: Deadline) -> Result<Channel, ReadError> {
+    let sql = "SELECT @@GLOBAL.gtid_executed AS gtid_executed; SHOW REPLICA STATUS";
+    let sets = session.ask("read the replication channel", sql, deadline).await?;
+    let row = sets.first().and_then(|s| s.first()).ok_or(ReadError::Short { what: "gtid_executed" })?;
+    Ok(Channel {
+        executed: row.parse("gtid_executed", "a gtid set")?,
+        replica: replica(sets.get(1).map_or(&[], Vec::as_slice))?,
+    })
+}
+
+pub(crate) async fn run(
+    session: &mut Session,
+    doing: &'static str,
+    sql: &str,
+    deadline: Deadline,
+) -> Result<(), Stop> {
+    Ok(session.run(doing, sql, deadline).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_with_a_quote_is_refused_and_not_shown() {
+        let source = Source {
+            host: "192.0.2.1".into(),
+            port: 3306,
+            user: "repl".into(),
+            password: "sec'ret".into(),
+            tls: SourceTls::PublicKey,
+        };
+        let refusal = change_source(&source).unwrap_err();
+        assert!(!refusal.to_string().contains("ret"), "{refusal}");
+        let good = change_source(&Source { password: "secret".into(), ..source }).unwrap();
+        assert!(good.contains("SOURCE_AUTO_POSITION = 1") && good.contains("GET_SOURCE_PUBLIC_KEY = 1"));
+    }
+}

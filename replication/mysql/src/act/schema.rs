@@ -1,0 +1,105 @@
+//! The adapter's own schema: one table of sentinels, which travels by replication.
+//!
+//! A sentinel is a row of its own, never an update of a shared one: a commit that waits for its ack
+//! keeps its row locks, and the second sentinel that frees it must not queue behind them.
+
+use model::{Epoch, SyncGeneration};
+
+use crate::deadline::Deadline;
+use crate::outcome::{Outcome, Refusal, Stop};
+use crate::read::ReadError;
+use crate::session::Session;
+
+/// Name of the schema.
+pub const SCHEMA: &str = "twofold";
+/// ER_OPTION_PREVENTS_STATEMENT: read only.
+const READ_ONLY: u16 = 1290;
+/// Rows that `read_sentinels` returns and `ensure_schema` keeps. An arming writes one or two, so this
+/// is hundreds of armings; older rows prove nothing any more.
+const SENTINELS_KEPT: u32 = 1000;
+
+/// A transaction whose ack proves that the ackers hold everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sentinel {
+    /// Epoch of the holder that writes it.
+    pub epoch: Epoch,
+    /// The arming it proves.
+    pub g: SyncGeneration,
+    /// Random, so that no two tries are the same row.
+    pub nonce: u64,
+}
+
+/// Creates schema and table where they are missing and forgets all but the last 1000 sentinels.
+/// Refused on a server that is read only. With semi-sync armed it waits for acks as any write does.
+pub async fn ensure_schema(session: &mut Session, deadline: Deadline) -> Outcome {
+    ensure(session, deadline).await.into()
+}
+
+async fn ensure(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    let find = format!(
+        "SELECT COUNT(*) AS found FROM information_schema.TABLES \
+         WHERE TABLE_SCHEMA = '{SCHEMA}' AND TABLE_NAME = 'sentinel'"
+    );
+    let sets = session.ask("look for the schema", &find, deadline).await?;
+    let found: u64 = crate::read::last_row(&sets, "a count")?.parse("found", "a number")?;
+    if found == 0 {
+        let create = format!(
+            "CREATE DATABASE IF NOT EXISTS {SCHEMA}; \
+             CREATE TABLE IF NOT EXISTS {SCHEMA}.sentinel (\
+               id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
+               epoch BIGINT UNSIGNED NOT NULL, g BIGINT UNSIGNED NOT NULL, nonce BIGINT UNSIGNED NOT NULL, \
+               written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), \
+               UNIQUE KEY (epoch, g, nonce)) ENGINE = InnoDB"
+        );
+        write(session, "create the schema", &create, deadline).await?;
+        return Ok(());
+    }
+    let prune = format!(
+        "DELETE FROM {SCHEMA}.sentinel WHERE id + {SENTINELS_KEPT} <= \
+         (SELECT newest FROM (SELECT MAX(id) AS newest FROM {SCHEMA}.sentinel) AS m)"
+    );
+    write(session, "forget old sentinels", &prune, deadline).await
+}
+
+/// Writes a sentinel. `Done` only when its commit returned, which with semi-sync armed means that
+/// every acker holds it and all before it.
+///
+/// It may wait for its ack until the deadline, so give it a session of its own; after `Unknown` the
+/// row may still wait inside the server and appear later. Where the ack of an earlier commit was
+/// lost, the ack of this one frees it.
+pub async fn write_sentinel(session: &mut Session, sentinel: Sentinel, deadline: Deadline) -> Outcome {
+    let Sentinel { epoch, g, nonce } = sentinel;
+    let sql = format!("INSERT INTO {SCHEMA}.sentinel (epoch, g, nonce) VALUES ({epoch}, {g}, {nonce})");
+    write(session, "write a sentinel", &sql, deadline).await.into()
+}
+
+/// The newest sentinels that are committed here, oldest first.
+pub async fn read_sentinels(session: &mut Session, deadline: Deadline) -> Result<Vec<Sentinel>, ReadError> {
+    let sql = format!(
+        "SELECT epoch, g, nonce FROM (SELECT * FROM {SCHEMA}.sentinel ORDER BY id DESC \
+         LIMIT {SENTINELS_KEPT}) AS newest ORDER BY id"
+    );
+    let sets = session.ask("read the sentinels", &sql, deadline).await?;
+    sets.iter()
+        .flatten()
+        .map(|row| {
+            Ok(Sentinel {
+                epoch: Epoch(row.parse("epoch", "a number")?),
+                g: SyncGeneration(row.parse("g", "a number")?),
+                nonce: row.parse("nonce", "a number")?,
+            })
+        })
+        .collect()
+}
+
+async fn write(
+    session: &mut Session,
+    doing: &'static str,
+    sql: &str,
+    deadline: Deadline,
+) -> Result<(), Stop> {
+    match session.run(doing, sql, deadline).await {
+        Err(error) if error.code() == Some(READ_ONLY) => Err(Refusal::ReadOnly.into()),
+        other => Ok(other?),
+    }
+}

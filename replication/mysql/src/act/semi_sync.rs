@@ -1,0 +1,142 @@
+//! Arming and disarming lossless semi-sync. When each is allowed is decided elsewhere: weakening is
+//! committed before it is applied, strengthening is proven before it is committed (DESIGN §4).
+
+use model::{ReplicaThread, SemiSyncReading};
+
+use crate::act::Switch;
+use crate::act::replica::{look, run};
+use crate::deadline::Deadline;
+use crate::outcome::{ActError, Outcome, Refusal, Stop};
+use crate::read::{ReadError, SEMI_SYNC, SemiSync};
+use crate::session::Session;
+
+/// `rpl_semi_sync_source_timeout` when armed: the greatest the server takes, 49.7 days in
+/// milliseconds. After it commits go on without an ack, silently; nothing waits that long, since an
+/// absent acker is weakened by a committed decision within seconds.
+pub const ACK_TIMEOUT_MS: u64 = 4_294_967_295;
+
+/// Makes commits wait for `wait_count` acknowledgements, after the flush and before the commit.
+///
+/// Refused unless exactly `wait_count` semi-sync replicas are attached: fewer would stall the next
+/// commit, and with more a count does not prove who acknowledged. The timeout and the wait point are
+/// set and read back before it is switched on. Idempotent. Armed is not yet safe: a sentinel written
+/// afterwards proves that the ackers have everything up to it.
+pub async fn arm_source_semi_sync(
+    session: &mut Session,
+    wait_count: u32,
+    deadline: Deadline,
+) -> Outcome<SemiSyncReading> {
+    arm(session, wait_count, deadline).await.into()
+}
+
+async fn arm(session: &mut Session, wait_count: u32, deadline: Deadline) -> Result<SemiSyncReading, Stop> {
+    assert!(wait_count >= 1, "semi-sync with no acknowledgement is asynchronous; disarm it instead");
+    let before = look_semi_sync(session, deadline).await?;
+    if !before.source_loaded {
+        return Err(Refusal::Plugin { plugin: "rpl_semi_sync_source" }.into());
+    }
+    if before.clients != wait_count {
+        return Err(Refusal::SemiSyncClients { wanted: wait_count, connected: before.clients }.into());
+    }
+    let sql = format!(
+        "SET GLOBAL rpl_semi_sync_source_timeout = {ACK_TIMEOUT_MS}; \
+         SET GLOBAL rpl_semi_sync_source_wait_no_replica = ON; \
+         SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'; \
+         SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = {wait_count}"
+    );
+    run(session, "set the terms of semi-sync", &sql, deadline).await?;
+    check(&look_semi_sync(session, deadline).await?, wait_count)?;
+    run(session, "switch semi-sync on", "SET GLOBAL rpl_semi_sync_source_enabled = ON", deadline).await?;
+    let after = look_semi_sync(session, deadline).await?;
+    check(&after, wait_count)?;
+    if !after.source_enabled {
+        return Err(read_back("rpl_semi_sync_source_enabled", "ON", "OFF"));
+    }
+    Ok(after.reading())
+}
+
+fn check(now: &SemiSync, wait_count: u32) -> Result<(), Stop> {
+    if now.timeout_ms != ACK_TIMEOUT_MS {
+        return Err(read_back("rpl_semi_sync_source_timeout", ACK_TIMEOUT_MS, now.timeout_ms));
+    }
+    if !now.wait_no_replica {
+        return Err(read_back("rpl_semi_sync_source_wait_no_replica", "ON", "OFF"));
+    }
+    if now.wait_point != "AFTER_SYNC" {
+        return Err(read_back("rpl_semi_sync_source_wait_point", "AFTER_SYNC", &now.wait_point));
+    }
+    if now.wait_count != wait_count {
+        return Err(read_back("rpl_semi_sync_source_wait_for_replica_count", wait_count, now.wait_count));
+    }
+    Ok(())
+}
+
+fn read_back(name: &'static str, wanted: impl ToString, found: impl ToString) -> Stop {
+    Stop::Failed(ActError::ReadBack { name, wanted: wanted.to_string(), found: found.to_string() })
+}
+
+/// Makes commits wait no more. **All that wait now are told OK though no replica has them**: only
+/// after `Async` is committed, and never to get a fence through. Idempotent.
+pub async fn disarm_source_semi_sync(session: &mut Session, deadline: Deadline) -> Outcome {
+    async {
+        if !look_semi_sync(session, deadline).await?.source_loaded {
+            return Ok(());
+        }
+        run(session, "switch semi-sync off", "SET GLOBAL rpl_semi_sync_source_enabled = OFF", deadline).await
+    }
+    .await
+    .into()
+}
+
+/// Makes this replica acknowledge, or not. The receiver tells the source when it attaches, so it is
+/// restarted **if it runs**; one that is stopped stays stopped (a fence may have stopped it).
+///
+/// When the call breaks in the middle the receiver may be left stopped: the answer is then
+/// `Unknown`, and whoever may start it starts it.
+pub async fn replica_semi_sync(session: &mut Session, to: Switch, deadline: Deadline) -> Outcome {
+    replica_side(session, to, deadline).await.into()
+}
+
+async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> Result<(), Stop> {
+    let now = look_semi_sync(session, deadline).await?;
+    if !now.replica_loaded {
+        return match to {
+            Switch::On => Err(Refusal::Plugin { plugin: "rpl_semi_sync_replica" }.into()),
+            Switch::Off => Ok(()),
+        };
+    }
+    let wanted = to == Switch::On;
+    let io = look(session, deadline).await?.replica.map_or(ReplicaThread::Stopped, |r| r.io);
+    if now.replica_enabled != wanted {
+        let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled = {}", to.word());
+        run(session, "set the replica's semi-sync", &sql, deadline).await?;
+    }
+    // A receiver that still connects asks for semi-sync when it gets through; it needs no restart,
+    // but may have asked already, so it gets one too.
+    if io == ReplicaThread::Stopped || now.replica_enabled == wanted && now.replica_attached == wanted {
+        return Ok(());
+    }
+    run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
+    match session.run("start the receiver", "START REPLICA IO_THREAD", deadline).await {
+        Ok(()) => Ok(()),
+        // It is stopped now and was not before: partly done, whatever the server answered.
+        Err(error) => Err(Stop::Unknown(error.into())),
+    }
+}
+
+/// The semi-sync counters alone: cheaper than a whole reading while a sentinel waits.
+pub async fn semi_sync_reading(
+    session: &mut Session,
+    deadline: Deadline,
+) -> Result<SemiSyncReading, ReadError> {
+    Ok(look_semi_sync(session, deadline).await?.reading())
+}
+
+async fn look_semi_sync(session: &mut Session, deadline: Deadline) -> Result<SemiSync, ReadError> {
+    let sets = session.ask("read semi-sync", SEMI_SYNC, deadline).await?;
+    let [variables, status, ..] = sets.as_slice() else {
+        // Neither plugin is loaded: both results are empty and the driver folds the last one.
+        return SemiSync::of(sets.first().map_or(&[], Vec::as_slice), &[]);
+    };
+    SemiSync::of(variables, status)
+}

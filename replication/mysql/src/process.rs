@@ -1,0 +1,272 @@
+//! The mysqld process beside us: who it is, whether it lives, its end.
+//!
+//! It is found by its pid file and known by its working directory, which mysqld sets to its data
+//! directory: a stale pid file names a stranger, and under a foreign loader the process name says
+//! nothing. From then on it is held by a pidfd (pidfd_open(2)), which stays with that one process
+//! when its pid is used again.
+//!
+//! Deliberately absent: starting and restarting it. A supervisor does that.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use model::ProcessStart;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::deadline::Deadline;
+
+/// The files that a server is known by on its own host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// `pid_file`. A killed server leaves it behind; a stopped one removes it before it is gone.
+    pub pid_file: PathBuf,
+    /// `datadir`, which is the process's working directory.
+    pub data_dir: PathBuf,
+}
+
+/// Why nothing is known of the process.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// A file.
+    #[error("read {path:?}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A system call on the process.
+    #[error("{call} of process {pid}")]
+    Call {
+        /// Its name.
+        call: &'static str,
+        /// The process.
+        pid: u32,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The wait ended first.
+    #[error("process {pid} still lives at the deadline")]
+    StillAlive {
+        /// The process.
+        pid: u32,
+    },
+}
+
+/// One life of a mysqld.
+#[derive(Debug)]
+pub struct MysqldProcess {
+    pid: u32,
+    start: ProcessStart,
+    pidfd: OwnedFd,
+}
+
+/// Bits of a pid: PID_MAX_LIMIT is 2²² (include/linux/threads.h), which leaves 42 bits of clock ticks:
+/// 1,394 years at 100 a second.
+const PID_BITS: u32 = 22;
+
+impl MysqldProcess {
+    /// The live server of these files; `None` when there is none. Looks first at the pid file, then at
+    /// all processes that work in the data directory: a server that is starting has no pid file yet and
+    /// one that is stopping has none any more.
+    pub fn find(files: &ServerFiles) -> Result<Option<MysqldProcess>, ProcessError> {
+        if let Some(pid) = pid_in(&files.pid_file)?
+            && let Some(process) = Self::open(pid, &files.data_dir)?
+        {
+            return Ok(Some(process));
+        }
+        for pid in pids()? {
+            if let Some(process) = Self::open(pid, &files.data_dir)? {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes hold of `pid` if it is alive and is the server of `data_dir`.
+    fn open(pid: u32, data_dir: &Path) -> Result<Option<MysqldProcess>, ProcessError> {
+        if !serves(pid, data_dir) {
+            return Ok(None);
+        }
+        let Some(kernel_pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let pidfd = match pidfd_open(kernel_pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(e) => return Err(ProcessError::Call { call: "pidfd_open", pid, source: e.into() }),
+        };
+        // Between the look and the open the pid may have gone to another; now it cannot any more.
+        let Some(start) = start_of(pid) else { return Ok(None) };
+        if !serves(pid, data_dir) {
+            return Ok(None);
+        }
+        Ok(Some(MysqldProcess { pid, start, pidfd }))
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Its identity within this boot.
+    #[must_use]
+    pub fn start(&self) -> ProcessStart {
+        self.start
+    }
+
+    /// True until it has ended; a zombie has ended.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        start_of(self.pid) == Some(self.start)
+    }
+
+    /// Sends SIGKILL to this process and no other. Done also when it has ended already. It takes
+    /// effect when [`exited`](Self::exited) says so: a process in an uninterruptible wait lives on.
+    pub fn kill(&self) -> Result<(), ProcessError> {
+        match pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(e) => Err(ProcessError::Call { call: "SIGKILL", pid: self.pid, source: e.into() }),
+        }
+    }
+
+    /// Waits for its end. Its sockets are closed by then, though what is queued in the kernel may
+    /// still leave: the gate stands for that.
+    pub async fn exited(&self, deadline: Deadline) -> Result<(), ProcessError> {
+        let call = |e: io::Error| ProcessError::Call { call: "watch", pid: self.pid, source: e };
+        // A descriptor of its own, so that several may watch; a pidfd is readable from the end on.
+        let fd = self.pidfd.try_clone().map_err(call)?;
+        let watch = AsyncFd::register_with_interest(fd, Interest::READABLE).map_err(call)?;
+        match deadline.bound(watch.readable()).await {
+            Ok(ready) => ready.map(drop).map_err(call),
+            Err(_) => Err(ProcessError::StillAlive { pid: self.pid }),
+        }
+    }
+
+    /// Kills it and waits for its end: the ladder's third rung.
+    pub async fn kill_and_wait(&self, deadline: Deadline) -> Result<(), ProcessError> {
+        self.kill()?;
+        self.exited(deadline).await
+    }
+}
+
+/// The number in a pid file; `None` when there is no file or nothing in it yet.
+fn pid_in(path: &Path) -> Result<Option<u32>, ProcessError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ProcessError::File { path: path.to_owned(), source }),
+    }
+}
+
+fn pids() -> Result<Vec<u32>, ProcessError> {
+    let path = PathBuf::from("/proc");
+    let entries = fs::read_dir(&path).map_err(|source| ProcessError::File { path: path.clone(), source })?;
+    Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// True when `pid` works in `data_dir` and was started as a server: a shell that stands in the
+/// directory is not one.
+fn serves(pid: u32, data_dir: &Path) -> bool {
+    let Ok(cwd) = fs::read_link(format!("/proc/{pid}/cwd")) else { return false };
+    let same = fs::canonicalize(data_dir).is_ok_and(|real| real == cwd);
+    same && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_server(&line))
+}
+
+/// A server's own name stands among its arguments, also behind a loader (`ld-linux … /usr/sbin/mysqld`).
+fn is_server(cmdline: &[u8]) -> bool {
+    cmdline.split(|&b| b == 0).any(|argument| {
+        let name = argument.rsplit(|&b| b == b'/').next().unwrap_or(argument);
+        matches!(name, b"mysqld" | b"mariadbd" | b"mysqld-debug")
+    })
+}
+
+/// The identity of a live `pid`; `None` when there is none, or only its zombie.
+fn start_of(pid: u32) -> Option<ProcessStart> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (state, ticks) = state_and_start(&stat)?;
+    (!matches!(state, 'Z' | 'X' | 'x')).then(|| ProcessStart((ticks << PID_BITS) | u64::from(pid)))
+}
+
+/// Fields 3 and 22 of /proc/PID/stat (proc_pid_stat(5)). The name in field 2 may hold anything, so
+/// fields are counted from its last closing bracket.
+fn state_and_start(stat: &str) -> Option<(char, u64)> {
+    let rest = &stat[stat.rfind(')')? + 1..];
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let ticks = fields.nth(18)?.parse().ok()?;
+    Some((state, ticks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+    use std::time::Duration;
+
+    /// A process that looks like a server of `dir`: it works there and "mysqld" is its first argument.
+    fn stand_in(dir: &Path) -> Child {
+        use std::os::unix::process::CommandExt;
+        Command::new("sleep").arg0("/opt/mysqld").arg("600").current_dir(dir).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let stat = "42 (ld) x (y) S 1 42 42 0 -1 4194304 1 0 0 0 7 8 0 0 20 0 40 0 98765 1 2";
+        assert_eq!(state_and_start(stat), Some(('S', 98765)));
+        assert_eq!(state_and_start("42"), None);
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_arguments_also_behind_a_loader() {
+        assert!(is_server(b"/lib/ld-linux.so\0--argv0\0x\0/root/usr/sbin/mysqld\0--user=root\0"));
+        assert!(!is_server(b"vi\0mysqld.cnf\0"));
+    }
+
+    #[tokio::test]
+    async fn a_server_is_found_killed_and_seen_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ServerFiles { pid_file: dir.path().join("pid"), data_dir: dir.path().to_owned() };
+        assert!(MysqldProcess::find(&files).unwrap().is_none());
+        let mut child = stand_in(dir.path());
+        // Found without a pid file, and the same life with one.
+        let scanned = loop {
+            // The child has its directory and its arguments once exec is through.
+            if let Some(found) = MysqldProcess::find(&files).unwrap() {
+                break found;
+            }
+            tokio::task::yield_now().await;
+        };
+        fs::write(&files.pid_file, child.id().to_string()).unwrap();
+        let found = MysqldProcess::find(&files).unwrap().unwrap();
+        assert_eq!((found.pid(), found.start()), (child.id(), scanned.start()));
+        assert!(found.is_alive());
+        assert!(matches!(
+            found.exited(Deadline::after(Duration::ZERO)).await,
+            Err(ProcessError::StillAlive { .. })
+        ));
+        found.kill_and_wait(Deadline::after(Duration::from_secs(20))).await.unwrap();
+        // A zombie until it is reaped, and dead nevertheless.
+        assert!(!found.is_alive());
+        assert!(MysqldProcess::find(&files).unwrap().is_none());
+        found.kill().unwrap();
+        child.wait().unwrap();
+        found.kill().unwrap();
+    }
+
+    #[test]
+    fn a_stale_pid_file_names_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ServerFiles { pid_file: dir.path().join("pid"), data_dir: dir.path().to_owned() };
+        // Our own pid is alive, and is no server of that directory.
+        fs::write(&files.pid_file, std::process::id().to_string()).unwrap();
+        assert!(MysqldProcess::find(&files).unwrap().is_none());
+        fs::write(&files.pid_file, "").unwrap();
+        assert!(MysqldProcess::find(&files).unwrap().is_none());
+    }
+}
