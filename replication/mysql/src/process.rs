@@ -141,7 +141,11 @@ impl MysqldProcess {
         let call = |e: io::Error| ProcessError::Call { call: "watch", pid: self.pid, source: e };
         // A descriptor of its own, so that several may watch; a pidfd is readable from the end on.
         let fd = self.pidfd.try_clone().map_err(call)?;
-        let watch = AsyncFd::register_with_interest(fd, Interest::READABLE).map_err(call)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for types that might give up their descriptor; an OwnedFd keeps it"
+        )]
+        let watch = AsyncFd::with_interest(fd, Interest::READABLE).map_err(call)?;
         match deadline.bound(watch.readable()).await {
             Ok(ready) => ready.map(drop).map_err(call),
             Err(_) => Err(ProcessError::StillAlive { pid: self.pid }),
