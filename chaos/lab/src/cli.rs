@@ -10,6 +10,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::layout::Lab;
+use crate::{commands, enter, supervisor, wan};
+
 /// Where the lab keeps its state unless `--dir` says otherwise. On a real disk and not on /run,
 /// which is memory on most machines: commits must pay for their fsync.
 pub const DEFAULT_DIR: &str = "/var/lib/twofold-lab";
@@ -231,10 +234,49 @@ pub struct WebArgs {
     pub plan: PathBuf,
 }
 
+/// How a command ended, as an exit code (DESIGN §7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Failed.
+    Failed,
+}
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+        }
+    }
+}
+
 /// Runs one lab command to its end and gives the exit code. Must be called outside any async
 /// runtime.
 #[must_use]
 pub fn run(command: LabCommand) -> u8 {
-    eprintln!("lab: this command is not built yet: {command:?}");
-    1
+    match perform(command) {
+        Ok(exit) => exit.code(),
+        Err(e) => {
+            eprintln!("lab: {e:#}");
+            Exit::Failed.code()
+        }
+    }
+}
+
+fn perform(command: LabCommand) -> anyhow::Result<Exit> {
+    match command {
+        LabCommand::Wan(which) => wan::run(&Lab::at(&which.dir)).map(|()| Exit::Done),
+        LabCommand::Supervise(which) => supervisor::run(&Lab::at(&which.dir)).map(|()| Exit::Done),
+        LabCommand::Enter(args) => {
+            Err(enter::become_process(&args.netns, args.cgroup.as_deref(), &args.command).into())
+        }
+        LabCommand::Down(which) => commands::down(&Lab::at(&which.dir)),
+        LabCommand::Exec(args) => commands::exec(&Lab::at(&args.lab.dir), &args.host, &args.command),
+        LabCommand::Kill(args) => commands::kill(&Lab::at(&args.lab.dir), &args.target, args.signal),
+        LabCommand::Cut(args) => commands::cut(&Lab::at(&args.lab.dir), &args),
+        LabCommand::Heal(args) => commands::heal(&Lab::at(&args.lab.dir), args.site.as_deref()),
+        other => anyhow::bail!("this command is not built yet: {other:?}"),
+    }
 }

@@ -7,4 +7,16 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cgroup;
 pub mod cli;
+pub mod clock;
+mod commands;
+pub mod control;
+pub mod enter;
+pub mod layout;
+pub mod lifecycle;
+pub mod net;
+pub mod spec;
+pub mod supervisor;
+mod syscalls;
+pub mod wan;

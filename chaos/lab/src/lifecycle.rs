@@ -1,0 +1,263 @@
+//! Making and removing a lab's ground: lock, namespaces, hub, supervisor, files.
+//!
+//! Invariants: whoever changes the ground holds the lab's lock; [`tear_down`] works from names
+//! alone and so removes a lab in whatever state an interruption left it, any number of times; it
+//! deletes only files that a lab is made of.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cgroup;
+use crate::layout::Lab;
+use crate::net::{self, NetError};
+use crate::spec::{LabSpec, SpecError};
+use crate::supervisor::{self, SupervisorRequest};
+
+/// The supervisor makes four WAN ports before it answers.
+const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A SIGKILLed process is gone in milliseconds, unless its disk hangs.
+const DEATH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a thing that is waited for is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What a lab's directory is made of. Nothing else in it is ever deleted.
+const CONTENTS: [&str; 13] = [
+    "wan.sock",
+    "supervisor.sock",
+    "supervisor.log",
+    "state.json",
+    "twofold.yaml",
+    "pki",
+    "secrets",
+    "hosts",
+    "log",
+    "clients",
+    "web",
+    "run",
+    // Last: as long as it stands, the directory is a lab's.
+    "lab.json",
+];
+
+/// Why a lab's ground could not be made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// Namespaces, TAPs and control groups are root's.
+    #[error("the lab needs root for its network namespaces; run it with sudo")]
+    NotRoot,
+    /// Somebody else is at it.
+    #[error("lab {dir:?} is being changed by another command; wait for it, or use another --dir")]
+    Busy {
+        /// The lab's directory.
+        dir: PathBuf,
+    },
+    /// The directory holds other things.
+    #[error("directory {dir:?} is not empty and not a lab's; choose another --dir")]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file of the lab.
+    #[error("lab file {path:?} cannot be made, opened or removed")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The network.
+    #[error("the lab's network")]
+    Net(#[from] NetError),
+    /// The description.
+    #[error("the lab's description")]
+    Spec(#[from] SpecError),
+    /// The supervisor did not come up.
+    #[error("the lab's supervisor did not start; its log {log:?} ends: {tail}")]
+    Supervisor {
+        /// Its log.
+        log: PathBuf,
+        /// The end of it.
+        tail: String,
+    },
+    /// A process would not die.
+    #[error("process {pid} of the lab did not die of SIGKILL")]
+    Immortal {
+        /// Its id.
+        pid: i32,
+    },
+}
+
+/// The right to change a lab, held until dropped; the kernel drops it with the process.
+#[must_use]
+#[derive(Debug)]
+pub struct LabLock {
+    _file: Flock<File>,
+}
+
+/// Takes the right to change a lab.
+///
+/// # Errors
+/// [`LifecycleError::NotRoot`], [`LifecycleError::Busy`].
+pub fn lock(lab: &Lab) -> Result<LabLock, LifecycleError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(LifecycleError::NotRoot);
+    }
+    let path = lab.lock_file();
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| LifecycleError::File { path, source })?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => Ok(LabLock { _file: file }),
+        Err(_) => Err(LifecycleError::Busy { dir: lab.dir().to_path_buf() }),
+    }
+}
+
+/// Makes the lab's directory and marks it as a lab's by writing its description.
+///
+/// # Errors
+/// [`LifecycleError::Foreign`] when the directory holds other things.
+pub fn make_directory(lab: &Lab, spec: &LabSpec) -> Result<(), LifecycleError> {
+    let dir = lab.dir();
+    let foreign = || LifecycleError::Foreign { dir: dir.to_path_buf() };
+    let file = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| LifecycleError::File { path, source }
+    };
+    std::fs::create_dir_all(dir).map_err(file(dir))?;
+    if !lab.spec_file().exists() && std::fs::read_dir(dir).map_err(file(dir))?.next().is_some() {
+        return Err(foreign());
+    }
+    spec.write(lab)?;
+    for sub in [lab.log_dir(), lab.dir().join("hosts"), lab.secrets_dir(), lab.pki_dir()] {
+        std::fs::create_dir_all(&sub).map_err(file(&sub))?;
+    }
+    Ok(())
+}
+
+/// Makes namespaces and starts the supervisor, which starts everything that the lab's description
+/// names. The directory and the description must be there.
+///
+/// # Errors
+/// [`LifecycleError`]; what was made until then stays for [`tear_down`].
+pub fn start(lab: &Lab, spec: &LabSpec, _lock: &LabLock) -> Result<(), LifecycleError> {
+    spec.write(lab)?;
+    net::create(lab)?;
+    let log = lab.dir().join("supervisor.log");
+    let file = |source| LifecycleError::File { path: log.clone(), source };
+    let out = OpenOptions::new().create(true).append(true).open(&log).map_err(file)?;
+    let err = out.try_clone().map_err(file)?;
+    let mut child = Command::new(&spec.program)
+        .args(["lab", "supervise", "--dir"])
+        .arg(lab.dir())
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+        .map_err(|source| LifecycleError::File { path: spec.program.clone(), source })?;
+    let until = Instant::now() + SUPERVISOR_DEADLINE;
+    while supervisor::status(lab).is_err() {
+        let ended = child.try_wait().ok().flatten().is_some();
+        if ended || Instant::now() > until {
+            return Err(LifecycleError::Supervisor { tail: tail_of(&log), log });
+        }
+        std::thread::sleep(TICK);
+    }
+    Ok(())
+}
+
+/// Removes whatever there is of the lab. Done twice, the second time does nothing.
+///
+/// # Errors
+/// [`LifecycleError`]; what could not be removed stays and is named.
+pub fn tear_down(lab: &Lab, _lock: &LabLock) -> Result<(), LifecycleError> {
+    // The polite way first: a supervisor that is there kills and reaps its own.
+    let _ = supervisor::tell(lab, &SupervisorRequest::Shutdown);
+    end_supervisor(lab)?;
+    end_strays(lab)?;
+    net::remove(lab)?;
+    remove_files(lab)
+}
+
+/// Kills a supervisor that did not answer, so that it starts nothing again. Its hub ends with it.
+fn end_supervisor(lab: &Lab) -> Result<(), LifecycleError> {
+    let Ok(state) = std::fs::read(lab.state_file()) else { return Ok(()) };
+    let Ok(state) = serde_json::from_slice::<serde_json::Value>(&state) else { return Ok(()) };
+    for key in ["supervisor", "hub"] {
+        let pid = state[key].as_i64().and_then(|p| i32::try_from(p).ok());
+        // The id may have passed to a stranger since; only a process of this lab names its directory.
+        let Some(pid) = pid.filter(|p| is_ours(lab, *p)) else { continue };
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        await_death(pid, |p| is_ours(lab, p))?;
+    }
+    Ok(())
+}
+
+/// Whether a process is this lab's supervisor or hub, by its command line.
+fn is_ours(lab: &Lab, pid: i32) -> bool {
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let arguments: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+    let dir = lab.dir().as_os_str().as_encoded_bytes();
+    arguments.contains(&dir) && arguments.iter().any(|a| *a == b"supervise" || *a == b"wan")
+}
+
+/// Kills what still runs in the lab's control group and namespaces.
+fn end_strays(lab: &Lab) -> Result<(), LifecycleError> {
+    if let Some(group) = cgroup::folder(&lab.cgroup_name()) {
+        let file = |source| LifecycleError::File { path: group.clone(), source };
+        cgroup::kill(&group).map_err(file)?;
+        cgroup::remove(&group).map_err(file)?;
+    }
+    for netns in net::existing(lab)? {
+        for pid in net::processes_in(&netns)? {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            await_death(pid, |p| net::processes_in(&netns).is_ok_and(|all| all.contains(&p)))?;
+        }
+    }
+    Ok(())
+}
+
+fn await_death(pid: i32, alive: impl Fn(i32) -> bool) -> Result<(), LifecycleError> {
+    let until = Instant::now() + DEATH_DEADLINE;
+    while alive(pid) {
+        if Instant::now() > until {
+            return Err(LifecycleError::Immortal { pid });
+        }
+        std::thread::sleep(TICK);
+    }
+    Ok(())
+}
+
+/// Deletes the lab's files, and its directory if nothing else is in it.
+fn remove_files(lab: &Lab) -> Result<(), LifecycleError> {
+    if lab.spec_file().exists() {
+        for name in CONTENTS {
+            let path = lab.dir().join(name);
+            let removed = match std::fs::symlink_metadata(&path) {
+                Err(_) => continue,
+                Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(&path),
+                Ok(_) => std::fs::remove_file(&path),
+            };
+            removed.map_err(|source| LifecycleError::File { path, source })?;
+        }
+        // Something of somebody else's may lie in it; then it stays.
+        let _ = std::fs::remove_dir(lab.dir());
+    }
+    Ok(())
+}
+
+/// The last lines of a log, for an error message.
+#[must_use]
+pub fn tail_of(log: &Path) -> String {
+    /// Lines shown; the reason is nearly always in the last ones.
+    const LINES: usize = 12;
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}

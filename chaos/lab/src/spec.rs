@@ -1,0 +1,131 @@
+//! The lab's own description (`lab.json`): what `up` decided and everything after it reads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Flavour;
+use crate::layout::{Host, Lab};
+
+/// One process of a host, kept running as systemd would (Restart=always).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProcessSpec {
+    /// The host it runs on.
+    pub host: String,
+    /// Its name on that host: `node`, `mysqld`, `guard`, `web`.
+    pub name: String,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// Variables added to its environment.
+    pub environment: BTreeMap<String, String>,
+    /// Milliseconds between its end and its next start (RestartSec).
+    pub restart_after_ms: u64,
+}
+
+impl ProcessSpec {
+    /// `HOST/NAME`, as `lab kill` takes it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.host, self.name)
+    }
+
+    /// The pause before it is started again.
+    #[must_use]
+    pub fn restart_after(&self) -> Duration {
+        Duration::from_millis(self.restart_after_ms)
+    }
+}
+
+/// What a lab is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LabSpec {
+    /// The program that runs the lab's hidden commands.
+    pub program: PathBuf,
+    /// The twofold binary of its hosts.
+    pub twofold: PathBuf,
+    /// Its database.
+    pub flavour: Flavour,
+    /// Everything that runs on its hosts.
+    pub processes: Vec<ProcessSpec>,
+}
+
+/// Why the description could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// There is none.
+    #[error("lab {dir:?} does not exist; `lab up` makes it")]
+    Absent {
+        /// The lab's directory.
+        dir: PathBuf,
+    },
+    /// The file cannot be read or written.
+    #[error("lab description {file:?} cannot be read or written")]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a description of this version.
+    #[error("lab description {file:?} is damaged or of another version; `lab down` removes the lab")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// The parser's reason.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl LabSpec {
+    /// Reads a lab's description.
+    ///
+    /// # Errors
+    /// [`SpecError`].
+    pub fn read(lab: &Lab) -> Result<LabSpec, SpecError> {
+        let file = lab.spec_file();
+        let text = match std::fs::read(&file) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(SpecError::Absent { dir: lab.dir().to_path_buf() });
+            }
+            Err(source) => return Err(SpecError::File { file, source }),
+        };
+        serde_json::from_slice(&text).map_err(|source| SpecError::Damaged { file, source })
+    }
+
+    /// Writes a lab's description.
+    ///
+    /// # Errors
+    /// [`SpecError::File`].
+    pub fn write(&self, lab: &Lab) -> Result<(), SpecError> {
+        let file = lab.spec_file();
+        let text = serde_json::to_vec_pretty(self).expect("a description is plain data");
+        std::fs::write(&file, text).map_err(|source| SpecError::File { file, source })
+    }
+
+    /// The command line that runs `command` as a process of `host`.
+    #[must_use]
+    pub fn inside(
+        &self,
+        lab: &Lab,
+        host: &Host,
+        cgroup: Option<&std::path::Path>,
+        command: &[String],
+    ) -> Vec<String> {
+        let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
+        let mut line = vec![text(&self.program), "lab".into(), "enter".into()];
+        line.extend(["--netns".into(), text(&lab.netns_file(host))]);
+        if let Some(group) = cgroup {
+            line.extend(["--cgroup".into(), text(group)]);
+        }
+        line.push("--".into());
+        line.extend_from_slice(command);
+        line
+    }
+}

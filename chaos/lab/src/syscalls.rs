@@ -1,0 +1,48 @@
+//! The system calls that no safe wrapper offers: the one file of this crate that may hold unsafe
+//! code (STYLE §6).
+//!
+//! One call: TUNSETIFF (tun(4), Documentation/networking/tuntap.rst), which makes a TAP interface
+//! and ties it to an open file. It is made in the network namespace of the calling thread.
+
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+
+use nix::libc;
+
+mod ioctl {
+    nix::ioctl_write_ptr_bad!(
+        /// Ties a new or existing interface to an open /dev/net/tun.
+        tun_set_iff,
+        nix::libc::TUNSETIFF,
+        nix::libc::ifreq
+    );
+}
+
+/// Makes a TAP interface called `name` in the calling thread's network namespace. Frames are read
+/// and written whole through the file, without any header before them (IFF_NO_PI); the interface
+/// goes when the file is closed.
+///
+/// # Errors
+/// The system's: no /dev/net/tun, no right to it, a name that is taken or longer than 15 bytes.
+pub fn open_tap(name: &str) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+    // SAFETY: ifreq is plain old data; all zeroes are a valid value of it.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "interface name longer than 15 bytes",
+        ));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI).expect("both flags lie in the low 15 bits");
+    // SAFETY: the file is open for the whole call and `request` is a valid ifreq that the kernel
+    // only reads and fills in place.
+    unsafe { ioctl::tun_set_iff(file.as_raw_fd(), &raw const request) }?;
+    Ok(file)
+}
