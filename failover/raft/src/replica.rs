@@ -1,0 +1,666 @@
+//! One Raft replica without input or output: raft-rs, its log in memory, and a seed.
+//!
+//! The caller owns clock, disk and network. Its loop, for the driver and the simulator alike:
+//!
+//! ```text
+//! tick() | step(message) | propose(data) | read_index(ctx) | …      any number of them, then
+//! while let Some(work) = replica.ready() {
+//!     send(work.send_before);          // a leader may send while it writes (Raft thesis 10.2.1)
+//!     disk.write_and_sync(work.persist);
+//!     send(work.send_after);           // answers and votes: only once they are on disk
+//!     machine.restore(work.restored); machine.apply(work.committed);
+//!     replica.persisted();
+//! }
+//! ```
+//!
+//! Invariants: the same configuration, image, seed and calls give the same works, bit for bit;
+//! raft-rs's own random election timeout is overwritten before it can be used; nothing raft-rs
+//! panics on reaches it from a peer (`admission.rs`).
+//!
+//! Deliberately absent: time, forwarding of proposals or reads to the leader, changes of the
+//! configuration (entries of that kind are refused; `Recovered` has the room).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use raft::eraftpb::{Message, MessageType, Snapshot};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::admission::{Refused, admit};
+use crate::image::{Compaction, ImageError, Persist, Recovered};
+use crate::wire::MAX_MESSAGE_BYTES;
+
+/// Appends on their way to one follower that were not answered yet. 256 is raft-rs's own default;
+/// when it is reached the follower is sent more as it answers.
+const MAX_INFLIGHT_APPENDS: usize = 256;
+/// Bytes of entries in one append, unless one entry alone is larger. Small beside a message, and
+/// a few milliseconds on a slow link between sites.
+const MAX_APPEND_BYTES: u64 = 256 * 1024;
+/// Bytes of entries that one work hands out as committed, so that applying a long backlog
+/// leaves room for ticks in between.
+const MAX_COMMITTED_BYTES: u64 = 1024 * 1024;
+/// Bytes of proposals a leader holds that are not committed; beyond it proposals are refused as
+/// [`ProposeRefused::Busy`], so that a leader without followers does not fill its memory.
+const MAX_UNCOMMITTED_BYTES: u64 = 16 * 1024 * 1024;
+/// The largest proposal: it and its envelope must fit into one message.
+pub const MAX_PROPOSAL_BYTES: usize = 1024 * 1024;
+/// The largest snapshot: it and its envelope must fit into one message.
+pub const MAX_SNAPSHOT_BYTES: usize = MAX_MESSAGE_BYTES - 64 * 1024;
+/// Entries kept behind an own snapshot, so that a follower that lags a little is sent entries and
+/// not the whole state.
+pub const ENTRIES_KEPT: u64 = 1_000;
+/// A snapshot not acknowledged within this many maximal election timeouts is sent again. raft-rs
+/// waits for ever otherwise; ten of them carry 7 MiB over a slow link.
+const SNAPSHOT_PATIENCE: u32 = 10;
+
+/// What one replica is told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaConfig {
+    /// This node; not zero. It need not be a voter (then it only listens).
+    pub id: u64,
+    /// Ticks without a leader before an election, at least; a leader that hears no quorum for this
+    /// long steps down. More than `heartbeat_ticks`.
+    pub election_ticks_min: u32,
+    /// Exclusive upper bound of the same; more than the minimum.
+    pub election_ticks_max: u32,
+    /// Ticks from one heartbeat to the next.
+    pub heartbeat_ticks: u32,
+    /// Voters refuse candidates of lower priority whose log is not longer. 0 for all is plain Raft.
+    pub priority: i64,
+}
+
+/// Why a replica cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The ticks or the id make no sense.
+    #[error("raft configuration of node {id} is not sound: {why}")]
+    Config {
+        /// The node.
+        id: u64,
+        /// As raft-rs or we say it.
+        why: String,
+    },
+    /// The image contradicts itself.
+    #[error("raft log of node {id} is not sound")]
+    Image {
+        /// The node.
+        id: u64,
+        /// How.
+        #[source]
+        source: ImageError,
+    },
+}
+
+/// What a replica is in its term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Hears a leader, or waits for one.
+    Follower,
+    /// Asks whether an election would succeed; its term has not grown.
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Elected in its term. A reader must still ask for a quorum's confirmation.
+    Leader,
+}
+
+impl From<StateRole> for Role {
+    fn from(role: StateRole) -> Self {
+        match role {
+            StateRole::Follower => Self::Follower,
+            StateRole::PreCandidate => Self::PreCandidate,
+            StateRole::Candidate => Self::Candidate,
+            StateRole::Leader => Self::Leader,
+        }
+    }
+}
+
+/// Role, term and leader after a change of one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Who leads, as far as this replica knows.
+    pub leader: Option<u64>,
+    /// The current term.
+    pub term: u64,
+    /// Its own part in that term.
+    pub role: Role,
+}
+
+/// Where an entry stands: both numbers name it for ever once it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Its place in the log.
+    pub index: u64,
+    /// The term of the leader that made it. Another term at the index is another entry.
+    pub term: u64,
+}
+
+/// A committed entry with a payload. Entries without (one for each new leader) are not handed
+/// out; [`Work::applied`] counts them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its place in the log.
+    pub index: u64,
+    /// The term of the leader that made it.
+    pub term: u64,
+    /// As proposed.
+    pub data: Bytes,
+}
+
+/// What the caller must do now, in the order of the fields.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Work {
+    /// Role, term or leader changed.
+    pub change: Option<Change>,
+    /// May be sent before or while `persist` is written.
+    pub send_before: Vec<Message>,
+    /// To be written as one unit; synced if it says so.
+    pub persist: Persist,
+    /// May be sent only after `persist` is on disk.
+    pub send_after: Vec<Message>,
+    /// State that replaces the state machine's, from a leader's snapshot. Comes before `committed`.
+    pub restored: Option<Bytes>,
+    /// To be applied, in this order.
+    pub committed: Vec<Committed>,
+    /// Once the above is applied, the state machine is at this index.
+    pub applied: u64,
+    /// Confirmed reads: the context as given, and the index that must be applied before reading.
+    pub reads: Vec<(Vec<u8>, u64)>,
+}
+
+/// Why a proposal was not taken. It is in no log; the caller may try again as the variant says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeRefused {
+    /// Ask the leader, if one is known.
+    #[error("this node does not lead (leader: {leader:?})")]
+    NotLeader {
+        /// Who does.
+        leader: Option<u64>,
+    },
+    /// Leadership is being handed over; ask again, of whoever leads then.
+    #[error("leadership is being handed to node {to}")]
+    Transferring {
+        /// To whom.
+        to: u64,
+    },
+    /// Too much is waiting to be committed; try again later.
+    #[error("over {MAX_UNCOMMITTED_BYTES} bytes of proposals wait for a quorum")]
+    Busy,
+    /// Longer than [`MAX_PROPOSAL_BYTES`], or empty.
+    #[error("proposal of {bytes} bytes is not within 1 to {MAX_PROPOSAL_BYTES}")]
+    Size {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// Why a read round was not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadRefused {
+    /// Ask the leader, if one is known.
+    #[error("this node does not lead (leader: {leader:?})")]
+    NotLeader {
+        /// Who does.
+        leader: Option<u64>,
+    },
+    /// The leader has not committed an entry of its own term: it does not know yet what is
+    /// committed. Try again after the next work.
+    #[error("the leader has not committed in its term {term} yet")]
+    NotYet {
+        /// The term.
+        term: u64,
+    },
+}
+
+/// Why leadership is not being handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransferRefused {
+    /// Ask the leader, if one is known.
+    #[error("this node does not lead (leader: {leader:?})")]
+    NotLeader {
+        /// Who does.
+        leader: Option<u64>,
+    },
+    /// Only a voter can lead.
+    #[error("node {to} is not a voter")]
+    NotVoter {
+        /// As asked.
+        to: u64,
+    },
+}
+
+/// Why a snapshot of the state machine was not taken over. The log stays as long as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotRefused {
+    /// Only what is applied and newer than the last snapshot can be one.
+    #[error("snapshot at {index} is not within {least} to {most}")]
+    Index {
+        /// As given.
+        index: u64,
+        /// One after the last snapshot.
+        least: u64,
+        /// The applied index.
+        most: u64,
+    },
+    /// It would not fit into a message.
+    #[error("snapshot of {bytes} bytes is over the limit of {MAX_SNAPSHOT_BYTES}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// How far a peer is, as the leader knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The peer.
+    pub id: u64,
+    /// It has this much of the leader's log on disk.
+    pub matched: u64,
+    /// It was heard since the leader last checked for a quorum.
+    pub active: bool,
+    /// It is being sent a snapshot.
+    pub snapshot: bool,
+}
+
+/// What a replica knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// This node.
+    pub id: u64,
+    /// Role, term, leader.
+    pub change: Change,
+    /// Known to be on a quorum.
+    pub commit: u64,
+    /// Handed out and acknowledged by [`Replica::persisted`].
+    pub applied: u64,
+    /// End of the log.
+    pub last_index: u64,
+    /// Index of the snapshot in the log.
+    pub snapshot_index: u64,
+    /// The leader's view of every member, itself included, by id; empty elsewhere.
+    pub progress: Vec<Progress>,
+}
+
+/// See the head of this file.
+pub struct Replica {
+    raw: RawNode<Recovered>,
+    random: StdRng,
+    election_ticks: std::ops::Range<usize>,
+    /// The election timeout in force, in ticks, and the term and role it was drawn for.
+    timeout: usize,
+    drawn_for: (u64, StateRole),
+    /// What the caller was last told.
+    told: Change,
+    /// Ticks since a snapshot was sent, by follower.
+    snapshots_sent: BTreeMap<u64, u32>,
+    snapshot_patience: u32,
+    /// False only if nothing happened since `ready` last found nothing: then it need not look.
+    stirred: bool,
+    /// The work the caller is busy with.
+    outstanding: Option<Outstanding>,
+}
+
+struct Outstanding {
+    number: u64,
+    applied: u64,
+}
+
+impl Replica {
+    /// Starts from what was on disk. `seed` gives the election timeouts: another one for each
+    /// node and start in production, the same one to replay a simulation.
+    ///
+    /// # Errors
+    /// When configuration or image are not sound.
+    pub fn new(config: &ReplicaConfig, recovered: Recovered, seed: u64) -> Result<Self, ReplicaError> {
+        let id = config.id;
+        let mut recovered = recovered;
+        recovered.check().map_err(|source| ReplicaError::Image { id, source })?;
+        // A commit index need not be synced, so what the snapshot proves may be more.
+        let snapshot_index = recovered.snapshot_index();
+        recovered.hard_state.commit = recovered.hard_state.commit.max(snapshot_index);
+        let raft_config = raft_config(config, snapshot_index);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let config_error = |error: raft::Error| ReplicaError::Config { id, why: error.to_string() };
+        raft_config.validate().map_err(config_error)?;
+        let raw = RawNode::new(&raft_config, recovered, &logger).map_err(config_error)?;
+        let (min, max) = (config.election_ticks_min as usize, config.election_ticks_max as usize);
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut replica = Self {
+            timeout: random.random_range(min..max),
+            drawn_for: (raw.raft.term, raw.raft.state),
+            told: change_of(&raw),
+            random,
+            election_ticks: min..max,
+            snapshots_sent: BTreeMap::new(),
+            snapshot_patience: config.election_ticks_max * SNAPSHOT_PATIENCE,
+            stirred: true,
+            outstanding: None,
+            raw,
+        };
+        replica.settle_timeout();
+        Ok(replica)
+    }
+
+    /// One tick of the caller's clock. Nearly free when nothing is due.
+    pub fn tick(&mut self) {
+        self.assert_idle();
+        let fired = self.raw.tick();
+        if !self.snapshots_sent.is_empty() {
+            self.watch_snapshots();
+        }
+        if fired {
+            // raft-rs keeps the timeout of a pre-candidate that asks again; two of them could
+            // then stay in step for long.
+            if self.raw.raft.state == StateRole::PreCandidate {
+                self.draw_timeout();
+            }
+            self.settle_timeout();
+            self.stirred = true;
+        }
+    }
+
+    /// Takes a message from a peer.
+    ///
+    /// # Errors
+    /// When no correct peer would have sent it; nothing changed then.
+    pub fn step(&mut self, message: Message) -> Result<(), Refused> {
+        self.assert_idle();
+        admit(&self.raw.raft, &message)?;
+        let outcome = self.raw.step(message);
+        self.settle_timeout();
+        self.stirred = true;
+        outcome.map_err(|error| Refused::Raft(error.to_string()))
+    }
+
+    /// Appends `data` to the leader's log. It is committed when a [`Work`] hands out an entry at
+    /// that index *and term*; lost when another term's entry is handed out there.
+    ///
+    /// # Errors
+    /// When it was not appended.
+    pub fn propose(&mut self, data: Vec<u8>) -> Result<Position, ProposeRefused> {
+        self.assert_idle();
+        let bytes = data.len();
+        if bytes == 0 || bytes > MAX_PROPOSAL_BYTES {
+            return Err(ProposeRefused::Size { bytes });
+        }
+        if self.raw.raft.state != StateRole::Leader {
+            return Err(ProposeRefused::NotLeader { leader: self.leader() });
+        }
+        if let Some(to) = self.raw.raft.lead_transferee {
+            return Err(ProposeRefused::Transferring { to });
+        }
+        self.raw.propose(Vec::new(), data).map_err(|_| ProposeRefused::Busy)?;
+        self.stirred = true;
+        Ok(Position { index: self.raw.raft.raft_log.last_index(), term: self.raw.raft.term })
+    }
+
+    /// Begins a Safe read round: once a quorum confirmed that this node still leads, `reads` of
+    /// some work holds `context` and the index to have applied. Lost without a word when
+    /// leadership is lost. `context` must never be used twice in one term: a late answer to the
+    /// first use would confirm the second.
+    ///
+    /// # Errors
+    /// When no round began.
+    pub fn read_index(&mut self, context: Vec<u8>) -> Result<(), ReadRefused> {
+        self.assert_idle();
+        if self.raw.raft.state != StateRole::Leader {
+            return Err(ReadRefused::NotLeader { leader: self.leader() });
+        }
+        if !self.raw.raft.commit_to_current_term() {
+            return Err(ReadRefused::NotYet { term: self.raw.raft.term });
+        }
+        self.raw.read_index(context);
+        self.stirred = true;
+        Ok(())
+    }
+
+    /// Begins to hand leadership to `to`; given up after one election timeout. Proposals are
+    /// refused meanwhile.
+    ///
+    /// # Errors
+    /// When it was not begun. To hand it to oneself is no error and does nothing.
+    pub fn transfer_leader(&mut self, to: u64) -> Result<(), TransferRefused> {
+        self.assert_idle();
+        if self.raw.raft.state != StateRole::Leader {
+            return Err(TransferRefused::NotLeader { leader: self.leader() });
+        }
+        if !self.voters().contains(&to) {
+            return Err(TransferRefused::NotVoter { to });
+        }
+        self.raw.transfer_leader(to);
+        self.stirred = true;
+        Ok(())
+    }
+
+    /// Says that the link to `peer` failed, so that the leader probes instead of sending ahead.
+    pub fn peer_unreachable(&mut self, peer: u64) {
+        self.assert_idle();
+        self.raw.report_unreachable(peer);
+        self.stirred = true;
+    }
+
+    /// Takes over a snapshot of the state machine at `index`, and trims the log.
+    /// The caller writes the result to disk before anything else.
+    ///
+    /// # Errors
+    /// When the log was left as it is.
+    pub fn snapshot_taken(&mut self, index: u64, data: Vec<u8>) -> Result<Compaction, SnapshotRefused> {
+        self.assert_idle();
+        let (least, most) = (self.raw.store().snapshot_index() + 1, self.raw.raft.raft_log.applied);
+        if index < least || index > most {
+            return Err(SnapshotRefused::Index { index, least, most });
+        }
+        if data.len() > MAX_SNAPSHOT_BYTES {
+            return Err(SnapshotRefused::TooLong { bytes: data.len() });
+        }
+        let store = self.raw.mut_store();
+        let mut snapshot = Snapshot::default();
+        snapshot.set_data(data.into());
+        let metadata = snapshot.mut_metadata();
+        metadata.index = index;
+        metadata.term = store.term_at(index).expect("an applied index is in the log");
+        metadata.set_conf_state(store.snapshot.get_metadata().get_conf_state().clone());
+        let trim_to = index.saturating_sub(ENTRIES_KEPT).max(store.trimmed.0);
+        let trim_term = store.term_at(trim_to).expect("what is not trimmed is in the log");
+        let compaction = Compaction { snapshot, trimmed: (trim_to, trim_term) };
+        store.compact(&compaction);
+        Ok(compaction)
+    }
+
+    /// What is to be done, if anything. [`Replica::persisted`] must follow before any other call.
+    pub fn ready(&mut self) -> Option<Work> {
+        self.assert_idle();
+        if !self.stirred {
+            return None;
+        }
+        if !self.raw.has_ready() {
+            self.stirred = false;
+            return None;
+        }
+        let mut ready = self.raw.ready();
+        let snapshot = ready.snapshot();
+        let snapshot = (!snapshot.is_empty()).then(|| snapshot.clone());
+        let persist = Persist {
+            hard_state: ready.hs().cloned(),
+            entries: ready.take_entries(),
+            snapshot,
+            must_sync: ready.must_sync(),
+        };
+        let mut work = Work {
+            change: self.take_change(),
+            send_before: ready.take_messages(),
+            send_after: ready.take_persisted_messages(),
+            restored: persist.snapshot.as_ref().map(|snapshot| snapshot.data.clone()),
+            ..Work::default()
+        };
+        // raft-rs counts entries as handed out from here on, and so do we.
+        let mut applied = self.raw.raft.raft_log.applied;
+        if let Some(snapshot) = &persist.snapshot {
+            applied = applied.max(snapshot.get_metadata().index);
+        }
+        for entry in ready.take_committed_entries() {
+            applied = entry.index;
+            if !entry.data.is_empty() {
+                let (index, term) = (entry.index, entry.term);
+                work.committed.push(Committed { index, term, data: entry.data });
+            }
+        }
+        work.applied = applied;
+        work.reads =
+            ready.take_read_states().into_iter().map(|state| (state.request_ctx, state.index)).collect();
+        self.note_snapshots(&work.send_before);
+        self.raw.mut_store().absorb(&persist);
+        work.persist = persist;
+        self.outstanding = Some(Outstanding { number: ready.number(), applied });
+        self.raw.advance_append_async(ready);
+        Some(work)
+    }
+
+    /// The last work is done: persisted, sent and applied. What became possible by that (a leader's
+    /// own entry counts towards its quorum, say) comes with the next [`Replica::ready`].
+    pub fn persisted(&mut self) {
+        let outstanding = self.outstanding.take().expect("persisted() follows ready()");
+        self.raw.on_persist_ready(outstanding.number);
+        self.raw.advance_apply_to(outstanding.applied);
+    }
+
+    /// Everything up to this index was handed out and acknowledged.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.raw.raft.raft_log.applied
+    }
+
+    /// Role, term and leader now.
+    #[must_use]
+    pub fn current(&self) -> Change {
+        change_of(&self.raw)
+    }
+
+    /// The voters, ascending.
+    #[must_use]
+    pub fn voters(&self) -> Vec<u64> {
+        let mut voters: Vec<u64> = self.raw.raft.prs().conf().voters().ids().iter().collect();
+        voters.sort_unstable();
+        voters
+    }
+
+    /// The durable state, as a disk should hold it when no work is outstanding (save a commit
+    /// index that need not be synced).
+    #[must_use]
+    pub fn image(&self) -> &Recovered {
+        self.raw.store()
+    }
+
+    /// Everything worth showing. Allocates on a leader; not for every tick.
+    #[must_use]
+    pub fn status(&self) -> ReplicaStatus {
+        let raft = &self.raw.raft;
+        let mut progress = Vec::new();
+        if raft.state == StateRole::Leader {
+            progress.extend(raft.prs().iter().map(|(&id, peer)| Progress {
+                id,
+                matched: peer.matched,
+                active: peer.recent_active || id == raft.id,
+                snapshot: peer.state == ProgressState::Snapshot,
+            }));
+            progress.sort_unstable_by_key(|peer| peer.id);
+        }
+        ReplicaStatus {
+            id: raft.id,
+            change: self.current(),
+            commit: raft.raft_log.committed,
+            applied: raft.raft_log.applied,
+            last_index: raft.raft_log.last_index(),
+            snapshot_index: self.raw.store().snapshot_index(),
+            progress,
+        }
+    }
+
+    fn leader(&self) -> Option<u64> {
+        self.current().leader
+    }
+
+    fn assert_idle(&self) {
+        assert!(self.outstanding.is_none(), "a work must be ended by persisted() first");
+    }
+
+    fn take_change(&mut self) -> Option<Change> {
+        let now = self.current();
+        (now != self.told).then(|| {
+            self.told = now;
+            now
+        })
+    }
+
+    /// raft-rs draws from the thread's own generator whenever it resets, and it resets only when
+    /// term or role change; so ours replaces that before the next tick can read it.
+    fn settle_timeout(&mut self) {
+        let now = (self.raw.raft.term, self.raw.raft.state);
+        if now != self.drawn_for {
+            self.drawn_for = now;
+            self.draw_timeout();
+        }
+        self.raw.raft.set_randomized_election_timeout(self.timeout);
+    }
+
+    fn draw_timeout(&mut self) {
+        self.timeout = self.random.random_range(self.election_ticks.clone());
+    }
+
+    fn note_snapshots(&mut self, messages: &[Message]) {
+        for message in messages {
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                self.snapshots_sent.insert(message.to, 0);
+            }
+        }
+    }
+
+    /// Has a snapshot that was not acknowledged in time sent again.
+    fn watch_snapshots(&mut self) {
+        let mut overdue = Vec::new();
+        let raft = &self.raw.raft;
+        let patience = self.snapshot_patience;
+        self.snapshots_sent.retain(|&to, ticks| {
+            *ticks += 1;
+            let waiting = raft.state == StateRole::Leader
+                && raft.prs().get(to).is_some_and(|peer| peer.state == ProgressState::Snapshot);
+            if waiting && *ticks >= patience {
+                overdue.push(to);
+            }
+            waiting && *ticks < patience
+        });
+        for to in overdue {
+            self.raw.report_snapshot(to, SnapshotStatus::Failure);
+            self.stirred = true;
+        }
+    }
+}
+
+fn change_of(raw: &RawNode<Recovered>) -> Change {
+    let raft = &raw.raft;
+    let leader = (raft.leader_id != raft::INVALID_ID).then_some(raft.leader_id);
+    Change { leader, term: raft.term, role: raft.state.into() }
+}
+
+fn raft_config(config: &ReplicaConfig, applied: u64) -> Config {
+    Config {
+        id: config.id,
+        election_tick: config.election_ticks_min as usize,
+        min_election_tick: config.election_ticks_min as usize,
+        max_election_tick: config.election_ticks_max as usize,
+        heartbeat_tick: config.heartbeat_ticks as usize,
+        applied,
+        max_size_per_msg: MAX_APPEND_BYTES,
+        max_inflight_msgs: MAX_INFLIGHT_APPENDS,
+        check_quorum: true,
+        pre_vote: true,
+        read_only_option: ReadOnlyOption::Safe,
+        priority: config.priority,
+        max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
+        max_committed_size_per_ready: MAX_COMMITTED_BYTES,
+        ..Config::default()
+    }
+}
