@@ -12,13 +12,30 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
+mod health;
 mod name;
+mod problem;
+mod question;
 mod record;
+mod rendezvous;
+mod rrset;
+mod snapshot;
 mod spec;
+mod steering;
+pub mod v1;
+mod zone;
 
+pub use answer::{Answer, Authority, Rcode, answer};
+pub use health::{Health, MemberCheck, Opinion, VerdictChange, observe};
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameBuf, NameError};
-pub use record::{RecordData, RecordType};
+pub use problem::SnapshotProblem;
+pub use question::{CLASS_IN, CLIENT_PREFIX_V4, CLIENT_PREFIX_V6, Client, Question};
+pub use record::{RecordData, RecordType, RecordTypeError};
+pub use rrset::{Glue, Rrset};
+pub use snapshot::Snapshot;
 pub use spec::{
     AllDown, BoundSpec, Freshness, NameKind, NameSpec, NoQuorum, Policy, PoolMember, PoolShare, PoolSpec,
     PooledSpec, RecordSpec, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec,
 };
+pub use zone::CHAIN_MAX;

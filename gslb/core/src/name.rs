@@ -39,6 +39,13 @@ pub enum NameError {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<[u8]>);
 
+impl std::borrow::Borrow<[u8]> for Name {
+    /// The wire form: equal, ordered and hashed as the name is.
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Name {
     /// The root.
     #[must_use]

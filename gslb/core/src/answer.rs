@@ -1,0 +1,208 @@
+//! One question, one answer: the pure function behind every query.
+//!
+//! An [`Answer`] borrows sections that the snapshot encoded; nothing is allocated, and nothing but the
+//! question's own name is hashed. Chains of CNAMEs are followed through the zones served here.
+//!
+//! Deliberately absent: message headers, EDNS, sizes and truncation, which are the listener's.
+
+use crate::question::CLASS_IN;
+use crate::rrset::{Glue, Rrset};
+use crate::steering::Picked;
+use crate::zone::{CHAIN_MAX, CutId, Found, Node, ZoneId};
+use crate::{Question, RecordType, Snapshot};
+
+/// RCODEs that an answer may have, RFC 1035 §4.1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rcode {
+    /// 0.
+    Noerror,
+    /// 1: the question is of a type that cannot be asked.
+    Formerr,
+    /// 2: the truth is not known here; ask another server.
+    Servfail,
+    /// 3: the name does not exist (RFC 6604: the last name of a CNAME chain).
+    Nxdomain,
+    /// 5: no zone here covers the name, or the class or transfer is not served.
+    Refused,
+}
+
+impl Rcode {
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Rcode::Noerror => 0,
+            Rcode::Formerr => 1,
+            Rcode::Servfail => 2,
+            Rcode::Nxdomain => 3,
+            Rcode::Refused => 5,
+        }
+    }
+}
+
+/// What is answered. Owners: the first RRset's owner is the question's name; after a CNAME, the owner of
+/// what follows is the CNAME's target; an authority section's owner is the last `owner_length` octets of
+/// whichever of these came last.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// The response code.
+    pub rcode: Rcode,
+    /// The AA bit: authority over the question's own name (RFC 1035 §4.1.1).
+    pub authoritative: bool,
+    /// What the authority section holds.
+    pub authority: Authority<'a>,
+    /// ECS SCOPE PREFIX-LENGTH: how much of the client's prefix was looked at, 0 when none (RFC 7871 §7.2.1).
+    pub scope: u8,
+    /// True when no pool was up and the answer is one of all members. Counted (STYLE S4).
+    pub all_down_open: bool,
+    answers: [Option<&'a Rrset>; CHAIN_MAX + 1],
+}
+
+/// The authority section.
+#[derive(Debug, Clone, Copy)]
+pub enum Authority<'a> {
+    /// Nothing: answers are minimal.
+    None,
+    /// The SOA of a negative answer, RFC 2308.
+    Negative {
+        /// The zone's SOA.
+        soa: &'a Rrset,
+        /// Octets of the zone's name.
+        owner_length: u16,
+    },
+    /// A delegation, RFC 1034 §4.3.2 step 3b.
+    Referral {
+        /// The child's NS.
+        name_servers: &'a Rrset,
+        /// Octets of the child's name.
+        owner_length: u16,
+        /// Addresses of the name servers, for the additional section.
+        glue: &'a Glue,
+    },
+}
+
+impl<'a> Answer<'a> {
+    /// The RRsets of the answer section in order: CNAMEs, then at most one that is not.
+    pub fn answers(&self) -> impl Iterator<Item = &'a Rrset> + '_ {
+        self.answers.iter().map_while(|a| *a)
+    }
+
+    fn empty(rcode: Rcode, authoritative: bool) -> Self {
+        Self {
+            rcode,
+            authoritative,
+            authority: Authority::None,
+            scope: 0,
+            all_down_open: false,
+            answers: [None; CHAIN_MAX + 1],
+        }
+    }
+
+    fn push(&mut self, rrset: &'a Rrset) {
+        let free = self.answers.iter_mut().find(|a| a.is_none());
+        *free.expect("a table's CNAME chains are at most CHAIN_MAX long") = Some(rrset);
+    }
+
+    fn negative(&mut self, snapshot: &'a Snapshot, zone: ZoneId, soa: Option<&'a Rrset>) {
+        let zone = snapshot.table().zone(zone);
+        let owner_length = u16::try_from(zone.apex.wire().len()).expect("a name is at most 255 octets");
+        self.authority = Authority::Negative { soa: soa.unwrap_or(&zone.negative), owner_length };
+    }
+
+    fn referral(&mut self, snapshot: &'a Snapshot, cut: CutId) {
+        let cut = snapshot.table().cut(cut);
+        let owner_length = u16::try_from(cut.owner.wire().len()).expect("a name is at most 255 octets");
+        self.authority =
+            Authority::Referral { name_servers: &cut.name_servers, owner_length, glue: &cut.glue };
+    }
+}
+
+/// Answers `question` from `snapshot`. RFC 1034 §4.3.2 with RFC 2308, RFC 4592, RFC 8020 and RFC 8482.
+#[must_use]
+pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
+    if question.class != CLASS_IN {
+        return Answer::empty(Rcode::Refused, false);
+    }
+    match question.record_type {
+        // No transfers (yet); a refusal tells a secondary to ask elsewhere.
+        RecordType::AXFR | RecordType::IXFR => return Answer::empty(Rcode::Refused, false),
+        // Pseudo records that belong into other sections cannot be asked for.
+        RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => {
+            return Answer::empty(Rcode::Formerr, false);
+        }
+        _ => {}
+    }
+    let mut found = snapshot.table().find(question.name.wire());
+    if found == Found::Outside {
+        return Answer::empty(Rcode::Refused, false);
+    }
+    let mut answer = Answer::empty(Rcode::Noerror, true);
+    loop {
+        match found {
+            // The chain leaves our zones: the resolver goes on by itself.
+            Found::Outside => return answer,
+            Found::Missing(zone) => {
+                answer.rcode = Rcode::Nxdomain;
+                answer.negative(snapshot, zone, None);
+                return answer;
+            }
+            Found::Below(cut) => return referred(answer, snapshot, cut),
+            Found::Node(id) => {
+                let node = snapshot.table().node(id);
+                // At a delegation only the DS is the parent's to answer, RFC 4035 §3.1.4.1.
+                if let (Some(cut), true) = (node.cut, question.record_type != RecordType::DS) {
+                    return referred(answer, snapshot, cut);
+                }
+                let alias = node.target.filter(|_| question.record_type != RecordType::CNAME);
+                let Some(target) = alias else { return at_node(answer, snapshot, node, question) };
+                answer.push(node.rrset(RecordType::CNAME).expect("a target comes of a CNAME"));
+                // RFC 8482 §4.1: one RRset is enough for ANY.
+                if question.record_type == RecordType::ANY {
+                    return answer;
+                }
+                found = target;
+            }
+        }
+    }
+}
+
+fn referred<'a>(mut answer: Answer<'a>, snapshot: &'a Snapshot, cut: CutId) -> Answer<'a> {
+    answer.referral(snapshot, cut);
+    // Authority is over the question's name; a chain that began in our zone keeps it.
+    answer.authoritative = answer.answers[0].is_some();
+    answer
+}
+
+fn at_node<'a>(
+    mut answer: Answer<'a>,
+    snapshot: &'a Snapshot,
+    node: &'a Node,
+    question: &Question,
+) -> Answer<'a> {
+    let steering = node.steering.map(|id| &snapshot.steering[id as usize]);
+    let pick = match (steering, question.record_type) {
+        (Some(steering), RecordType::A) => Some(steering.pick_v4(question.client)),
+        (Some(steering), RecordType::AAAA) => Some(steering.pick_v6(question.client)),
+        _ => None,
+    };
+    if let Some(pick) = pick {
+        answer.scope = pick.scope;
+        answer.all_down_open = pick.open;
+        match pick.records {
+            Picked::Records(records) => answer.push(records),
+            Picked::Absent => answer.negative(snapshot, node.zone, None),
+            Picked::Nodata(soa) => answer.negative(snapshot, node.zone, Some(soa)),
+            Picked::Servfail => return Answer::empty(Rcode::Servfail, false),
+        }
+        return answer;
+    }
+    let exists = steering.is_some() || !node.rrsets.is_empty();
+    if question.record_type == RecordType::ANY && exists {
+        answer.push(snapshot.any());
+    } else if let Some(rrset) = node.rrset(question.record_type) {
+        answer.push(rrset);
+    } else {
+        answer.negative(snapshot, node.zone, None);
+    }
+    answer
+}
