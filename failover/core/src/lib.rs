@@ -1,1 +1,44 @@
-//! failover-core.
+//! Who may write: the authority of each protection group, decided and applied purely.
+//!
+//! The picture (STYLE §4): nodes carry facts to [`decide`], which returns commands; Raft orders
+//! them; [`apply`] folds them into [`State`] on every node alike; a [`Guard`] on each database host
+//! acts on the authority it is told, and a [`Desk`] on the leader answers its renewals. All of them
+//! are plain functions and values, so the simulator runs exactly what production runs.
+//!
+//! Invariants I1–I9 (DESIGN §4) are kept here; `docs/architecture.md` names the place of each.
+//!
+//! Deliberately absent: clocks, sockets, files, threads, randomness. `now` is always an argument.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod apply;
+mod authority;
+mod command;
+mod decide;
+mod defect;
+mod desk;
+mod event;
+mod guard;
+mod perform;
+mod policy;
+mod report;
+mod state;
+mod timing;
+
+pub use apply::{Refusal, apply};
+pub use authority::{Acker, Authority, Durability, Phase, Primary, Stamp};
+pub use command::{Change, Command, DecodeError, GroupSpec, Reason, ServerSpec, decode, encode};
+pub use decide::{Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, decide, loss_of};
+pub use defect::{Defect, Defects};
+pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
+pub use event::Event;
+pub use guard::{
+    ActEnd, ActId, CallId, DatabaseAct, Effect, GateAct, GateRead, Guard, GuardConfig, Input, Lane, Latch,
+    Nonce, Opened, Order, Reply, Told,
+};
+pub use perform::{Await, Perform, Verified, awaited, perform, verify};
+pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
+pub use report::{GateReport, GuardReport, HowItEnded, LatchReport, Process};
+pub use state::{EpochRecord, ExecutionSummary, Group, ReturnState, Revocation, Route, State};
+pub use timing::{Timing, TimingError};

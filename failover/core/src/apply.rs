@@ -1,0 +1,220 @@
+//! `apply`: one committed command folded into the state. It reads no clock, chance or hash order,
+//! so every node gets the same result (S5). A refusal changes nothing.
+
+mod authority;
+mod durability;
+mod execution;
+mod returning;
+
+use model::{Epoch, GroupId, Version, WallTime};
+
+use crate::state::{EPOCHS_MAX, FINISHED_MAX};
+use crate::{Authority, Change, Command, Event, ExecutionSummary, Group, Phase, Reason, Route, State};
+use runbooks_core::{Execution, ExecutionId, ExecutionStatus, IllegalStep, Runbook};
+
+/// Why a committed command changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such group.
+    #[error("there is no group {0:?}")]
+    NoSuchGroup(String),
+    /// No such server in the group.
+    #[error("group {group:?} has no server {server:?}")]
+    NoSuchServer { group: String, server: String },
+    /// Decided on an older state.
+    #[error("group {group:?} is at version {now}, the command expected {expected}")]
+    Version { group: String, now: Version, expected: Version },
+    /// The cluster was founded before.
+    #[error("the cluster is founded already")]
+    Founded,
+    /// The rule that stands against it.
+    #[error("{0}")]
+    Rule(String),
+    /// The journal does not take it.
+    #[error(transparent)]
+    Step(#[from] IllegalStep),
+}
+
+/// Folds one command into the state.
+///
+/// # Errors
+/// The refusal; the state is unchanged then.
+pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal> {
+    match command {
+        Command::Found { incarnation, groups } => found(state, incarnation, groups),
+        Command::Change { group, expect, change, at } => {
+            let incarnation = state.incarnation;
+            let target = group_mut(state, &group)?;
+            let now = target.authority.as_ref().map_or(Version(0), |a| a.version);
+            if now != expect {
+                return Err(Refusal::Version { group: group.to_string(), now, expected: expect });
+            }
+            let ctx = Ctx { id: &group, at };
+            match change {
+                Change::Start { primary, reason } => {
+                    authority::start(target, incarnation, primary, reason, &ctx)
+                }
+                Change::Begin { candidate, reason } => authority::begin(target, candidate, reason, &ctx),
+                Change::Open { execution } => authority::open(target, execution, &ctx),
+                Change::Abort { reason } => authority::abort(target, reason, &ctx),
+                Change::Async { reason } => durability::weaken(target, reason, &ctx),
+                Change::CatchUp { ackers } => durability::catch_up(target, ackers, &ctx),
+                Change::Sync { .. } => durability::sync(target, &ctx),
+                Change::Route => route(target, &ctx),
+                Change::Rejoin { server, reason } => returning::rejoin(target, &server, &reason, &ctx),
+                Change::Rebuild { server, extra, reason } => {
+                    returning::rebuild(target, &server, extra, &reason, &ctx)
+                }
+                Change::Quarantine { server, extra, reason } => {
+                    returning::quarantine(target, server, extra, reason, &ctx)
+                }
+            }
+        }
+        Command::StepStarted { group, execution, step, by, at } => {
+            let target = group_mut(state, &group)?;
+            execution::step_started(target, execution, &step, &by, &Ctx { id: &group, at })
+        }
+        Command::StepEnded { group, execution, step, outcome, at } => {
+            let target = group_mut(state, &group)?;
+            execution::step_ended(target, execution, &step, outcome, &Ctx { id: &group, at })
+        }
+    }
+}
+
+/// What every rule needs besides the group itself.
+struct Ctx<'a> {
+    id: &'a GroupId,
+    at: WallTime,
+}
+
+fn found(
+    state: &mut State,
+    incarnation: model::Incarnation,
+    groups: std::collections::BTreeMap<GroupId, crate::GroupSpec>,
+) -> Result<Vec<Event>, Refusal> {
+    if state.incarnation >= incarnation {
+        return Err(Refusal::Founded);
+    }
+    state.incarnation = incarnation;
+    let names = groups.keys().cloned().collect();
+    for (id, spec) in groups {
+        state.groups.entry(id).or_insert_with(|| Group {
+            servers: spec.servers,
+            authority: None,
+            since: WallTime(0),
+            revoked: None,
+            route: None,
+            epochs: Default::default(),
+            execution: None,
+            finished: Default::default(),
+            next_execution: 1,
+            returns: Default::default(),
+        });
+    }
+    Ok(vec![Event::Founded { groups: names }])
+}
+
+fn group_mut<'a>(state: &'a mut State, id: &GroupId) -> Result<&'a mut Group, Refusal> {
+    state.groups.get_mut(id).ok_or_else(|| Refusal::NoSuchGroup(id.to_string()))
+}
+
+fn rule<T>(text: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Rule(text.into()))
+}
+
+fn authority_of(group: &Group) -> Result<&Authority, Refusal> {
+    group.authority.as_ref().ok_or_else(|| Refusal::Rule("the group has not been started".into()))
+}
+
+/// I7: bound names move only after the database is open at the epoch they move for.
+fn route(group: &mut Group, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+    let authority = authority_of(group)?;
+    if authority.phase != Phase::Serving {
+        return rule(format!("names move only while serving, the group is {}", authority.phase));
+    }
+    if let Some(execution) = group.running().filter(|e| e.runbook.name == "failover")
+        && execution.done("await-open").is_none()
+    {
+        return rule("names move only after the database is open");
+    }
+    let route = Route { site: authority.primary.site.clone(), epoch: authority.epoch, at: ctx.at };
+    if group.route.as_ref().is_some_and(|r| r.epoch > route.epoch) {
+        return rule("the names follow a newer epoch already");
+    }
+    let event =
+        Event::Routed { group: ctx.id.clone(), site: route.site.clone(), epoch: route.epoch, at: ctx.at };
+    group.route = Some(route);
+    Ok(vec![event])
+}
+
+/// Puts a new authority in place: raises the version, remembers since when, tells.
+fn install(group: &mut Group, mut authority: Authority, reason: Option<Reason>, ctx: &Ctx) -> Event {
+    let before = group.authority.as_ref().map(|a| (a.epoch, a.phase));
+    let version = group.authority.as_ref().map_or(Version(0), |a| a.version);
+    let old_epoch = before.map_or(Epoch(0), |(e, _)| e);
+    assert!(authority.epoch >= old_epoch, "an epoch never goes down");
+    authority.version = version.next();
+    let event = Event::Authority {
+        group: ctx.id.clone(),
+        from: before,
+        to: (authority.epoch, authority.phase),
+        version: authority.version,
+        primary: authority.primary.server.clone(),
+        site: authority.primary.site.clone(),
+        reason,
+        at: ctx.at,
+    };
+    if before != Some((authority.epoch, authority.phase)) {
+        group.since = ctx.at;
+    }
+    group.authority = Some(authority);
+    while group.epochs.len() > EPOCHS_MAX {
+        group.epochs.pop_first();
+    }
+    event
+}
+
+/// Starts an execution; the caller has seen to it that none runs, or supersedes it.
+fn start_execution(
+    group: &mut Group,
+    runbook: Runbook,
+    epoch: Epoch,
+    subject: model::ServerId,
+    reason: String,
+    ctx: &Ctx,
+    events: &mut Vec<Event>,
+) {
+    if group.running().is_some() {
+        end_execution(group, ExecutionStatus::Superseded, ctx, events);
+    }
+    let id = ExecutionId(group.next_execution);
+    group.next_execution += 1;
+    events.push(Event::ExecutionStarted {
+        group: ctx.id.clone(),
+        execution: id,
+        runbook: runbook.name.clone(),
+        subject: subject.clone(),
+        at: ctx.at,
+    });
+    group.execution = Some(Execution::new(id, runbook, epoch, subject, reason, ctx.at));
+}
+
+/// Closes the books on the execution under way.
+fn end_execution(group: &mut Group, status: ExecutionStatus, ctx: &Ctx, events: &mut Vec<Event>) {
+    let Some(execution) = group.execution.as_mut() else { return };
+    execution.status = status.clone();
+    group.finished.push_back(ExecutionSummary {
+        id: execution.id,
+        runbook: execution.runbook.name.clone(),
+        epoch: execution.epoch,
+        subject: execution.subject.clone(),
+        reason: execution.reason.clone(),
+        status: status.clone(),
+        started: execution.started,
+        ended: ctx.at,
+    });
+    while group.finished.len() > FINISHED_MAX {
+        group.finished.pop_front();
+    }
+    events.push(Event::ExecutionEnded { group: ctx.id.clone(), execution: execution.id, status, at: ctx.at });
+}

@@ -1,0 +1,177 @@
+//! `decide`: what the leader would do now about each group, and why; also why it does nothing.
+//!
+//! It is a pure function of the replicated state, the leader's facts and the policy. Dwell needs no
+//! memory: every fact carries its own age. At most one act for a group comes out of a call; the
+//! caller proposes it and calls again when the state has changed.
+
+mod candidate;
+mod diagnose;
+mod durability;
+mod ordered;
+mod returning;
+mod start;
+
+use std::collections::BTreeMap;
+
+use model::{Epoch, GroupId, ServerId, Timestamp, Version};
+
+use crate::{Change, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reason, State};
+
+pub use candidate::Candidacy;
+pub use diagnose::Diagnosis;
+pub use ordered::{LossStatement, loss_of};
+
+/// One thing to propose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// The version it was decided on.
+    pub expect: Version,
+    /// What.
+    pub change: Change,
+}
+
+/// What was decided about one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// What is the matter.
+    pub diagnosis: Diagnosis,
+    /// The inputs, as a person reads them.
+    pub because: Vec<String>,
+    /// What is to be done; none when it holds still.
+    pub act: Option<Act>,
+    /// Why it holds still though something is the matter.
+    pub holds: Option<String>,
+    /// Whether a failover would work now, server by server.
+    pub candidates: Vec<Candidacy>,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decision {
+    /// By group.
+    pub groups: BTreeMap<GroupId, Explanation>,
+}
+
+/// Everything that a rule looks at.
+struct View<'a> {
+    id: &'a GroupId,
+    group: &'a Group,
+    facts: &'a Facts,
+    policy: &'a Policy,
+    own: &'a GroupPolicy,
+    now: Timestamp,
+}
+
+/// Decides about every group. `now` is the leader's CLOCK_BOOTTIME.
+#[must_use]
+pub fn decide(state: &State, facts: &Facts, policy: &Policy, now: Timestamp) -> Decision {
+    let mut groups = BTreeMap::new();
+    for (id, group) in &state.groups {
+        let Some(own) = policy.groups.get(id) else { continue };
+        let view = View { id, group, facts, policy, own, now };
+        groups.insert(id.clone(), decide_group(&view));
+    }
+    Decision { groups }
+}
+
+/// The first rule that has something to do wins; the order is the order of goods: safety first,
+/// then serving, then being able to lose a site again, then names and leftovers.
+fn decide_group(view: &View) -> Explanation {
+    let finding = diagnose::diagnose(view);
+    let candidates = candidate::all(view);
+    let mut out = Explanation {
+        diagnosis: finding.diagnosis,
+        because: finding.because,
+        act: None,
+        holds: None,
+        candidates,
+    };
+    let Some(authority) = &view.group.authority else {
+        match start::start(view) {
+            Ok(change) => out.act = Some(Act { expect: Version(0), change }),
+            Err(why) => out.holds = Some(why),
+        }
+        return out;
+    };
+    let act = |change| Some(Act { expect: authority.version, change });
+    if !authority.phase.grants() {
+        match called_off(view) {
+            Some(change) => out.act = act(change),
+            None => out.holds = Some("the failover is under way".into()),
+        }
+        return out;
+    }
+    if finding.move_now {
+        match move_away(view, &out) {
+            Ok(change) => out.act = act(change),
+            Err(why) => out.holds = Some(why),
+        }
+        if out.act.is_some() {
+            return out;
+        }
+    }
+    if let Some(change) =
+        durability::durability(view).or_else(|| route(view)).or_else(|| returning::returning(view))
+    {
+        out.act = act(change);
+    }
+    out
+}
+
+/// A failover that cannot go on is called off: the old primary gets the epoch after the next.
+fn called_off(view: &View) -> Option<Change> {
+    if view.group.running().is_some() {
+        return None;
+    }
+    let why = match view.group.execution.as_ref().map(|e| &e.status) {
+        Some(runbooks_core::ExecutionStatus::Failed { step, why }) => format!("step {step} failed: {why}"),
+        other => format!("no failover is under way ({other:?})"),
+    };
+    Some(Change::Abort {
+        reason: Reason { why: "failover-called-off".into(), by: "twofold".into(), evidence: vec![why] },
+    })
+}
+
+/// An automatic failover, if every condition for it holds.
+fn move_away(view: &View, out: &Explanation) -> Result<Change, String> {
+    if view.own.failover == FailoverMode::Manual {
+        return Err("the group's policy leaves failovers to a person: twofold failover".into());
+    }
+    let Some(best) = out.candidates.iter().find(|c| c.automatic) else {
+        let reasons: Vec<String> =
+            out.candidates.iter().map(|c| format!("{}: {}", c.server, c.against.join("; "))).collect();
+        return Err(format!("no server may take over by itself ({})", reasons.join(" | ")));
+    };
+    let primary = candidate::as_primary(view, &best.server).ok_or("the candidate's identity is unknown")?;
+    Ok(Change::Begin {
+        candidate: primary,
+        reason: Reason {
+            why: out.diagnosis.name().into(),
+            by: "twofold".into(),
+            evidence: out.because.clone(),
+        },
+    })
+}
+
+/// Bound names of a group that is open but was routed elsewhere, or nowhere, and is not moving.
+fn route(view: &View) -> Option<Change> {
+    let authority = view.group.authority.as_ref()?;
+    if authority.phase != Phase::Serving || view.group.running().is_some() {
+        return None;
+    }
+    let routed = view.group.route.as_ref().map_or(Epoch(0), |r| r.epoch);
+    let open = view.report(&authority.primary.server)?.open;
+    (routed < authority.epoch && open == Some(authority.epoch)).then_some(Change::Route)
+}
+
+impl View<'_> {
+    /// A server's report, if it is fresh.
+    fn report(&self, server: &ServerId) -> Option<&crate::GuardReport> {
+        self.facts.report(server, self.policy.timing.fresh(), self.now)
+    }
+
+    /// A server's reading, if report and reading are fresh.
+    fn reading(&self, server: &ServerId) -> Option<&model::DatabaseReading> {
+        self.report(server)?.fresh_reading(self.policy.timing.fresh())
+    }
+}

@@ -1,0 +1,105 @@
+//! May this server take over? Checked before Begin, so that nothing is revoked for a candidate that
+//! cannot be promoted (interleaving 11).
+
+use model::ServerId;
+
+use super::View;
+use crate::{AsyncFailover, Durability, Primary};
+
+/// One server's standing as a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidacy {
+    /// The server.
+    pub server: ServerId,
+    /// A person could move the group there (accepting a loss where one is stated).
+    pub possible: bool,
+    /// twofold may move it there by itself.
+    pub automatic: bool,
+    /// What stands against it.
+    pub against: Vec<String>,
+}
+
+pub(super) fn all(view: &View) -> Vec<Candidacy> {
+    let Some(authority) = &view.group.authority else { return vec![] };
+    view.group
+        .servers
+        .iter()
+        .filter(|(s, spec)| **s != authority.primary.server && spec.site != authority.primary.site)
+        .map(|(s, _)| one(view, s))
+        .collect()
+}
+
+fn one(view: &View, server: &ServerId) -> Candidacy {
+    let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
+    let mut hard = Vec::new();
+    if let Some(waiting) = view.group.returns.get(server) {
+        hard.push(format!("quarantined: {}", waiting.reason.why));
+    }
+    match view.report(server) {
+        None => hard.push("its guard is not heard".into()),
+        Some(report) if report.process.start().is_none() => hard.push("its database is not running".into()),
+        Some(report) if report.latch.seen.incarnation > authority.incarnation => {
+            hard.push("it has seen a newer incarnation of the cluster".into());
+        }
+        Some(_) => match view.reading(server) {
+            None => hard.push("its database has not answered lately".into()),
+            Some(reading) => against_reading(view, server, reading, &mut hard),
+        },
+    }
+    let mut soft = Vec::new();
+    if authority.durability == Durability::Sync {
+        let acker = authority.acker_set.iter().find(|a| a.server == *server);
+        let start = view.report(server).and_then(|r| r.process.start());
+        match acker {
+            None => soft.push("it is not an acker".into()),
+            Some(a) if Some(a.process_start) != start => {
+                soft.push("it restarted since it was proven: its position is unknown".into());
+            }
+            Some(_) => {}
+        }
+    } else {
+        if view.own.async_failover == AsyncFailover::Refuse {
+            soft.push(format!("durability is {}: a person must accept the loss", authority.durability));
+        }
+        if view.report(&authority.primary.server).is_none() {
+            soft.push("the primary's guard cannot confirm a fence, and W alone is not enough".into());
+        }
+    }
+    let possible = hard.is_empty();
+    let automatic = possible && soft.is_empty();
+    hard.append(&mut soft);
+    Candidacy { server: server.clone(), possible, automatic, against: hard }
+}
+
+fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseReading, hard: &mut Vec<String>) {
+    let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
+    match &reading.replica {
+        None => hard.push("it does not replicate".into()),
+        Some(r) if r.source_uuid.as_ref().is_some_and(|u| *u != authority.primary.uuid) => {
+            hard.push("it replicates from another server than the primary".into());
+        }
+        Some(r) if !r.sql_error.is_empty() => hard.push(format!("its applier stopped: {}", r.sql_error)),
+        Some(_) => {}
+    }
+    let settings = &reading.settings;
+    if settings.sync_relay_log != 1 || settings.relay_log_recovery {
+        hard.push("sync_relay_log must be 1 and relay_log_recovery off".into());
+    }
+    // I5: what it has and the primary never had. The primary's own newest transactions may be
+    // missing from its last reading; those of any other origin may not.
+    let known = view.facts.servers.get(&authority.primary.server).and_then(|f| f.report.reading.as_ref());
+    if let Some(primary) = known {
+        let extra = reading.gtid_held().subtract(&primary.gtid_executed);
+        let errant = extra.subtract(&extra.of(&authority.primary.uuid));
+        if !errant.is_empty() {
+            hard.push(format!("errant transactions on {server}: {errant}"));
+        }
+    }
+}
+
+/// The candidate as Begin names it.
+pub(super) fn as_primary(view: &View, server: &ServerId) -> Option<Primary> {
+    let uuid = view.reading(server)?.server_uuid.clone();
+    let site = view.group.site_of(server)?.clone();
+    Some(Primary { server: server.clone(), uuid, site })
+}

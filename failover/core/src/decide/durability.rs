@@ -1,0 +1,101 @@
+//! When durability is weakened, armed again, and proven.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::View;
+use super::diagnose::ms;
+use crate::{Acker, Authority, Change, Defect, Durability, Phase, Reason};
+
+/// An acker that lacks more than this is not armed yet: commits would stall while it catches up. At
+/// a thousand transactions a second it is behind by ten seconds at most.
+const LACKS_MAX: u64 = 10_000;
+
+pub(super) fn durability(view: &View) -> Option<Change> {
+    let authority = view.group.authority.as_ref()?;
+    match authority.durability {
+        Durability::Sync | Durability::CatchUp { .. } => {
+            weaken(view, authority).or_else(|| prove(view, authority))
+        }
+        Durability::Async { .. } => arm(view, authority),
+    }
+}
+
+/// On the report of a holder that renewed within T_H, and of nobody else.
+fn weaken(view: &View, authority: &Authority) -> Option<Change> {
+    let timing = &view.policy.timing;
+    let (epoch, renewed) = view.facts.renewals.get(view.id)?;
+    if *epoch != authority.epoch || view.now.since(*renewed) > timing.lease {
+        return None;
+    }
+    let report = view.report(&authority.primary.server)?;
+    let why = blocked(timing.sync_timeout, report).or_else(|| restarted(view, authority))?;
+    Some(Change::Async {
+        reason: Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] },
+    })
+}
+
+fn blocked(limit: Duration, report: &crate::GuardReport) -> Option<String> {
+    let waiting = Duration::from_micros(report.waiting_us);
+    let absent = Duration::from_micros(report.absent_us);
+    if waiting >= limit {
+        return Some(format!("a client has waited {} for an ack", ms(waiting)));
+    }
+    (absent >= limit).then(|| format!("an acker has been absent for {}", ms(absent)))
+}
+
+fn restarted(view: &View, authority: &Authority) -> Option<String> {
+    authority.acker_set.iter().find_map(|acker| {
+        let start = view.report(&acker.server)?.process.start()?;
+        (start != acker.process_start)
+            .then(|| format!("acker {} restarted: what it had acknowledged is unproven", acker.server))
+    })
+}
+
+/// `CatchUp(g)` → `Sync(g)` on the sentinel's proof.
+fn prove(view: &View, authority: &Authority) -> Option<Change> {
+    if !matches!(authority.durability, Durability::CatchUp { .. }) {
+        return None;
+    }
+    let report = view.report(&authority.primary.server)?;
+    let unproven = view.policy.defects.has(Defect::SyncBeforeSentinel);
+    let proof = if unproven { report.armed } else { report.proven };
+    let whole = report.open == Some(authority.epoch) && proof == Some(authority.g);
+    whole.then(|| Change::Sync {
+        gtid: report.reading.as_ref().map(|r| r.gtid_executed.clone()).unwrap_or_default(),
+    })
+}
+
+/// `Async` → `CatchUp(g+1)` when every server of the other sites that may ack is connected.
+fn arm(view: &View, authority: &Authority) -> Option<Change> {
+    if authority.phase != Phase::Serving || view.group.running().is_some() {
+        return None;
+    }
+    let report = view.report(&authority.primary.server)?;
+    if report.open != Some(authority.epoch) {
+        return None;
+    }
+    let primary = view.reading(&authority.primary.server)?;
+    let mut ackers = BTreeSet::new();
+    for (server, spec) in &view.group.servers {
+        if spec.site == authority.primary.site || view.group.returns.contains_key(server) {
+            continue;
+        }
+        let Some(report) = view.report(server) else { continue };
+        let (Some(start), Some(reading)) = (report.process.start(), view.reading(server)) else { continue };
+        let Some(replica) = &reading.replica else { continue };
+        let connected = replica.source_uuid.as_ref() == Some(&authority.primary.uuid)
+            && replica.io == model::ReplicaThread::Running
+            && replica.sql == model::ReplicaThread::Running;
+        let durable = reading.settings.sync_relay_log == 1 && !reading.settings.relay_log_recovery;
+        let lacks = primary.gtid_executed.subtract(&reading.gtid_held()).count();
+        if connected && durable && lacks <= LACKS_MAX {
+            ackers.insert(Acker {
+                server: server.clone(),
+                uuid: reading.server_uuid.clone(),
+                process_start: start,
+            });
+        }
+    }
+    (!ackers.is_empty()).then_some(Change::CatchUp { ackers })
+}

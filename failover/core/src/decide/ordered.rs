@@ -1,0 +1,87 @@
+//! A failover that a person asks for: what would be lost is stated before, and named by an id that
+//! lapses when it changes.
+
+use model::{GroupId, GtidSet, SiteId, Timestamp};
+
+use super::{Act, View, candidate};
+use crate::{Change, Durability, Facts, Policy, Reason, State};
+
+/// What a failover now would lose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LossStatement {
+    /// Names exactly this statement; another state gives another id.
+    pub id: String,
+    /// Known to be on the primary and not on the candidate.
+    pub missing: GtidSet,
+    /// More may be lost than is known, because the primary's last reading is this old (µs); none
+    /// when it was never read.
+    pub reading_age_us: Option<u64>,
+    /// True when nothing acknowledged can be lost.
+    pub none: bool,
+}
+
+/// States the loss of moving `group` to `site`, and the act that would do it.
+///
+/// # Errors
+/// What stands against it, for a person.
+pub fn loss_of(
+    state: &State,
+    facts: &Facts,
+    policy: &Policy,
+    id: &GroupId,
+    to: &SiteId,
+    by: &str,
+    now: Timestamp,
+) -> Result<(LossStatement, Act), String> {
+    let group = state.groups.get(id).ok_or_else(|| format!("there is no group {:?}", id.as_str()))?;
+    let own = policy.groups.get(id).ok_or_else(|| format!("group {:?} has no policy", id.as_str()))?;
+    let view = View { id, group, facts, policy, own, now };
+    let authority = group.authority.as_ref().ok_or("the group has not been started")?;
+    if !authority.phase.grants() {
+        return Err(format!("a failover is under way already ({})", authority.phase));
+    }
+    if authority.primary.site == *to {
+        return Err(format!("the group is active in {to} already"));
+    }
+    let candidates = candidate::all(&view);
+    let here = |c: &&candidate::Candidacy| group.site_of(&c.server) == Some(to);
+    let Some(best) = candidates.iter().filter(here).max_by_key(|c| (c.automatic, c.possible)) else {
+        return Err(format!("the group has no server in {to}"));
+    };
+    if !best.possible {
+        return Err(format!("{} cannot take over: {}", best.server, best.against.join("; ")));
+    }
+    let primary = candidate::as_primary(&view, &best.server).ok_or("the candidate's identity is unknown")?;
+    let theirs = view.reading(&best.server).ok_or("the candidate has not been read")?;
+    let last = facts.servers.get(&authority.primary.server);
+    let known = last.and_then(|f| f.report.reading.as_ref().map(|r| (f, r)));
+    let proven = authority.durability == Durability::Sync && best.automatic;
+    let missing = match (&known, proven) {
+        (Some((_, reading)), false) => reading.gtid_executed.subtract(&theirs.gtid_held()),
+        _ => GtidSet::empty(),
+    };
+    let reading_age_us = known.map(|(f, _)| {
+        let age = now.since(f.received).as_micros();
+        u64::try_from(age).unwrap_or(u64::MAX).saturating_add(f.report.reading_age_us)
+    });
+    let text = format!("{}|{}|{}|{missing}", authority.incarnation, authority.version, best.server);
+    let loss = LossStatement { id: short_hash(&text), missing, reading_age_us, none: proven };
+    let reason = Reason {
+        why: "operator-failover".into(),
+        by: by.to_owned(),
+        evidence: vec![
+            format!("to {to}"),
+            format!("stated loss {}: {} transactions known", loss.id, loss.missing.count()),
+        ],
+    };
+    let act = Act { expect: authority.version, change: Change::Begin { candidate: primary, reason } };
+    Ok((loss, act))
+}
+
+/// FNV-1a, 64 bit, in hex: a name for a statement, not a secret.
+fn short_hash(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
+}

@@ -1,0 +1,92 @@
+//! A server that runs, is fenced and does not replicate: how it comes back (DESIGN §4, Return).
+
+use model::ServerId;
+
+use super::View;
+use crate::{Change, Durability, GuardReport, HowItEnded, Reason};
+
+pub(super) fn returning(view: &View) -> Option<Change> {
+    let authority = view.group.authority.as_ref()?;
+    if view.group.running().is_some() {
+        return None;
+    }
+    if view.report(&authority.primary.server)?.open != Some(authority.epoch) {
+        return None;
+    }
+    let primary = view.reading(&authority.primary.server)?;
+    for server in view.group.servers.keys() {
+        if *server == authority.primary.server || view.group.returns.contains_key(server) {
+            continue;
+        }
+        let Some(report) = view.report(server) else { continue };
+        let Some(reading) = view.reading(server) else { continue };
+        let joined =
+            reading.replica.as_ref().is_some_and(|r| r.source_uuid.as_ref() == Some(&authority.primary.uuid));
+        if joined || !harmless(view, server, report, reading) {
+            continue;
+        }
+        let extra = reading.gtid_held().subtract(&primary.gtid_executed);
+        let reason =
+            |why: &str, evidence: Vec<String>| Reason { why: why.into(), by: "twofold".into(), evidence };
+        if extra.is_empty() {
+            let evidence = vec![format!("{server} has nothing that the primary lacks")];
+            return Some(Change::Rejoin { server: server.clone(), reason: reason("return-clean", evidence) });
+        }
+        let mut evidence = vec![format!("{server} has {extra} beyond the primary")];
+        return Some(match never_told(view, server, report, reading, &extra) {
+            Ok(why) => {
+                evidence.push(why);
+                Change::Rebuild { server: server.clone(), extra, reason: reason("return-ghosts", evidence) }
+            }
+            Err(why) => {
+                evidence.push(why);
+                Change::Quarantine { server: server.clone(), extra, reason: reason("return-extra", evidence) }
+            }
+        });
+    }
+    None
+}
+
+/// It knows the present epoch, is read-only and latched through every epoch that it served: only
+/// then is it compared, and nothing of it is touched before.
+fn harmless(view: &View, server: &ServerId, report: &GuardReport, reading: &model::DatabaseReading) -> bool {
+    let authority = view.group.authority.as_ref().expect("servers return only under an authority");
+    let served = view.group.last_served(server).map_or(model::Epoch(0), |(e, _)| e);
+    report.latch.seen.epoch == authority.epoch
+        && report.latch.fenced_through >= served
+        && report.open.is_none()
+        && reading.super_read_only
+}
+
+/// Whether nobody can have been told that these transactions committed.
+fn never_told(
+    view: &View,
+    server: &ServerId,
+    report: &GuardReport,
+    reading: &model::DatabaseReading,
+    extra: &model::GtidSet,
+) -> Result<String, String> {
+    let Some((epoch, record)) = view.group.last_served(server) else {
+        return Err(format!("{server} never was primary on record: where they come from is unknown"));
+    };
+    if extra.of(&reading.server_uuid) != *extra {
+        return Err("some are of another origin than the server itself".into());
+    }
+    match record.ended {
+        Some(Durability::Sync) => {}
+        Some(other) => {
+            return Err(format!("epoch {epoch} was {other} when it was revoked: clients may know them"));
+        }
+        None => return Err(format!("epoch {epoch} has no recorded end")),
+    }
+    match report.opened_ended {
+        Some(HowItEnded::Killed) => {
+            Ok(format!("epoch {epoch} was sync when revoked and its process was killed"))
+        }
+        Some(HowItEnded::Graceful) => {
+            Err("its process was shut down in order, which tells waiters OK".into())
+        }
+        Some(HowItEnded::Unknown) => Err("how its process ended is not known".into()),
+        None => Err("the process that served still runs, or its end was not seen".into()),
+    }
+}

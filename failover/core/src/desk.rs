@@ -1,0 +1,279 @@
+//! The leader's desk: what only a leadership knows and forgets with it. It answers renewals and
+//! says when a lease has been outwaited (DESIGN §4, Waiting). Every node keeps the reports that
+//! guards send to all voters, so that a new leader knows the servers at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::{Epoch, GroupId, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{Authority, Defect, Defects, GuardReport, Nonce, State, Timing};
+
+/// A guard's request to hold the lease for another T_H, and its report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Renewal {
+    /// The group.
+    pub group: GroupId,
+    /// Number of this attempt, random; the answer names it, and the lease runs from when it was sent.
+    pub nonce: Nonce,
+    /// The server's identity, once it was read.
+    pub uuid: Option<ServerUuid>,
+    /// The epoch the guard wants to hold; none when it only reports.
+    pub epoch: Option<Epoch>,
+    /// What the guard sees.
+    pub report: GuardReport,
+}
+
+/// The leader's answer; it carries the whole authority, so that a guard that hears only the witness
+/// still learns everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Answer {
+    /// The attempt.
+    pub nonce: Nonce,
+    /// Whether the lease is held.
+    pub grant: Grant,
+    /// The authority applied at the read index.
+    pub authority: Option<Authority>,
+    /// The group's other servers as the leader sees them.
+    pub peers: Vec<PeerFact>,
+}
+
+/// Whether a lease is granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Grant {
+    /// Held for T_H from the moment the attempt was sent.
+    Held,
+    /// Not held.
+    No { why: String },
+}
+
+/// What the leader knows of another server of the group: for the one rule to open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PeerFact {
+    /// The server.
+    pub server: ServerId,
+    /// Its identity.
+    pub uuid: ServerUuid,
+    /// Its process.
+    pub process_start: Option<ProcessStart>,
+    /// Applied or in its relay log.
+    pub held: GtidSet,
+    /// The report is fresh: it is reachable.
+    pub reachable: bool,
+    /// It is set up as a replica. A former primary that has not come back yet is none, and what it
+    /// holds beyond others was never told to anybody, or is quarantined.
+    pub replica: bool,
+}
+
+/// A guard's last report and when it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// The report.
+    pub report: GuardReport,
+    /// On this node's clock.
+    pub received: Timestamp,
+}
+
+/// What the nodes of one site hear directly.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vantage {
+    /// When a node of that site was last heard, on this node's clock.
+    pub heard: Timestamp,
+    /// Guards that some node of that site hears.
+    pub hears: BTreeSet<ServerId>,
+}
+
+/// The leader's volatile view (of every node, kept warm).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// By server.
+    pub servers: BTreeMap<ServerId, ServerFacts>,
+    /// By site.
+    pub vantages: BTreeMap<SiteId, Vantage>,
+    /// Last renewal that this leadership answered: group → its epoch and when it was received.
+    pub renewals: BTreeMap<GroupId, (Epoch, Timestamp)>,
+    /// When this leadership began; none on a follower.
+    pub elected: Option<Timestamp>,
+}
+
+impl Facts {
+    /// The report of a server if it was received within `age`.
+    #[must_use]
+    pub fn report(&self, server: &ServerId, age: Duration, now: Timestamp) -> Option<&GuardReport> {
+        self.servers.get(server).filter(|f| now.since(f.received) <= age).map(|f| &f.report)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    timing: Timing,
+    defects: Defects,
+    facts: Facts,
+    withheld: BTreeSet<GroupId>,
+}
+
+impl Desk {
+    /// An empty desk.
+    #[must_use]
+    pub fn new(timing: Timing, defects: Defects) -> Self {
+        Self { timing, defects, facts: Facts::default(), withheld: BTreeSet::new() }
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Files a guard's report. A late one is dropped.
+    pub fn on_report(&mut self, report: GuardReport, now: Timestamp) {
+        if let Some(known) = self.facts.servers.get(&report.server)
+            && known.report.boot == report.boot
+            && known.report.sequence > report.sequence
+        {
+            return;
+        }
+        self.facts.servers.insert(report.server.clone(), ServerFacts { report, received: now });
+    }
+
+    /// Files what the nodes of a site hear.
+    pub fn on_vantage(&mut self, site: SiteId, vantage: Vantage) {
+        self.facts.vantages.insert(site, vantage);
+    }
+
+    /// This node was elected at or before `at`: W counts from here at the earliest.
+    pub fn on_elected(&mut self, at: Timestamp) {
+        self.facts.elected = Some(at);
+        self.facts.renewals.clear();
+        self.withheld.clear();
+    }
+
+    /// This node leads no longer.
+    pub fn on_deposed(&mut self) {
+        self.facts.elected = None;
+        self.facts.renewals.clear();
+        self.withheld.clear();
+    }
+
+    /// Begin is about to be proposed: no renewal is answered until it is settled.
+    pub fn withhold(&mut self, group: &GroupId) {
+        self.withheld.insert(group.clone());
+    }
+
+    /// Begin was applied, refused at apply, or surely dropped: renewals are answered as the state
+    /// says (interleaving 34).
+    pub fn resume(&mut self, group: &GroupId) {
+        self.withheld.remove(group);
+    }
+
+    /// Answers a renewal. Only the leader may call this, with the state applied to a read index that
+    /// was confirmed after `received`; `received` is when the attempt reached this leader.
+    pub fn on_renewal(
+        &mut self,
+        state: &State,
+        renewal: &Renewal,
+        received: Timestamp,
+        now: Timestamp,
+    ) -> Answer {
+        assert!(self.facts.elected.is_some(), "only a leader answers renewals");
+        let group = state.groups.get(&renewal.group);
+        let authority = group.and_then(|g| g.authority.clone());
+        let grant = self.grant(renewal, authority.as_ref());
+        if grant == Grant::Held
+            && let Some(epoch) = renewal.epoch
+        {
+            let seen = self.facts.renewals.entry(renewal.group.clone()).or_insert((epoch, received));
+            *seen = (epoch, seen.1.max(received));
+        }
+        let peers =
+            group.map(|g| self.peers(g.servers.keys(), &renewal.report.server, now)).unwrap_or_default();
+        Answer { nonce: renewal.nonce, grant, authority, peers }
+    }
+
+    fn grant(&self, renewal: &Renewal, authority: Option<&Authority>) -> Grant {
+        let no = |why: String| Grant::No { why };
+        let Some(authority) = authority else { return no("the group has not been started".into()) };
+        if self.withheld.contains(&renewal.group) {
+            return no("a failover is being proposed".into());
+        }
+        let Some(uuid) = &renewal.uuid else { return no("the server's identity is not known yet".into()) };
+        if !authority.names(&renewal.report.server, uuid) {
+            return no(format!("the primary is {}", authority.primary.server));
+        }
+        if !authority.phase.grants() {
+            return no(format!("the group is {}", authority.phase));
+        }
+        if renewal.epoch != Some(authority.epoch) {
+            return no(format!("the epoch is {}", authority.epoch));
+        }
+        Grant::Held
+    }
+
+    /// The group's other servers, for a guard that wants to open.
+    #[must_use]
+    pub fn peers<'a>(
+        &self,
+        servers: impl Iterator<Item = &'a ServerId>,
+        but: &ServerId,
+        now: Timestamp,
+    ) -> Vec<PeerFact> {
+        servers
+            .filter(|s| *s != but)
+            .filter_map(|server| {
+                let facts = self.facts.servers.get(server)?;
+                let reading = facts.report.reading.as_ref()?;
+                Some(PeerFact {
+                    server: server.clone(),
+                    uuid: reading.server_uuid.clone(),
+                    process_start: facts.report.process.start(),
+                    held: reading.gtid_held(),
+                    reachable: now.since(facts.received) <= self.timing.fresh(),
+                    replica: reading.replica.is_some(),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether every lease that any leader can have granted for `group` has run out: `Ok` with how
+    /// long was waited, else how long is left.
+    ///
+    /// # Errors
+    /// The time left.
+    pub fn outwaited(&self, group: &GroupId, now: Timestamp) -> Result<Duration, Duration> {
+        let Some(elected) = self.facts.elected else { return Err(self.timing.wait()) };
+        if self.defects.has(Defect::NoWait) {
+            return Ok(Duration::ZERO);
+        }
+        let from = self.facts.renewals.get(group).map_or(elected, |(_, at)| elected.max(*at));
+        let waited = now.since(from);
+        if waited >= self.timing.wait() { Ok(waited) } else { Err(self.timing.wait() - waited) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: W counts from the later of election and last answered renewal, whichever order.
+    #[test]
+    fn a_lease_is_outwaited_from_the_later_of_election_and_last_answer() {
+        let group: GroupId = "shop".parse().unwrap();
+        let w = Timing::METRO.wait();
+        let mut desk = Desk::new(Timing::METRO, Defects::NONE);
+        assert!(desk.outwaited(&group, Timestamp(u64::MAX)).is_err(), "a follower never knows");
+        desk.on_elected(Timestamp(1_000_000));
+        assert!(desk.outwaited(&group, Timestamp(1_000_000) + w - Duration::from_micros(1)).is_err());
+        assert!(desk.outwaited(&group, Timestamp(1_000_000) + w).is_ok());
+        desk.facts.renewals.insert(group.clone(), (Epoch(1), Timestamp(2_000_000)));
+        assert_eq!(desk.outwaited(&group, Timestamp(2_000_000)), Err(w));
+        assert!(desk.outwaited(&group, Timestamp(2_000_000) + w).is_ok());
+        desk.on_elected(Timestamp(3_000_000));
+        assert!(desk.outwaited(&group, Timestamp(2_000_000) + w).is_err(), "a new leadership waits anew");
+    }
+}

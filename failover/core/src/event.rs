@@ -1,0 +1,80 @@
+//! The one list of things that happen. Audit, log lines, counters and timelines derive from it.
+
+use model::{Epoch, GroupId, ServerId, SiteId, Version, WallTime};
+use runbooks_core::{ExecutionId, ExecutionStatus, Outcome, StepId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Durability, Phase, Reason};
+
+/// Something that was committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// The cluster knows its groups.
+    Founded { groups: Vec<GroupId> },
+    /// Authority moved to another phase, epoch or holder.
+    Authority {
+        group: GroupId,
+        from: Option<(Epoch, Phase)>,
+        to: (Epoch, Phase),
+        version: Version,
+        primary: ServerId,
+        site: SiteId,
+        reason: Option<Reason>,
+        at: WallTime,
+    },
+    /// Acknowledgements are worth more or less.
+    Durability { group: GroupId, from: Durability, to: Durability, reason: Option<Reason>, at: WallTime },
+    /// Bound names answer this site.
+    Routed { group: GroupId, site: SiteId, epoch: Epoch, at: WallTime },
+    /// An execution began.
+    ExecutionStarted {
+        group: GroupId,
+        execution: ExecutionId,
+        runbook: String,
+        subject: ServerId,
+        at: WallTime,
+    },
+    /// A step's intent.
+    StepStarted { group: GroupId, execution: ExecutionId, step: StepId, by: String, at: WallTime },
+    /// A step's outcome.
+    StepEnded { group: GroupId, execution: ExecutionId, step: StepId, outcome: Outcome, at: WallTime },
+    /// An execution is over.
+    ExecutionEnded { group: GroupId, execution: ExecutionId, status: ExecutionStatus, at: WallTime },
+    /// A server waits for a person.
+    Quarantined { group: GroupId, server: ServerId, reason: Reason, at: WallTime },
+}
+
+impl Event {
+    /// Stable name, for logs and counters.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Founded { .. } => "founded",
+            Event::Authority { .. } => "authority",
+            Event::Durability { .. } => "durability",
+            Event::Routed { .. } => "routed",
+            Event::ExecutionStarted { .. } => "execution-started",
+            Event::StepStarted { .. } => "step-started",
+            Event::StepEnded { .. } => "step-ended",
+            Event::ExecutionEnded { .. } => "execution-ended",
+            Event::Quarantined { .. } => "quarantined",
+        }
+    }
+
+    /// When it was proposed, if it says.
+    #[must_use]
+    pub fn at(&self) -> Option<WallTime> {
+        match self {
+            Event::Founded { .. } => None,
+            Event::Authority { at, .. }
+            | Event::Durability { at, .. }
+            | Event::Routed { at, .. }
+            | Event::ExecutionStarted { at, .. }
+            | Event::StepStarted { at, .. }
+            | Event::StepEnded { at, .. }
+            | Event::ExecutionEnded { at, .. }
+            | Event::Quarantined { at, .. } => Some(*at),
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The guard: the holder of a server's lease, as a pure machine (DESIGN §4, Guard and lease).
+//!
+//! ```text
+//!   Input (tick, answer, reading, order …) ─► on() ─► [Effect]   performed in the order given
+//! ```
+//! It is the one writer of gate and latches of its host. Goals are derived from the authority it
+//! knows and from what it reads, not from a log of commands, so a guard that missed everything in
+//! between does the right thing (interleaving 20).
+//!
+//! Invariants kept here: a server opens only by the one rule (I2, I4); a fence is latched on disk
+//! before it is confirmed (interleaving 5); the highest authority seen is kept and less refused
+//! (I8). Effects are performed one after another and `Persist` returns after the fsync, so whatever
+//! stands behind a `Persist` never precedes it.
+//!
+//! Deliberately absent: sessions, nft, files: `app` performs the effects, the simulator models them.
+
+mod fence;
+mod goals;
+mod latch;
+mod lease;
+mod open;
+mod orders;
+mod types;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
+
+use crate::{
+    Authority, Defects, GateReport, GuardReport, HowItEnded, LatchReport, PeerFact, Process, Stamp, Timing,
+};
+
+pub use latch::{Latch, Opened};
+pub use types::{
+    ActEnd, ActId, CallId, DatabaseAct, Effect, GateAct, GateRead, Input, Lane, Nonce, Order, Reply, Told,
+};
+
+/// What a guard is told at its start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GuardConfig {
+    /// The group its server belongs to.
+    pub group: model::GroupId,
+    /// Its server.
+    pub server: model::ServerId,
+    /// Timing.
+    pub timing: Timing,
+    /// Boot of this host.
+    pub boot: BootId,
+    /// Rules removed on purpose; `NONE` outside the simulator.
+    pub defects: Defects,
+}
+
+/// Orders that may wait at once; the executor sends a handful, so more is a fault of the sender.
+const ORDERS_MAX: usize = 32;
+/// Attempts remembered; with one a tick that is more than a T_H of them.
+const ATTEMPTS_MAX: usize = 64;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    config: GuardConfig,
+    latch: Latch,
+    known: Option<Authority>,
+    peers: Vec<PeerFact>,
+    lease: Option<Lease>,
+    attempts: VecDeque<(Nonce, Timestamp)>,
+    next_renewal: Timestamp,
+    next_nonce: u64,
+    process: Process,
+    gone_since: Option<Timestamp>,
+    reading: Option<Seen>,
+    gate: Gate,
+    gate_busy: bool,
+    /// Until when the open act under way lets clients in.
+    gate_asked: Option<Timestamp>,
+    lanes: [Option<Doing>; 3],
+    next_act: u64,
+    retry_at: [Timestamp; 3],
+    orders: VecDeque<Waiting>,
+    fence: Option<fence::Ladder>,
+    /// Life whose sessions and writability were taken away, proven.
+    fenced_life: Option<ProcessStart>,
+    sockets_clear: Option<(Epoch, ProcessStart)>,
+    writable: Option<(Epoch, ProcessStart)>,
+    armed: Option<(SyncGeneration, ProcessStart)>,
+    proven: Option<SyncGeneration>,
+    progress: Progress,
+    shut_since: Option<Timestamp>,
+    shut_because: Option<String>,
+}
+
+/// The right to write, for one epoch, until a moment on this host's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lease {
+    epoch: Epoch,
+    until: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    at: Timestamp,
+    life: ProcessStart,
+    reading: DatabaseReading,
+}
+
+/// What is believed of the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Untouched,
+    Shut,
+    Open { epoch: Epoch, until: Timestamp },
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Doing {
+    id: ActId,
+    act: DatabaseAct,
+    life: Option<ProcessStart>,
+    call: Option<CallId>,
+    since: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Waiting {
+    call: CallId,
+    order: Order,
+    epoch: Epoch,
+}
+
+/// Since when commits wait without progress, and since when ackers are missing.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Progress {
+    waiting_since: Option<Timestamp>,
+    absent_since: Option<Timestamp>,
+}
+
+impl Guard {
+    /// A guard at its start. `gate` is what was read back from the kernel: an element that is still
+    /// there is this host's own lease of this boot, and is adopted for at most T_H.
+    #[must_use]
+    pub fn new(
+        config: GuardConfig,
+        latch: Option<Latch>,
+        gate: GateRead,
+        nonce: u64,
+        now: Timestamp,
+    ) -> Self {
+        let fresh = latch.is_none();
+        let latch = latch.unwrap_or_default();
+        let mut lease = None;
+        let gate = match gate {
+            GateRead::Open { epoch, left } if epoch > latch.fenced_through => {
+                let until = now + left.min(config.timing.lease);
+                lease = Some(Lease { epoch, until });
+                Gate::Open { epoch, until }
+            }
+            GateRead::Absent if fresh => Gate::Untouched,
+            _ => Gate::Unknown,
+        };
+        let mut guard = Self {
+            config,
+            latch,
+            known: None,
+            peers: Vec::new(),
+            lease,
+            attempts: VecDeque::new(),
+            next_renewal: now,
+            next_nonce: nonce,
+            process: Process::Unseen,
+            gone_since: None,
+            reading: None,
+            gate,
+            gate_busy: false,
+            gate_asked: None,
+            lanes: [None, None, None],
+            next_act: 1,
+            retry_at: [now; 3],
+            orders: VecDeque::new(),
+            fence: None,
+            fenced_life: None,
+            sockets_clear: None,
+            writable: None,
+            armed: None,
+            proven: None,
+            progress: Progress::default(),
+            shut_since: None,
+            shut_because: None,
+        };
+        guard.adopt_open_life();
+        guard
+    }
+
+    /// A lease adopted from the kernel belongs to the life that was opened.
+    fn adopt_open_life(&mut self) {
+        if let (Some(lease), Some(opened)) = (self.lease, &self.latch.opened)
+            && opened.epoch == lease.epoch
+            && opened.boot == self.config.boot
+        {
+            self.sockets_clear = Some((opened.epoch, opened.life));
+            self.writable = Some((opened.epoch, opened.life));
+        }
+    }
+
+    /// Takes one input and says what is to be done, in this order.
+    pub fn on(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Answer(answer) => self.on_answer(answer, now, &mut out),
+            Input::Told(told) => {
+                self.learn(told.authority, now, &mut out);
+                self.peers = told.peers;
+            }
+            Input::Process { process, ended } => self.on_process(process, ended, now, &mut out),
+            Input::Reading { reading, life } => self.on_reading(reading, life, now),
+            Input::GateRead(read) => self.on_gate(read, now),
+            Input::Ended { act, end } => self.on_ended(act, end, now, &mut out),
+            Input::Ordered { call, authority, order } => self.on_order(call, authority, order, now, &mut out),
+        }
+        self.settle(now, &mut out);
+        out
+    }
+
+    /// Derives what is to be done from what is known: fence before anything else, then opening, then
+    /// durability and replication, then the next renewal.
+    fn settle(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        self.expire(now);
+        self.fence_goal(now, out);
+        self.open_goal(now, out);
+        self.gate_goal(now, out);
+        self.database_goals(now, out);
+        self.start_orders(now, out);
+        self.renew(now, out);
+    }
+
+    /// Remembers a higher authority; a lower one is ignored (I8).
+    fn learn(&mut self, authority: Authority, now: Timestamp, out: &mut Vec<Effect>) {
+        if authority.stamp() < self.latch.seen {
+            return;
+        }
+        let newer = authority.stamp() > self.latch.seen;
+        if newer {
+            self.latch.seen = authority.stamp();
+            out.push(Effect::Persist(self.latch.clone()));
+            // A change that makes this server the one to open is worth a renewal at once.
+            self.next_renewal = now;
+        }
+        if self.known.as_ref().is_none_or(|k| k.stamp() <= authority.stamp()) {
+            self.known = Some(authority);
+        }
+    }
+
+    fn on_process(
+        &mut self,
+        process: Process,
+        ended: Option<HowItEnded>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let before = self.process.start();
+        match process {
+            Process::Gone { .. } => {
+                self.gone_since.get_or_insert(now);
+            }
+            _ => self.gone_since = None,
+        }
+        self.process = process;
+        let life = self.process.start();
+        if life != before {
+            self.reading = None;
+            self.armed = None;
+            self.proven = None;
+            self.progress = Progress::default();
+        }
+        let opened_is_gone = self.latch.opened.as_ref().is_some_and(|o| !self.lives(o));
+        if opened_is_gone && self.latch.opened_ended.is_none() && !matches!(self.process, Process::Unseen) {
+            self.latch.opened_ended = Some(ended.unwrap_or(HowItEnded::Unknown));
+            out.push(Effect::Persist(self.latch.clone()));
+        }
+    }
+
+    /// True when the life that was opened is the one that runs.
+    fn lives(&self, opened: &Opened) -> bool {
+        self.process.start() == Some(opened.life) && opened.boot == self.config.boot
+    }
+
+    fn on_reading(&mut self, reading: DatabaseReading, life: ProcessStart, now: Timestamp) {
+        if self.process.start() != Some(life) {
+            return;
+        }
+        let moved = self.reading.as_ref().is_none_or(|s| s.reading.gtid_executed != reading.gtid_executed);
+        let semi = &reading.semi_sync;
+        // A waiter counts only while nothing gets through: acks that arrive let others wait shortly.
+        if semi.waiting_sessions == 0 || moved {
+            self.progress.waiting_since = None;
+        }
+        if semi.waiting_sessions > 0 {
+            self.progress.waiting_since.get_or_insert(now);
+        }
+        if semi.source_enabled && semi.clients < semi.wait_count {
+            self.progress.absent_since.get_or_insert(now);
+        } else {
+            self.progress.absent_since = None;
+        }
+        self.reading = Some(Seen { at: now, life, reading });
+    }
+
+    /// The reading of the life that runs, if it is young enough to act on.
+    fn fresh(&self, now: Timestamp) -> Option<&DatabaseReading> {
+        let seen = self.reading.as_ref()?;
+        let young = now.since(seen.at) <= self.config.timing.fresh();
+        (young && self.process.start() == Some(seen.life)).then_some(&seen.reading)
+    }
+
+    /// The authority names this server, by name and identity.
+    fn named(&self) -> Option<&Authority> {
+        let known = self.known.as_ref()?;
+        let uuid = &self.reading.as_ref()?.reading.server_uuid;
+        known.names(&self.config.server, uuid).then_some(known)
+    }
+
+    /// Open for clients: lease held, writable, gate open, all for one epoch.
+    #[must_use]
+    pub fn open_at(&self, now: Timestamp) -> Option<Epoch> {
+        let lease = self.lease.filter(|l| l.until > now)?;
+        let (epoch, life) = self.writable?;
+        let gate = matches!(self.gate, Gate::Open { epoch: e, until } if e == lease.epoch && until > now);
+        (gate && epoch == lease.epoch && self.process.start() == Some(life)).then_some(lease.epoch)
+    }
+
+    /// What every voter is told.
+    #[must_use]
+    pub fn report(&self, now: Timestamp) -> GuardReport {
+        let since = |at: Option<Timestamp>| at.map_or(0, |t| micros(now.since(t)).max(1));
+        let process = match (self.process, self.gone_since) {
+            (Process::Gone { for_us }, at) => Process::Gone { for_us: since(at).max(for_us) },
+            (other, _) => other,
+        };
+        GuardReport {
+            server: self.config.server.clone(),
+            sequence: now.0,
+            boot: self.config.boot.clone(),
+            process,
+            reading: self.reading.as_ref().map(|s| s.reading.clone()),
+            reading_age_us: self.reading.as_ref().map_or(u64::MAX / 2, |s| micros(now.since(s.at))),
+            gate: match self.gate {
+                Gate::Untouched => GateReport::Untouched,
+                Gate::Shut => GateReport::Shut,
+                Gate::Open { epoch, until } if until > now => {
+                    GateReport::Open { epoch, left_us: micros(until.since(now)) }
+                }
+                _ => GateReport::Unknown,
+            },
+            open: self.open_at(now),
+            opened_ended: self.latch.opened_ended,
+            latch: LatchReport {
+                seen: self.latch.seen,
+                fenced_through: self.latch.fenced_through,
+                no_source: self.latch.no_source,
+                opened: self.latch.opened.as_ref().map_or(Epoch(0), |o| o.epoch),
+                g: self.latch.g,
+            },
+            armed: self.armed.filter(|(_, life)| self.process.start() == Some(*life)).map(|(g, _)| g),
+            proven: self.proven,
+            waiting_us: since(self.progress.waiting_since),
+            absent_us: since(self.progress.absent_since),
+            shut_us: since(self.shut_since),
+            shut_because: self.shut_because.clone(),
+        }
+    }
+
+    /// Highest authority seen.
+    #[must_use]
+    pub fn seen(&self) -> Stamp {
+        self.latch.seen
+    }
+
+    /// Time left of the lease.
+    #[must_use]
+    pub fn lease_left(&self, now: Timestamp) -> Option<(Epoch, Duration)> {
+        self.lease.filter(|l| l.until > now).map(|l| (l.epoch, l.until.since(now)))
+    }
+}
+
+fn micros(d: Duration) -> u64 {
+    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,133 @@
+//! The ladder (DESIGN §4): gate, sessions and super_read_only, SIGKILL; each rung with a deadline.
+
+use model::{Epoch, ProcessStart, Timestamp};
+use runbooks_core::{Evidence, Outcome};
+
+use super::{DatabaseAct, Effect, Gate, Guard, Lane, Order};
+use crate::{Defect, Phase, Process};
+
+/// Deadline of rung 1 before the next follows, microseconds: some fifty times what nft takes.
+const GATE_US: u64 = 300_000;
+/// Deadline of rung 2: a super_read_only that waits this long waits for an ack.
+const SESSIONS_US: u64 = 500_000;
+/// A SIGKILL is repeated after this long.
+const KILL_US: u64 = 500_000;
+
+/// A fence of one life under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ladder {
+    life: ProcessStart,
+    since: Timestamp,
+    killed: Option<Timestamp>,
+}
+
+impl Guard {
+    /// Through which epoch this server must be harmless, as far as the known authority says.
+    fn revoked_through(&self) -> Option<Epoch> {
+        let known = self.known.as_ref()?;
+        let mine = known.primary.server == self.config.server;
+        match (known.phase, mine) {
+            (Phase::Serving | Phase::Draining, true) => {
+                // Named again, perhaps an epoch on (Abort): what came before is over all the same.
+                Some(Epoch(known.epoch.0 - 1))
+            }
+            (Phase::Revoked | Phase::Promoting, true) => Some(Epoch(known.epoch.0 - 1)),
+            (_, false) => Some(known.epoch),
+        }
+    }
+
+    pub(super) fn fence_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let ordered = self.orders.iter().filter_map(|w| match w.order {
+            Order::Fence { epoch } => Some(epoch),
+            _ => None,
+        });
+        let goal = ordered.chain(self.revoked_through()).max().unwrap_or(Epoch(0));
+        let latches = !self.config.defects.has(Defect::FenceDoesNotLatch);
+        if latches {
+            if goal > self.latch.fenced_through {
+                self.latch.fenced_through = goal;
+                out.push(Effect::Persist(self.latch.clone()));
+            }
+            if self.lease.is_some_and(|l| l.epoch <= self.latch.fenced_through) {
+                self.lease = None;
+            }
+        }
+        self.climb(goal, now, out);
+        self.confirm(now, out);
+    }
+
+    /// Climbs while a life that was opened at or below the goal still runs unproven.
+    fn climb(&mut self, goal: Epoch, now: Timestamp, out: &mut Vec<Effect>) {
+        let due = self.latch.opened.clone().filter(|o| {
+            o.epoch <= goal
+                && self.lives(o)
+                && self.fenced_life != Some(o.life)
+                && !self.opened_again(o.epoch)
+        });
+        let Some(opened) = due else {
+            self.fence = None;
+            return;
+        };
+        let ladder = match self.fence {
+            Some(l) if l.life == opened.life => l,
+            _ => Ladder { life: opened.life, since: now, killed: None },
+        };
+        self.fence = Some(ladder);
+        let climbed = now.since(ladder.since).as_micros();
+        let shut = self.gate == Gate::Shut;
+        if !shut && climbed < u128::from(GATE_US) {
+            return; // rung 1 is gate_goal's
+        }
+        let kill_again = ladder.killed.is_none_or(|at| now.since(at).as_micros() >= u128::from(KILL_US));
+        // A server whose clients may wait for acks is never asked to stop: it would tell them OK.
+        let sessions_first = shut && !opened.waits && climbed < u128::from(SESSIONS_US);
+        if sessions_first {
+            self.begin_act(DatabaseAct::Fence, None, now, out);
+        } else if kill_again {
+            out.push(Effect::Kill(opened.life));
+            self.fence = Some(Ladder { killed: Some(now), ..ladder });
+        }
+    }
+
+    /// An Abort gave this same life a newer epoch: it is opened again, not fenced.
+    fn opened_again(&self, opened: Epoch) -> bool {
+        self.named().is_some_and(|k| k.phase == Phase::Serving && k.epoch > opened)
+            && !self.orders.iter().any(|w| matches!(w.order, Order::Fence { .. }))
+    }
+
+    /// Harmless through an epoch: the gate is proven shut, and no life that was opened at or below
+    /// it can answer a client any more.
+    fn harmless(&self) -> Option<String> {
+        if self.gate != Gate::Shut || self.gate_busy {
+            return None;
+        }
+        match self.process {
+            Process::Unseen => None,
+            Process::Gone { .. } => Some("gate shut, process gone".into()),
+            Process::Running { start } => match &self.latch.opened {
+                Some(o) if self.lives(o) && self.fenced_life != Some(start) => None,
+                Some(o) if self.lives(o) => Some("gate shut, read-only, no client session".into()),
+                _ => Some("gate shut, process restarted fenced".into()),
+            },
+        }
+    }
+
+    fn confirm(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        if !self.orders.iter().any(|w| matches!(w.order, Order::Fence { .. })) {
+            return;
+        }
+        let lane_free = self.lanes[Lane::Admin as usize].is_none();
+        let Some(by) = self.harmless().filter(|_| lane_free) else { return };
+        let mut left = std::collections::VecDeque::new();
+        for waiting in std::mem::take(&mut self.orders) {
+            if matches!(waiting.order, Order::Fence { .. }) {
+                let evidence = Evidence::Fenced { by: by.clone() };
+                out.push(Effect::Reply { call: waiting.call, reply: Outcome::Done { evidence } });
+            } else {
+                left.push_back(waiting);
+            }
+        }
+        self.orders = left;
+        let _ = now;
+    }
+}

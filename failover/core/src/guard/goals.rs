@@ -1,0 +1,215 @@
+//! What the database should be like, given the authority: durability on the primary, replication on
+//! the others, read-only wherever writing is not allowed. Re-derived on every input.
+
+use model::{Epoch, ReplicaThread, Timestamp};
+
+use super::{ActEnd, ActId, CallId, DatabaseAct, Doing, Effect, Guard, Lane};
+use crate::{Authority, Defect, Durability, Phase};
+
+/// A goal whose act failed is tried again after this long, microseconds.
+const RETRY_US: u64 = 200_000;
+/// A second sentinel frees a waiter whose ack was lost on the way (research: measured).
+const SENTINEL_US: u64 = 1_000_000;
+
+impl Guard {
+    pub(super) fn database_goals(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let rebuilding = self.lanes[Lane::Long as usize]
+            .as_ref()
+            .is_some_and(|d| matches!(d.act, DatabaseAct::Rebuild { .. }));
+        if rebuilding || self.fence.is_some() {
+            return;
+        }
+        let Some(known) = self.known.clone() else { return };
+        if self.fresh(now).is_none() {
+            return;
+        }
+        let mine = self.named().is_some();
+        match known.phase {
+            Phase::Serving | Phase::Draining if mine => self.primary_goals(&known, now, out),
+            Phase::Serving | Phase::Draining => self.replica_goals(&known, now, out),
+            Phase::Revoked | Phase::Promoting => self.moving_goals(&known, now, out),
+        }
+    }
+
+    fn primary_goals(&mut self, known: &Authority, now: Timestamp, out: &mut Vec<Effect>) {
+        let Some(life) = self.process.start() else { return };
+        let semi = self.fresh(now).expect("the caller looked").semi_sync;
+        let ackers = u32::try_from(known.acker_set.len()).unwrap_or(u32::MAX);
+        let open = self.open_at(now).is_some();
+        match known.durability {
+            Durability::Async { .. } => {
+                self.armed = None;
+                self.proven = None;
+                if semi.source_enabled {
+                    self.begin_act(DatabaseAct::DisarmSource, None, now, out);
+                }
+            }
+            Durability::CatchUp { .. } | Durability::Sync => {
+                if self.weakens_by_itself(now) {
+                    self.begin_act(DatabaseAct::DisarmSource, None, now, out);
+                    return;
+                }
+                let armed = self.armed == Some((known.g, life)) && semi.source_enabled;
+                // In `CatchUp` the ackers attach first: armed without them, the next commit stalls.
+                let attached = semi.clients == ackers || known.durability == Durability::Sync;
+                if !armed && attached {
+                    self.latch_waits(known, out);
+                    self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
+                } else if armed && open && self.proven != Some(known.g) {
+                    self.sentinel(known, now, out);
+                }
+            }
+        }
+    }
+
+    /// From now on a client may wait for an ack: a later fence of this life goes by SIGKILL.
+    fn latch_waits(&mut self, known: &Authority, out: &mut Vec<Effect>) {
+        let g = known.g;
+        let Some(opened) = self.latch.opened.as_mut() else { return };
+        if opened.epoch == known.epoch && !(opened.waits && self.latch.g >= g) {
+            opened.waits = true;
+            self.latch.g = self.latch.g.max(g);
+            out.push(Effect::Persist(self.latch.clone()));
+        }
+    }
+
+    fn weakens_by_itself(&self, now: Timestamp) -> bool {
+        let limit = self.config.timing.sync_timeout / 2;
+        self.config.defects.has(Defect::WeakenBeforeCommit)
+            && self.progress.waiting_since.is_some_and(|at| now.since(at) >= limit)
+    }
+
+    fn sentinel(&mut self, known: &Authority, now: Timestamp, out: &mut Vec<Effect>) {
+        let lane = &mut self.lanes[Lane::Sentinel as usize];
+        if lane.as_ref().is_some_and(|d| now.since(d.since).as_micros() >= u128::from(SENTINEL_US)) {
+            *lane = None; // the first one's answer is not waited for any more
+        }
+        let act = DatabaseAct::Sentinel { epoch: known.epoch, g: known.g };
+        self.begin_act(act, None, now, out);
+    }
+
+    fn replica_goals(&mut self, known: &Authority, now: Timestamp, out: &mut Vec<Effect>) {
+        let reading = self.fresh(now).expect("the caller looked").clone();
+        if !reading.super_read_only {
+            self.begin_act(DatabaseAct::SetReadOnly, None, now, out);
+            return;
+        }
+        if reading.semi_sync.source_enabled {
+            self.begin_act(DatabaseAct::DisarmSource, None, now, out);
+            return;
+        }
+        let life = self.process.start();
+        let acker = known.acker_set.iter().any(|a| {
+            a.server == self.config.server && a.uuid == reading.server_uuid && Some(a.process_start) == life
+        });
+        let Some(replica) = &reading.replica else { return };
+        // Only a channel that was connected to this very primary before: CLONE brings along what the
+        // donor had (interleaving 25).
+        let joined = replica.source_uuid.as_ref() == Some(&known.primary.uuid);
+        if !joined || known.epoch <= self.latch.no_source {
+            return;
+        }
+        if reading.semi_sync.replica_enabled != acker {
+            self.begin_act(DatabaseAct::ReplicaSemiSync { on: acker }, None, now, out);
+            return;
+        }
+        let stopped = replica.io == ReplicaThread::Stopped || replica.sql == ReplicaThread::Stopped;
+        if stopped && replica.sql_error.is_empty() {
+            self.begin_act(DatabaseAct::StartReplica, None, now, out);
+        }
+    }
+
+    /// The clock-free fence: ackers of the revoked epoch, and the candidate, receive nothing more.
+    fn moving_goals(&mut self, known: &Authority, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.config.defects.has(Defect::AckersNotStopped) {
+            return;
+        }
+        let concerned = known.primary.server == self.config.server
+            || known.acker_set.iter().any(|a| a.server == self.config.server);
+        if !concerned {
+            return;
+        }
+        self.latch_no_source(Epoch(known.epoch.0 - 1), out);
+        let running =
+            self.fresh(now).and_then(|r| r.replica.as_ref()).is_some_and(|r| r.io != ReplicaThread::Stopped);
+        if running {
+            self.begin_act(DatabaseAct::StopIo, None, now, out);
+        }
+    }
+
+    /// On disk before the IO threads stop, so that no reconcile loop starts them again (6).
+    pub(super) fn latch_no_source(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
+        if epoch > self.latch.no_source {
+            self.latch.no_source = epoch;
+            out.push(Effect::Persist(self.latch.clone()));
+        }
+    }
+
+    /// Begins an act when its lane is free and its last failure is long enough ago.
+    pub(super) fn begin_act(
+        &mut self,
+        act: DatabaseAct,
+        call: Option<CallId>,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let lane = act.lane() as usize;
+        if self.lanes[lane].is_some() || (call.is_none() && now < self.retry_at[lane]) {
+            return false;
+        }
+        let id = ActId(self.next_act);
+        self.next_act += 1;
+        let life = self.process.start();
+        self.lanes[lane] = Some(Doing { id, act: act.clone(), life, call, since: now });
+        out.push(Effect::Act { id, act });
+        true
+    }
+
+    pub(super) fn on_ended(&mut self, id: ActId, end: ActEnd, now: Timestamp, out: &mut Vec<Effect>) {
+        let Some(lane) = self.lanes.iter().position(|d| d.as_ref().is_some_and(|d| d.id == id)) else {
+            return;
+        };
+        let doing = self.lanes[lane].take().expect("its position was found");
+        let same_life = doing.life == self.process.start();
+        if !matches!(end, ActEnd::Done { .. }) {
+            self.retry_at[lane] = now + std::time::Duration::from_micros(RETRY_US);
+        } else if same_life {
+            self.believe(&doing, now);
+        }
+        if let Some(call) = doing.call {
+            out.push(Effect::Reply { call, reply: super::orders::reply(&doing, end) });
+        }
+    }
+
+    /// What a done act lets this guard believe, for the life it was done in.
+    fn believe(&mut self, doing: &Doing, now: Timestamp) {
+        let Some(life) = doing.life else { return };
+        let epoch = self.named().map(|k| k.epoch);
+        let _ = now;
+        match &doing.act {
+            DatabaseAct::Fence => self.fenced_life = Some(life),
+            DatabaseAct::DropSockets => self.sockets_clear = epoch.map(|e| (e, life)),
+            DatabaseAct::SetWritable => {
+                self.fenced_life = None;
+                self.writable = epoch.map(|e| (e, life));
+            }
+            DatabaseAct::SetReadOnly | DatabaseAct::Promote => self.writable = None,
+            DatabaseAct::ArmSource { .. } => {
+                self.armed = self.known.as_ref().map(|k| (k.g, life));
+                // The last reading is older than the arming; it must not undo it.
+                if let Some(seen) = &mut self.reading {
+                    seen.reading.semi_sync.source_enabled = true;
+                }
+            }
+            DatabaseAct::DisarmSource => {
+                self.armed = None;
+                self.progress = super::Progress::default();
+                if let Some(seen) = &mut self.reading {
+                    seen.reading.semi_sync.source_enabled = false;
+                }
+            }
+            DatabaseAct::Sentinel { g, .. } => self.proven = Some(*g),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Renewing, and what an answer means. The lease runs from the moment the answered attempt was
+//! sent, on this host's CLOCK_BOOTTIME, for T_H; never from when the answer came.
+
+use model::Timestamp;
+
+use super::{ATTEMPTS_MAX, Effect, Guard, Lease, Nonce};
+use crate::{Answer, Grant, Renewal};
+
+impl Guard {
+    /// Drops a lease that has run out. The kernel shuts the gate by itself; that is rung 1 and all
+    /// that mere expiry does (interleaving 35).
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        if self.lease.is_some_and(|l| l.until <= now) {
+            self.lease = None;
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, answer: Answer, now: Timestamp, out: &mut Vec<Effect>) {
+        let Some(index) = self.attempts.iter().position(|(n, _)| *n == answer.nonce) else { return };
+        let (_, sent) = self.attempts[index];
+        // Attempts sent before the answered one are settled by it too: a later answer to one of them
+        // could only shorten what is known.
+        self.attempts.drain(..=index);
+        self.next_renewal = self.next_renewal.max(sent + self.config.timing.renew);
+        let Some(authority) = answer.authority else { return };
+        let stamp = authority.stamp();
+        let epoch = authority.epoch;
+        self.learn(authority, now, out);
+        if stamp < self.latch.seen {
+            return;
+        }
+        self.peers = answer.peers;
+        if answer.grant != Grant::Held || epoch <= self.latch.fenced_through {
+            return;
+        }
+        let until = sent + self.config.timing.lease;
+        if until > now && self.lease.is_none_or(|l| l.epoch < epoch || l.until < until) {
+            self.lease = Some(Lease { epoch, until });
+        }
+    }
+
+    /// Sends an attempt when one is due: every `renew`, and every tick while none was answered.
+    pub(super) fn renew(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        if now < self.next_renewal {
+            return;
+        }
+        self.next_renewal = now + self.config.timing.tick;
+        let nonce = Nonce(self.next_nonce);
+        self.next_nonce = self.next_nonce.wrapping_add(1);
+        if self.attempts.len() == ATTEMPTS_MAX {
+            self.attempts.pop_front();
+        }
+        self.attempts.push_back((nonce, now));
+        let uuid = self.reading.as_ref().map(|s| s.reading.server_uuid.clone());
+        let epoch = self.wanted_epoch(now);
+        out.push(Effect::Renew(Renewal {
+            group: self.config.group.clone(),
+            nonce,
+            uuid,
+            epoch,
+            report: self.report(now),
+        }));
+    }
+
+    /// The epoch to ask for: only a server whose process runs may hold a lease, and never one at or
+    /// below the fence.
+    fn wanted_epoch(&self, now: Timestamp) -> Option<model::Epoch> {
+        self.process.start()?;
+        let epoch = match (self.named(), &self.known) {
+            (Some(known), _) if known.phase.grants() => known.epoch,
+            (None, None) => self.lease.filter(|l| l.until > now)?.epoch,
+            _ => return None,
+        };
+        (epoch > self.latch.fenced_through).then_some(epoch)
+    }
+}

@@ -1,0 +1,196 @@
+//! The one rule to open (DESIGN §4): phase `Serving`, this server is primary, lease held, no
+//! reachable replica holds what it lacks, and in `Sync` semi-sync armed and its gtid_executed on
+//! every acker; then, and only then, read_only off and the gate.
+
+use model::Timestamp;
+
+use super::{DatabaseAct, Effect, Gate, GateAct, Guard, Opened};
+use crate::{Authority, Defect, Durability, Phase};
+
+impl Guard {
+    pub(super) fn open_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let verdict = self.may_open(now);
+        let holds = self.lease.is_some();
+        match verdict {
+            Ok(()) => {}
+            Err(why) => {
+                if holds || self.named().is_some_and(|k| k.phase == Phase::Serving) {
+                    self.shut_since.get_or_insert(now);
+                    self.shut_because = Some(why);
+                } else {
+                    self.shut_since = None;
+                    self.shut_because = None;
+                }
+                return;
+            }
+        }
+        if self.open_at(now).is_some() {
+            self.shut_since = None;
+            self.shut_because = None;
+            return;
+        }
+        self.shut_since.get_or_insert(now);
+        self.shut_because = Some("it is being opened".into());
+        self.open_steps(now, out);
+    }
+
+    /// What is missing, first thing first.
+    fn may_open(&self, now: Timestamp) -> Result<(), String> {
+        let Some(authority) = self.named() else { return Err("it is not the named primary".into()) };
+        if authority.phase != Phase::Serving {
+            return Err(format!("the group is {}", authority.phase));
+        }
+        if authority.epoch <= self.latch.fenced_through {
+            return Err(format!("it is fenced through epoch {}", self.latch.fenced_through));
+        }
+        if !self.lease.is_some_and(|l| l.epoch == authority.epoch && l.until > now) {
+            return Err("it holds no lease".into());
+        }
+        let Some(life) = self.process.start() else { return Err("its database does not run".into()) };
+        if self.open_at(now).is_some() {
+            return self.still_armed(authority, life);
+        }
+        let Some(reading) = self.fresh(now) else {
+            return Err("its database has not answered lately".into());
+        };
+        if self.config.defects.has(Defect::OpenWithoutCoverage) {
+            return Ok(());
+        }
+        for peer in self.peers.iter().filter(|p| p.reachable && p.replica) {
+            let lacks = peer.held.subtract(&reading.gtid_executed);
+            if !lacks.is_empty() {
+                return Err(format!("{} holds {lacks}, which is missing here", peer.server));
+            }
+        }
+        if authority.durability == Durability::Sync {
+            if self.armed != Some((authority.g, life)) {
+                return Err("semi-sync is not armed".into());
+            }
+            for acker in &authority.acker_set {
+                let fact = self.peers.iter().find(|p| {
+                    p.server == acker.server && p.reachable && p.process_start == Some(acker.process_start)
+                });
+                let Some(peer) = fact else { return Err(format!("acker {} is not heard", acker.server)) };
+                if !peer.held.contains(&reading.gtid_executed) {
+                    return Err(format!("acker {} does not hold everything yet", acker.server));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// While open in `Sync`, the source side must stay armed.
+    fn still_armed(&self, authority: &Authority, life: model::ProcessStart) -> Result<(), String> {
+        let lost = authority.durability == Durability::Sync
+            && self.armed.is_some_and(|(_, l)| l == life)
+            && self.reading.as_ref().is_some_and(|s| s.life == life && !s.reading.semi_sync.source_enabled);
+        if lost && !self.config.defects.has(Defect::WeakenBeforeCommit) {
+            return Err("semi-sync was switched off".into());
+        }
+        Ok(())
+    }
+
+    /// Sockets of earlier lives gone, intent on disk, writable, gate: in this order.
+    fn open_steps(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let authority = self.named().expect("may_open holds").clone();
+        let life = self.process.start().expect("may_open holds");
+        let epoch = authority.epoch;
+        let opening = (epoch, life);
+        let first = self.gate == Gate::Untouched && self.latch.opened.is_none();
+        if self.sockets_clear != Some(opening) && !first {
+            // Answers queued in the kernel outlive epoch and process; the gate must be shut while
+            // they are destroyed, so that none slips out.
+            if self.gate == Gate::Shut && !self.gate_busy {
+                self.begin_act(DatabaseAct::DropSockets, None, now, out);
+            }
+            return;
+        }
+        let waits = authority.durability == Durability::Sync;
+        let latched = self.latch.opened.as_ref().is_some_and(|o| {
+            o.epoch == epoch && o.life == life && o.boot == self.config.boot && (o.waits || !waits)
+        });
+        if !latched {
+            let boot = self.config.boot.clone();
+            self.latch.opened = Some(Opened { epoch, life, boot, waits });
+            self.latch.opened_ended = None;
+            out.push(Effect::Persist(self.latch.clone()));
+        }
+        if self.writable != Some(opening) {
+            self.begin_act(DatabaseAct::SetWritable, None, now, out);
+        }
+        // The gate itself is asserted by gate_goal once the server is writable.
+    }
+
+    /// What the gate should be, and the act that makes it so. One act at a time; a shut that comes
+    /// while an open is under way waits for it to be over, so nothing lands behind a fence.
+    pub(super) fn gate_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.gate_busy {
+            return;
+        }
+        if let Gate::Open { until, .. } = self.gate
+            && until <= now
+        {
+            self.gate = Gate::Unknown;
+        }
+        let open_for = self.lease.filter(|l| {
+            let writable = self.writable == self.process.start().map(|life| (l.epoch, life));
+            writable && self.fence.is_none() && self.gate_may_stand(now)
+        });
+        match open_for {
+            Some(lease) => {
+                let extended = match self.gate {
+                    Gate::Open { epoch, until } => epoch == lease.epoch && until >= lease.until,
+                    _ => false,
+                };
+                if !extended {
+                    let left = lease.until.since(now);
+                    self.gate_busy = true;
+                    self.gate_asked = Some(lease.until);
+                    out.push(Effect::Gate(GateAct::Open { epoch: lease.epoch, left }));
+                }
+            }
+            None => {
+                let leave = match self.gate {
+                    Gate::Shut => true,
+                    // Never adopted, and nobody said that it must be harmless.
+                    Gate::Untouched => self.known.is_none() || self.to_be_adopted(),
+                    _ => false,
+                };
+                if !leave {
+                    self.gate_busy = true;
+                    self.gate_asked = None;
+                    out.push(Effect::Gate(GateAct::Shut));
+                }
+            }
+        }
+    }
+
+    /// A live primary that was never gated is opened in one step, without a pause.
+    fn to_be_adopted(&self) -> bool {
+        self.latch.opened.is_none()
+            && self.known.as_ref().is_some_and(|k| k.primary.server == self.config.server && k.phase.grants())
+    }
+
+    /// The gate of a server that is open stays open only while the rule holds.
+    fn gate_may_stand(&self, now: Timestamp) -> bool {
+        match self.known.as_ref().map(|k| k.phase) {
+            Some(Phase::Draining) => self.open_at(now).is_some(),
+            Some(_) => self.may_open(now).is_ok(),
+            // A guard that restarted keeps what it found until it hears who may write.
+            None => matches!(self.gate, Gate::Open { .. }),
+        }
+    }
+
+    pub(super) fn on_gate(&mut self, read: super::GateRead, now: Timestamp) {
+        self.gate_busy = false;
+        self.gate = match read {
+            super::GateRead::Shut => Gate::Shut,
+            super::GateRead::Open { epoch, left } => {
+                let until =
+                    self.gate_asked.unwrap_or(now + left).min(now + left.max(self.config.timing.lease));
+                Gate::Open { epoch, until }
+            }
+            super::GateRead::Absent | super::GateRead::Failed => Gate::Unknown,
+        };
+    }
+}

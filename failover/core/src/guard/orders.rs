@@ -1,0 +1,123 @@
+//! Orders of the executor: refused when an older authority stands behind them, idempotent otherwise.
+
+use model::Timestamp;
+use runbooks_core::{Evidence, Outcome};
+
+use super::{ActEnd, CallId, DatabaseAct, Doing, Effect, Guard, ORDERS_MAX, Order, Waiting};
+use crate::{Authority, Defect, Phase, Process};
+
+impl Guard {
+    pub(super) fn on_order(
+        &mut self,
+        call: CallId,
+        authority: Authority,
+        order: Order,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let refuse = |out: &mut Vec<Effect>, why: String| {
+            out.push(Effect::Reply { call, reply: Outcome::Refused { why } });
+        };
+        if authority.stamp() < self.latch.seen {
+            let seen = self.latch.seen;
+            return refuse(
+                out,
+                format!("this guard has seen version {} of epoch {}", seen.version, seen.epoch),
+            );
+        }
+        if self.orders.len() >= ORDERS_MAX {
+            let why = format!("{ORDERS_MAX} orders wait already");
+            out.push(Effect::Reply { call, reply: Outcome::Failed { why } });
+            return;
+        }
+        let epoch = authority.epoch;
+        let forgets =
+            self.config.defects.has(Defect::FenceDoesNotLatch) && matches!(order, Order::Fence { .. });
+        if !forgets {
+            self.learn(authority, now, out);
+        }
+        if let Err(why) = self.permitted(&order, epoch) {
+            return refuse(out, why);
+        }
+        if let Order::StopIo { no_source } = order {
+            if self.config.defects.has(Defect::AckersNotStopped) {
+                out.push(Effect::Reply { call, reply: Outcome::done("a defect says so") });
+                return;
+            }
+            self.latch_no_source(no_source, out);
+        }
+        self.orders.push_back(Waiting { call, order, epoch });
+    }
+
+    /// Whether the authority that stands lets this server do it.
+    fn permitted(&self, order: &Order, epoch: model::Epoch) -> Result<(), String> {
+        let Some(known) = &self.known else { return Err("no authority is known".into()) };
+        let mine = known.primary.server == self.config.server;
+        match order {
+            // FENCE(E) follows REVOKE(E): whoever orders it shows an authority beyond E.
+            Order::Fence { epoch: fenced } if *fenced >= epoch => {
+                Err(format!("epoch {fenced} is not revoked by epoch {epoch}"))
+            }
+            Order::StopIo { no_source } if *no_source >= epoch => {
+                Err(format!("epoch {no_source} is not revoked by epoch {epoch}"))
+            }
+            Order::Promote { epoch: promoted } => {
+                let right = mine && known.epoch == *promoted && known.phase == Phase::Promoting;
+                if right { Ok(()) } else { Err(format!("it is not being promoted at epoch {promoted}")) }
+            }
+            Order::SaveExtra { .. } | Order::Rebuild { .. } | Order::Rejoin { .. } => {
+                if mine || known.phase != Phase::Serving {
+                    return Err("only a server that is not the primary of a serving group comes back".into());
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins what can begin. Fence orders are answered by the ladder, not here.
+    pub(super) fn start_orders(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let mut left = std::collections::VecDeque::new();
+        while let Some(waiting) = self.orders.pop_front() {
+            if !self.start_order(&waiting, now, out) {
+                left.push_back(waiting);
+            }
+        }
+        self.orders = left;
+    }
+
+    fn start_order(&mut self, waiting: &Waiting, now: Timestamp, out: &mut Vec<Effect>) -> bool {
+        let gone = matches!(self.process, Process::Gone { .. });
+        let act = match &waiting.order {
+            Order::Fence { .. } => return false,
+            Order::StopIo { .. } if gone => {
+                // It boots with skip_replica_start, and the latch keeps the threads down.
+                let reply = Outcome::done("no process, and none will receive");
+                out.push(Effect::Reply { call: waiting.call, reply });
+                return true;
+            }
+            _ if gone => {
+                let reply = Outcome::Failed { why: "its database does not run".into() };
+                out.push(Effect::Reply { call: waiting.call, reply });
+                return true;
+            }
+            Order::StopIo { .. } => DatabaseAct::StopIo,
+            Order::Drain => DatabaseAct::Drain,
+            Order::Promote { .. } => DatabaseAct::Promote,
+            Order::SaveExtra { extra } => DatabaseAct::SaveExtra { extra: extra.clone() },
+            Order::Rebuild { donor } => DatabaseAct::Rebuild { donor: donor.clone() },
+            Order::Rejoin { source } => DatabaseAct::Rejoin { source: source.clone() },
+        };
+        self.begin_act(act, Some(waiting.call), now, out)
+    }
+}
+
+/// What the executor is told of an act's end.
+pub(super) fn reply(doing: &Doing, end: ActEnd) -> Outcome {
+    match end {
+        ActEnd::Done { reached: Some(gtid) } => Outcome::Done { evidence: Evidence::Reached { gtid } },
+        ActEnd::Done { reached: None } => Outcome::done(format!("{:?}", doing.act)),
+        ActEnd::Failed { why } => Outcome::Failed { why },
+        ActEnd::Unknown { why } => Outcome::Unknown { why },
+    }
+}

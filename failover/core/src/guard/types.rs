@@ -1,0 +1,185 @@
+//! What goes into a guard and what comes out.
+
+use std::time::Duration;
+
+use model::{DatabaseReading, Epoch, GtidSet, ProcessStart, ServerId, SyncGeneration};
+use runbooks_core::Outcome;
+use serde::{Deserialize, Serialize};
+
+use super::Latch;
+use crate::{Answer, Authority, HowItEnded, PeerFact, Process, Renewal};
+
+/// Number of a renewal attempt: random start, then counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nonce(pub u64);
+
+/// Number of a call that waits for its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// Number of an act under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActId(pub u64);
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Time went by.
+    Tick,
+    /// A leader answered an attempt.
+    Answer(Answer),
+    /// A leader tells a change without being asked.
+    Told(Told),
+    /// The process was looked at; `ended` says how the life before came to its end.
+    Process { process: Process, ended: Option<HowItEnded> },
+    /// The database was read, in this life of it.
+    Reading { reading: DatabaseReading, life: ProcessStart },
+    /// A gate act is over, and this was read back.
+    GateRead(GateRead),
+    /// A database act is over.
+    Ended { act: ActId, end: ActEnd },
+    /// The executor orders something, with the authority it acts under.
+    Ordered { call: CallId, authority: Authority, order: Order },
+}
+
+/// An authority that was pushed, with what the leader knows of the other servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Told {
+    /// The authority.
+    pub authority: Authority,
+    /// The other servers.
+    pub peers: Vec<PeerFact>,
+}
+
+/// The gate as read back from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateRead {
+    /// There are no rules of ours.
+    Absent,
+    /// Rules stand, no element: shut.
+    Shut,
+    /// The element for this epoch stands for so long.
+    Open { epoch: Epoch, left: Duration },
+    /// It could not be read or set.
+    Failed,
+}
+
+/// How a database act ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActEnd {
+    /// It is so. For waits: what was reached.
+    Done { reached: Option<GtidSet> },
+    /// It surely is not.
+    Failed { why: String },
+    /// Perhaps.
+    Unknown { why: String },
+}
+
+/// An executor's order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "order")]
+pub enum Order {
+    /// FENCE(E): be harmless through this epoch, and confirm it.
+    Fence { epoch: Epoch },
+    /// Receive from no source of epochs up to this one.
+    StopIo { no_source: Epoch },
+    /// Apply all that was received.
+    Drain,
+    /// Become a primary that is still read-only and shut, for this epoch.
+    Promote { epoch: Epoch },
+    /// Save what is extra here.
+    SaveExtra { extra: GtidSet },
+    /// Clone from this server.
+    Rebuild { donor: ServerId },
+    /// Replicate from this server.
+    Rejoin { source: ServerId },
+}
+
+/// An executor's answer.
+pub type Reply = Outcome;
+
+/// Acts share a lane when they must not overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Short acts on the admin session.
+    Admin = 0,
+    /// Long ones, on a session of their own.
+    Long = 1,
+    /// The sentinel, which may wait for its ack for ever.
+    Sentinel = 2,
+}
+
+/// An act on the database; every one is idempotent and bounded by its performer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseAct {
+    /// Rung 2: end client sessions, set super_read_only, prove it by the process list.
+    Fence,
+    /// `super_read_only=ON`, bounded.
+    SetReadOnly,
+    /// `read_only=OFF`.
+    SetWritable,
+    /// Destroy client sockets of earlier epochs or processes and prove that none is left.
+    DropSockets,
+    /// Arm the source side of semi-sync for this many ackers.
+    ArmSource { count: u32 },
+    /// Switch the source side off.
+    DisarmSource,
+    /// Acknowledge as a replica, or stop to.
+    ReplicaSemiSync { on: bool },
+    /// `STOP REPLICA IO_THREAD`.
+    StopIo,
+    /// `START REPLICA`.
+    StartReplica,
+    /// Commit a transaction of our own and wait for its ack.
+    Sentinel { epoch: Epoch, g: SyncGeneration },
+    /// Wait until all that was received is applied.
+    Drain,
+    /// `STOP REPLICA; RESET REPLICA ALL`, still read-only.
+    Promote,
+    /// Copy binary logs, write SQL.
+    SaveExtra { extra: GtidSet },
+    /// CLONE from the donor; ends with the process gone or restarted.
+    Rebuild { donor: ServerId },
+    /// RESET REPLICA ALL, CHANGE REPLICATION SOURCE, START.
+    Rejoin { source: ServerId },
+}
+
+impl DatabaseAct {
+    /// Its lane.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        match self {
+            DatabaseAct::Sentinel { .. } => Lane::Sentinel,
+            DatabaseAct::Drain | DatabaseAct::SaveExtra { .. } | DatabaseAct::Rebuild { .. } => Lane::Long,
+            _ => Lane::Admin,
+        }
+    }
+}
+
+/// An act on the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateAct {
+    /// Assert table and rules, delete every set element.
+    Shut,
+    /// Assert table and rules, and the element for this epoch with this timeout.
+    Open { epoch: Epoch, left: Duration },
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Write the latches and fsync before going on.
+    Persist(Latch),
+    /// Send to every voter.
+    Renew(Renewal),
+    /// Perform, read back, answer with `GateRead`. One at a time.
+    Gate(GateAct),
+    /// Perform, answer with `Ended`.
+    Act { id: ActId, act: DatabaseAct },
+    /// SIGKILL this life, if it still runs.
+    Kill(ProcessStart),
+    /// Answer a call.
+    Reply { call: CallId, reply: Reply },
+}

@@ -1,0 +1,120 @@
+//! What a guard tells every voter, with each renewal.
+
+use std::time::Duration;
+
+use model::{BootId, DatabaseReading, Epoch, ProcessStart, ServerId, SyncGeneration};
+use serde::{Deserialize, Serialize};
+
+use crate::Stamp;
+
+/// How the process that ran before ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HowItEnded {
+    /// Killed: it told no waiter anything.
+    Killed,
+    /// Shut down in order: it told waiters OK without their acks.
+    Graceful,
+    /// The log does not say. Taken as `Graceful`.
+    Unknown,
+}
+
+/// The database process as its guard sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Process {
+    /// Not looked yet.
+    Unseen,
+    /// There is none.
+    Gone { for_us: u64 },
+    /// There is one.
+    Running { start: ProcessStart },
+}
+
+impl Process {
+    /// The life that runs.
+    #[must_use]
+    pub fn start(&self) -> Option<ProcessStart> {
+        match self {
+            Process::Running { start } => Some(*start),
+            _ => None,
+        }
+    }
+}
+
+/// The gate as its guard believes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum GateReport {
+    /// Never touched: a server that was never adopted.
+    Untouched,
+    /// Closed, read back.
+    Shut,
+    /// Open for this epoch, for so long.
+    Open { epoch: Epoch, left_us: u64 },
+    /// Not proven either way.
+    Unknown,
+}
+
+/// What a guard keeps on disk, as far as others need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LatchReport {
+    /// Highest authority seen.
+    pub seen: Stamp,
+    /// Fenced through this epoch.
+    pub fenced_through: Epoch,
+    /// Will not receive from sources of epochs up to this.
+    pub no_source: Epoch,
+    /// Was last opened at this epoch (0: never).
+    pub opened: Epoch,
+    /// Highest arming applied here.
+    pub g: SyncGeneration,
+}
+
+/// Everything a guard tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GuardReport {
+    /// Which server.
+    pub server: ServerId,
+    /// Grows with every report of one guard life; a late one is dropped.
+    pub sequence: u64,
+    /// Boot of its host.
+    pub boot: BootId,
+    /// The process.
+    pub process: Process,
+    /// Last look at the database in this process life.
+    pub reading: Option<DatabaseReading>,
+    /// Age of that look when the report was made.
+    pub reading_age_us: u64,
+    /// The gate.
+    pub gate: GateReport,
+    /// Open for clients: lease held, writable, gate open.
+    pub open: Option<Epoch>,
+    /// How the process life that was open last came to its end; none while it runs or when it never was.
+    pub opened_ended: Option<HowItEnded>,
+    /// The latches.
+    pub latch: LatchReport,
+    /// Semi-sync is armed for this arming, in this process life.
+    pub armed: Option<SyncGeneration>,
+    /// A sentinel of this arming was acknowledged by all ackers.
+    pub proven: Option<SyncGeneration>,
+    /// A client has been waiting for an ack for so long, in microseconds; 0 when none waits.
+    pub waiting_us: u64,
+    /// Fewer ackers than the wait count have been connected for so long; 0 when all are.
+    pub absent_us: u64,
+    /// It holds a lease but has been shut for so long; 0 when it is open or holds none.
+    pub shut_us: u64,
+    /// Why it is not open though it should be; for people.
+    pub shut_because: Option<String>,
+}
+
+impl GuardReport {
+    /// The reading, unless it was too old already when it was sent.
+    #[must_use]
+    pub fn fresh_reading(&self, age_max: Duration) -> Option<&DatabaseReading> {
+        let young = u128::from(self.reading_age_us) <= age_max.as_micros();
+        self.reading.as_ref().filter(|_| young)
+    }
+}

@@ -1,0 +1,145 @@
+//! The replicated state: the same on every node after the same entries.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use model::{Epoch, GroupId, GtidSet, Incarnation, ServerId, SiteId, WallTime};
+use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::{Acker, Authority, Durability, Primary, Reason, ServerSpec};
+
+/// Epochs remembered for each group: at one failover a day that is most of a year; older ones are
+/// dropped, and a server that returns from so far back goes to quarantine.
+pub const EPOCHS_MAX: usize = 256;
+/// Finished executions remembered for each group, for `status` and `explain`.
+pub const FINISHED_MAX: usize = 16;
+
+/// Everything that Raft agrees on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct State {
+    /// Life of the cluster; 0 before it was founded.
+    pub incarnation: Incarnation,
+    /// The groups.
+    pub groups: BTreeMap<GroupId, Group>,
+}
+
+/// One protection group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Group {
+    /// Its servers.
+    pub servers: BTreeMap<ServerId, ServerSpec>,
+    /// Who may write; none before the start.
+    pub authority: Option<Authority>,
+    /// Since when the present phase and epoch stand.
+    pub since: WallTime,
+    /// What the last Begin revoked; in force while `Revoked` or `Promoting`, history afterwards.
+    pub revoked: Option<Revocation>,
+    /// Where bound names point.
+    pub route: Option<Route>,
+    /// Each epoch's record.
+    pub epochs: BTreeMap<Epoch, EpochRecord>,
+    /// The one operation under way.
+    pub execution: Option<Execution>,
+    /// The last ones that ended.
+    pub finished: VecDeque<ExecutionSummary>,
+    /// Number of the next execution.
+    pub next_execution: u64,
+    /// Servers that must not come back by themselves.
+    pub returns: BTreeMap<ServerId, ReturnState>,
+}
+
+/// What a Begin took away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Revocation {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its holder.
+    pub primary: Primary,
+    /// Its durability then: it governs W and the return.
+    pub durability: Durability,
+    /// Its ackers then.
+    pub ackers: Vec<Acker>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Where bound names point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Route {
+    /// The site.
+    pub site: SiteId,
+    /// The epoch that was open there.
+    pub epoch: Epoch,
+    /// Since when.
+    pub at: WallTime,
+}
+
+/// What is remembered of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EpochRecord {
+    /// Who held it.
+    pub primary: Primary,
+    /// It was `Serving`; an epoch that was only promised wrote nothing.
+    pub served: bool,
+    /// Its durability when it was revoked; none while it stands.
+    pub ended: Option<Durability>,
+}
+
+/// An execution that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExecutionSummary {
+    /// Its number.
+    pub id: ExecutionId,
+    /// Its runbook.
+    pub runbook: String,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Whom it was about.
+    pub subject: ServerId,
+    /// Why it was started.
+    pub reason: String,
+    /// How it ended.
+    pub status: ExecutionStatus,
+    /// When.
+    pub started: WallTime,
+    /// When.
+    pub ended: WallTime,
+}
+
+/// A server that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReturnState {
+    /// What it has that the primary has not.
+    pub extra: GtidSet,
+    /// Why it may not come back.
+    pub reason: Reason,
+    /// Since when.
+    pub at: WallTime,
+}
+
+impl Group {
+    /// The execution that still runs.
+    #[must_use]
+    pub fn running(&self) -> Option<&Execution> {
+        self.execution.as_ref().filter(|e| e.status == ExecutionStatus::Running)
+    }
+
+    /// Site of a server.
+    #[must_use]
+    pub fn site_of(&self, server: &ServerId) -> Option<&SiteId> {
+        self.servers.get(server).map(|s| &s.site)
+    }
+
+    /// The last epoch that `server` served as primary, and its record.
+    #[must_use]
+    pub fn last_served(&self, server: &ServerId) -> Option<(Epoch, &EpochRecord)> {
+        self.epochs.iter().rev().find(|(_, r)| r.served && r.primary.server == *server).map(|(e, r)| (*e, r))
+    }
+}
