@@ -21,10 +21,21 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod config;
+mod connection;
+mod dial;
 mod endpoint;
+mod frames;
 mod links;
+mod listen;
 mod message;
+mod outbox;
+mod refusal;
+mod shared;
+mod table;
+#[cfg(test)]
+mod tests;
 mod view;
+mod wire;
 
 pub use config::{LinkConfig, LinkTiming, LinkTls, StartError, node_server_name};
 pub use endpoint::{Endpoint, EndpointError};

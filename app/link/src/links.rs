@@ -1,20 +1,52 @@
 //! The handle through which a process sends, calls, looks at its links, and stops them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
+use crate::dial::{Target, keep_dialing};
+use crate::listen::keep_listening;
+use crate::shared::Shared;
+use crate::wire::{FRAME_MAX, Kind};
 use crate::{CallError, Endpoint, Inbound, LinkConfig, LinkView, Sent, StartError};
 
-/// The longest body of a message, bytes. With its envelope it fits a frame of 8 MiB.
-pub const BODY_MAX: usize = 8 * 1024 * 1024 - 1024;
+/// The longest body of a message, bytes. With its envelope it fits a frame.
+pub const BODY_MAX: usize = FRAME_MAX - 1024;
+/// Messages that may wait to be taken in. The process takes them off at once and hands them on; when
+/// it does not, casts are dropped and calls answered busy, which the senders can see.
+const INBOUND_QUEUE: usize = 1024;
+/// How long the tasks may take to end before they are cut off.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// All links of this process; clones are the same links. They stop when the last clone is dropped,
 /// but only [`Links::stop`] waits for that.
-#[derive(Debug, Clone)]
-pub struct Links {}
+#[derive(Clone)]
+pub struct Links {
+    shared: Arc<Shared>,
+    running: Arc<Running>,
+}
+
+/// The one task that all others are children of.
+struct Running {
+    shared: Arc<Shared>,
+    address: Option<SocketAddr>,
+    root: Mutex<Option<AbortHandle>>,
+    /// Closed when the root task has ended.
+    over: watch::Receiver<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
 
 impl Links {
     /// Listens (a node), dials every peer, and hands out what comes in. Must run inside a tokio runtime.
@@ -23,18 +55,40 @@ impl Links {
     /// The address is taken, or the configuration contradicts itself; then nothing runs.
     pub async fn start(config: LinkConfig) -> Result<(Self, mpsc::Receiver<Inbound>), StartError> {
         config.timing.check()?;
-        let (_, inbound) = mpsc::channel(1);
-        Ok((Self {}, inbound))
+        let is_node = config.me.node().is_some();
+        if is_node != config.listen.is_some() {
+            return Err(StartError::Role(config.me));
+        }
+        if !is_node && !config.guards.is_empty() {
+            return Err(StartError::Guards(config.me));
+        }
+        let targets = targets(&config)?;
+        let listener = match config.listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let address = listener.as_ref().and_then(|l| l.local_addr().ok());
+
+        let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
+        let shared = Arc::new(Shared::new(&config, inbound));
+        let (ended, over) = watch::channel(());
+        let root = tokio::spawn(run(shared.clone(), listener, targets, ended));
+        let root = Mutex::new(Some(root.abort_handle()));
+        let running = Arc::new(Running { shared: shared.clone(), address, root, over });
+        Ok((Self { shared, running }, received))
     }
 
     /// The address listened on, with the port the system chose where 0 was asked for.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        None
+        self.running.address
     }
 
     /// Queues a message and returns at once. A message to `me` is handed in locally.
-    pub fn cast(&self, _to: &Endpoint, _topic: u8, _body: &[u8]) -> Sent {
-        Sent::NoPath
+    pub fn cast(&self, to: &Endpoint, topic: u8, body: &[u8]) -> Sent {
+        if body.len() > BODY_MAX {
+            return Sent::Busy;
+        }
+        self.shared.send(self.shared.message(to.clone(), Kind::Cast { topic }, body.to_vec()))
     }
 
     /// Sends a message and waits for its answer, at most `within`. A call that finds no path or a full
@@ -44,30 +98,93 @@ impl Links {
     /// See [`CallError`]: after `NoPath` and `Busy` the peer surely did not get it.
     pub async fn call(
         &self,
-        _to: &Endpoint,
-        _topic: u8,
-        _body: &[u8],
-        _within: Duration,
+        to: &Endpoint,
+        topic: u8,
+        body: &[u8],
+        within: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        Err(CallError::NoPath)
+        let mut under_way = self.shared.open_call(to, topic, body)?;
+        match timeout(within, &mut under_way.answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(CallError::Stopped),
+            Err(_) => Err(CallError::TimedOut),
+        }
     }
 
     /// The age of what was last heard directly from an endpoint; `None` when nothing ever was.
-    pub fn heard(&self, _endpoint: &Endpoint) -> Option<Duration> {
-        None
+    pub fn heard(&self, endpoint: &Endpoint) -> Option<Duration> {
+        self.shared.state().table.heard(endpoint, Instant::now())
     }
 
     /// The endpoints heard directly within `silence`. They need not hear us: see [`LinkView`] for that.
     pub fn hears(&self) -> BTreeSet<Endpoint> {
-        BTreeSet::new()
+        self.shared.state().table.hears(Instant::now())
     }
 
     /// All links at this moment.
     pub fn view(&self) -> LinkView {
-        unreachable!("the links are not laid yet")
+        let state = self.shared.state();
+        LinkView {
+            me: self.shared.me.clone(),
+            links: state.table.view(Instant::now()),
+            counters: state.counters,
+        }
     }
 
     /// Says goodbye on every connection and ends every task, within two seconds. Calls that wait
     /// end with [`CallError::Stopped`]; the inbound channel closes. Calling it again does no harm.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.shared.stop();
+        let mut over = self.running.over.clone();
+        // It never changes: it is closed when the root task is over.
+        let ended = timeout(STOP_DEADLINE, over.changed()).await;
+        let root = self.running.root.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let (Err(_), Some(root)) = (ended, root) {
+            tracing::warn!("links did not stop within {STOP_DEADLINE:?} and are cut off");
+            // Its children are in task sets of its own, which end with it.
+            root.abort();
+        }
+        self.shared.state().table.clear();
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("me", &self.shared.me).finish_non_exhaustive()
+    }
+}
+
+fn targets(config: &LinkConfig) -> Result<Vec<Target>, StartError> {
+    let others = config.peers.iter().filter(|(node, _)| config.me.node() != Some(node));
+    let target = |(node, address): (&model::NodeId, &SocketAddr)| {
+        let name = (config.tls.server_name)(node).map_err(|_| StartError::ServerName(node.clone()))?;
+        Ok(Target { node: node.clone(), address: *address, name })
+    };
+    others.map(target).collect()
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// The root task: everything else runs under it. `ended` is dropped with it.
+async fn run(
+    shared: Arc<Shared>,
+    listener: Option<TcpListener>,
+    targets: Vec<Target>,
+    ended: watch::Sender<()>,
+) {
+    let mut tasks = JoinSet::new();
+    if let Some(listener) = listener {
+        tasks.spawn(keep_listening(shared.clone(), listener));
+    }
+    for target in targets {
+        tasks.spawn(keep_dialing(shared.clone(), target));
+    }
+    while let Some(task) = tasks.join_next().await {
+        if let Err(error) = task {
+            tracing::error!("a link task failed: {error}");
+        }
+    }
+    drop(ended);
 }

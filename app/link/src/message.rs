@@ -37,10 +37,18 @@ pub enum Inbound {
 /// the answer goes by whatever way works at that moment, and is lost (and counted) where none does.
 #[must_use = "dropping it answers the call with an error"]
 pub struct Replier {
-    pub(crate) answer: Option<Box<dyn FnOnce(Result<Vec<u8>, String>) + Send>>,
+    answer: Option<Answer>,
 }
 
+type Answer = Box<dyn FnOnce(Result<Vec<u8>, String>) + Send>;
+
 impl Replier {
+    /// Hands the answer to `answer`, which must not wait. The links make one for each call; others
+    /// want it to ask a handler of calls without a link.
+    pub fn new(answer: impl FnOnce(Result<Vec<u8>, String>) + Send + 'static) -> Self {
+        Self { answer: Some(Box::new(answer)) }
+    }
+
     /// Answers with a body.
     pub fn ok(mut self, body: Vec<u8>) {
         self.give(Ok(body));
