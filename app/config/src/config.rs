@@ -203,3 +203,13 @@ impl Node {
         SocketAddr::new(self.address, self.api_port)
     }
 }
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Data => "data",
+            Self::Witness => "witness",
+            Self::Burst => "burst",
+        })
+    }
+}

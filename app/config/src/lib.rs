@@ -13,14 +13,22 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod check;
 mod config;
 mod database;
+mod fields;
 mod name;
+mod print;
 mod problem;
+mod resolve;
+mod scalar;
 mod secret;
 mod timing;
+mod tree;
+mod v1;
 mod zone;
 
+pub use check::{Checked, check};
 pub use config::{Config, IdentityFiles, Node, Role, Site, Tls};
 pub use database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server};
 pub use name::{CheckId, ClusterName, DatabaseId, DnsName, DnsNameError};
@@ -28,6 +36,6 @@ pub use problem::Problem;
 pub use secret::{Account, Credentials, Password, SecretError, SecretSource};
 pub use timing::{RtoBound, Timing};
 pub use zone::{
-    AllDown, Bound, Check, Follows, HttpProbe, Member, NoQuorum, Policy, Pool, Pooled, Probe, Record,
-    RecordData, Soa, VirtualName, Zone,
+    AllDown, Bound, Check, Follows, HttpProbe, Member, NoQuorum, Policy, Pool, PoolShare, Pooled, Probe,
+    Record, RecordData, Soa, VirtualName, Zone,
 };

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use crate::tree::Place;
+
+/// Most problems that are reported of one file; a person mends the first ones first. One more says
+/// that there are more.
+const PROBLEMS_MAX: usize = 200;
+
 /// One mistake. `check` returns all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -29,5 +35,51 @@ impl fmt::Display for Problem {
             Some(hint) => write!(f, "\n    {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    list: Vec<Problem>,
+    left_out: bool,
+}
+
+impl Problems {
+    /// Adds one; an empty `hint` is none.
+    pub fn add(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        if self.list.len() >= PROBLEMS_MAX {
+            self.left_out = true;
+            return;
+        }
+        let hint: String = hint.into();
+        self.list.push(Problem {
+            line: place.line,
+            column: place.column,
+            path: place.path.clone(),
+            message: message.into(),
+            hint: Some(hint).filter(|text| !text.is_empty()),
+        });
+    }
+
+    /// How many there are so far.
+    pub fn len(&self) -> usize {
+        self.list.len() + usize::from(self.left_out)
+    }
+
+    /// All of them in the order of the file.
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.list.sort_by_key(|problem| (problem.line, problem.column));
+        if self.left_out {
+            let (line, column) = self.list.last().map_or((1, 1), |last| (last.line, last.column));
+            self.list.push(Problem {
+                line,
+                column,
+                path: String::new(),
+                message: "there are more problems than are shown".to_owned(),
+                hint: Some("mend these and check again".to_owned()),
+            });
+        }
+        self.list
     }
 }

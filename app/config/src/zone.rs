@@ -108,21 +108,23 @@ pub struct Pool {
     pub id: PoolId,
     /// Its members, in the order written.
     pub members: Vec<Member>,
-    /// The check its members are probed with.
-    pub check: CheckId,
+    /// The check its members are probed with; without one they always count as up.
+    pub check: Option<CheckId>,
+    /// The pool is up with at least so many members up.
+    pub min_up: u32,
 }
 
 /// One endpoint of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
-    /// Its name, unique over all pools.
+    /// Its name, unique in its pool.
     pub id: MemberId,
     /// Its site.
     pub site: SiteId,
     /// The address that is answered and probed.
     pub address: IpAddr,
-    /// Its share under a weighted policy; 0 takes it out.
+    /// Its share among the members up; with 0 it is answered only where nothing else is up.
     pub weight: u32,
 }
 
@@ -209,16 +211,26 @@ pub struct Bound {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pooled {
-    /// How one member is chosen.
+    /// How one of the pools is chosen.
     pub policy: Policy,
-    /// The pools, tried in this order.
-    pub pools: Vec<PoolId>,
+    /// The pools, in the order written.
+    pub pools: Vec<PoolShare>,
     /// What is answered when no member is up.
     pub all_down: AllDown,
     /// Least TTL, whole seconds.
     pub ttl_min: Duration,
     /// Greatest TTL, whole seconds.
     pub ttl_max: Duration,
+}
+
+/// A pool as one name uses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolShare {
+    /// The pool.
+    pub pool: PoolId,
+    /// Its share under [`Policy::Weighted`]; 0 takes it out.
+    pub weight: u32,
 }
 
 /// What a bound name answers on a node without a quorum-confirmed read for 2·`T_H`.
@@ -230,12 +242,12 @@ pub enum NoQuorum {
     Last,
 }
 
-/// How a pool's member is chosen.
+/// How a pool is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The first member that is up.
+    /// The first pool that is up.
     Order,
-    /// By weight, hashed over the client.
+    /// Any pool that is up, in proportion to its weight, hashed over the client.
     Weighted,
 }
 

@@ -1,0 +1,413 @@
+//! Checks, pools and virtual names.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use model::{PoolId, SiteId};
+
+use super::or;
+use super::places::Sites;
+use super::zone::relative;
+use crate::config::Role;
+use crate::database::Database;
+use crate::fields::{At, quoted, suggest};
+use crate::name::{CheckId, DatabaseId, DnsName};
+use crate::problem::Problems;
+use crate::scalar::show;
+use crate::tree::Place;
+use crate::v1::{
+    BoundFile, CheckFile, ConfigFile, HttpFile, Keyed, MemberFile, NameKind, PoolFile, PooledFile, ProbeFile,
+};
+use crate::zone::{
+    AllDown, Bound, Check, Follows, HttpProbe, Member, NoQuorum, Policy, Pool, PoolShare, Pooled, Probe,
+    VirtualName, Zone,
+};
+
+/// The share of a member or pool that gives none.
+pub(crate) const SHARE_DEFAULT: u64 = 1;
+
+/// Between two probes.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Shortest interval: more would be load, not a check.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// When a probe without an answer has failed; half the interval where that is less.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Probes in a row that change a verdict.
+const ROW: u64 = 2;
+
+/// The status of an HTTP answer that counts as success.
+const EXPECT_STATUS: u16 = 200;
+
+/// TTL of bound names: the least that caches honour, since the answer may change at any time.
+const TTL_BOUND: Duration = Duration::from_secs(1);
+
+/// Bounds on the TTL of pooled names.
+const TTL_MIN: Duration = Duration::from_secs(1);
+const TTL_MAX: Duration = Duration::from_secs(30);
+
+/// Longest TTL of a virtual name: past an hour its clients are steered no more.
+const TTL_LIMIT: Duration = Duration::from_secs(3600);
+
+/// All checks that could be read.
+pub(crate) fn checks(file: &ConfigFile, problems: &mut Problems) -> BTreeMap<CheckId, Check> {
+    let read = |(id, written): &(At<CheckId>, CheckFile)| {
+        Some((id.value.clone(), check(&id.value, written, problems)?))
+    };
+    file.checks.iter().filter_map(read).collect()
+}
+
+fn check(id: &CheckId, written: &CheckFile, problems: &mut Problems) -> Option<Check> {
+    let interval = or(&written.interval, INTERVAL);
+    if interval < INTERVAL_MIN {
+        let place = written.interval.as_ref().map_or(&written.place, |at| &at.place);
+        problems.add(
+            place,
+            format!("interval {} is shorter than {}", show(interval), show(INTERVAL_MIN)),
+            "lengthen it",
+        );
+        return None;
+    }
+    let timeout = or(&written.timeout, TIMEOUT.min(interval / 2));
+    if timeout >= interval || timeout.is_zero() {
+        let place = written.timeout.as_ref().map_or(&written.place, |at| &at.place);
+        problems.add(
+            place,
+            format!("timeout {} is not shorter than interval {}", show(timeout), show(interval)),
+            "a probe must have ended before the next begins: shorten timeout or lengthen interval",
+        );
+        return None;
+    }
+    let probe = match written.probe.as_ref()? {
+        ProbeFile::Tcp { port } => Probe::Tcp { port: port.as_ref()?.value },
+        ProbeFile::Http(http) => Probe::Http(self::http(http, problems)?),
+    };
+    Some(Check {
+        id: id.clone(),
+        probe,
+        interval,
+        timeout,
+        rise: small(or(&written.rise, ROW)),
+        fall: small(or(&written.fall, ROW)),
+    })
+}
+
+fn http(written: &HttpFile, problems: &mut Problems) -> Option<HttpProbe> {
+    let expect_status = match &written.expect_status {
+        Some(at) if at.value.is_empty() => {
+            problems.add(&at.place, "no status counts as success", "write one, as in [200]");
+            return None;
+        }
+        // The reader keeps them under 600.
+        Some(at) => at.value.iter().filter_map(|at| u16::try_from(at.value).ok()).collect(),
+        None => vec![EXPECT_STATUS],
+    };
+    Some(HttpProbe {
+        port: written.port.as_ref()?.value,
+        path: written.path.as_ref().map_or_else(|| "/".to_owned(), |at| at.value.clone()),
+        host: written.host.as_ref().map(|at| at.value.clone()),
+        expect_status,
+        expect_body: written.expect_body.as_ref().map(|at| at.value.clone()),
+    })
+}
+
+/// All pools that could be read.
+pub(crate) fn pools(file: &ConfigFile, sites: &Sites<'_>, problems: &mut Problems) -> BTreeMap<PoolId, Pool> {
+    let mut pools = BTreeMap::new();
+    for (id, written) in &file.pools {
+        if let Some(pool) = pool(&id.value, written, file, sites, problems) {
+            pools.insert(id.value.clone(), pool);
+        }
+    }
+    pools
+}
+
+fn pool(
+    id: &PoolId,
+    written: &PoolFile,
+    file: &ConfigFile,
+    sites: &Sites<'_>,
+    problems: &mut Problems,
+) -> Option<Pool> {
+    if let Some(at) = &written.check
+        && !file.checks.iter().any(|(id, _)| id.value == at.value)
+    {
+        let names = file.checks.iter().map(|(id, _)| id.value.as_str());
+        problems.add(
+            &at.place,
+            format!("check {} is not there", quoted(at.value.as_str())),
+            suggest(at.value.as_str(), names),
+        );
+    }
+    if written.members.is_empty() {
+        problems.add(
+            &written.place,
+            format!("pool {} has no member", quoted(id.as_str())),
+            "add one under members",
+        );
+    }
+    let mut members = Vec::new();
+    let mut seen: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    for (id, member) in &written.members {
+        if let Some(at) = &member.address
+            && let Some(earlier) = seen.insert(at.value, id.value.as_str())
+        {
+            problems.add(
+                &at.place,
+                format!("{} is the address of member {} already", at.value, quoted(earlier)),
+                "keep one of them",
+            );
+        }
+        if let Some(member) = self::member(id, member, sites, problems) {
+            members.push(member);
+        }
+    }
+    let min_up = or(&written.min_up, 1);
+    if let Some(at) = &written.min_up
+        && usize::try_from(at.value).is_ok_and(|least| least > written.members.len())
+    {
+        problems.add(
+            &at.place,
+            format!("min-up {} is more than its {} members", at.value, written.members.len()),
+            "the pool would never be up; lower it",
+        );
+    }
+    Some(Pool {
+        id: id.clone(),
+        members,
+        check: written.check.as_ref().map(|at| at.value.clone()),
+        min_up: small(min_up),
+    })
+}
+
+fn member(
+    id: &At<model::MemberId>,
+    written: &MemberFile,
+    sites: &Sites<'_>,
+    problems: &mut Problems,
+) -> Option<Member> {
+    let site = written.site.as_ref().and_then(|site| {
+        let hint = "a witness votes only; put it into a data or burst site";
+        sites.refer(site, "a pool's member", &[Role::Data, Role::Burst], hint, problems)
+    });
+    Some(Member {
+        id: id.value.clone(),
+        site: site?,
+        address: written.address.as_ref()?.value,
+        weight: small(or(&written.weight, SHARE_DEFAULT)),
+    })
+}
+
+/// All virtual names that could be read.
+pub(crate) fn names(
+    file: &ConfigFile,
+    sites: &Sites<'_>,
+    databases: &BTreeMap<DatabaseId, Database>,
+    zone: Option<&Zone>,
+    problems: &mut Problems,
+) -> BTreeMap<DnsName, VirtualName> {
+    let mut names = BTreeMap::new();
+    let mut seen: BTreeMap<DnsName, &Place> = BTreeMap::new();
+    if let Some((first, _)) = file.names.first()
+        && !file.zone_written
+    {
+        problems.add(
+            &first.place,
+            "virtual names need a zone to stand in",
+            "add `zone: {origin: gslb.example.com}`",
+        );
+    }
+    for (at, written) in &file.names {
+        let follows = match written.kind.as_ref() {
+            Some(NameKind::Bound(bound)) => {
+                self::bound(bound, &at.place, file, sites, databases, problems).map(Follows::Bound)
+            }
+            Some(NameKind::Pooled(pooled)) => self::pooled(pooled, file, problems).map(Follows::Pooled),
+            None => None,
+        };
+        let Some(zone) = zone else { continue };
+        let Some(name) = relative(at, &zone.origin, problems) else { continue };
+        if !name.is_within(&zone.origin) {
+            problems.add(
+                &at.place,
+                format!("{name} is not in the zone {}", zone.origin),
+                "write it without its final dot if it is relative to the zone",
+            );
+        }
+        if let Some(earlier) = seen.insert(name.clone(), &at.place) {
+            problems.add(
+                &at.place,
+                format!("{name} is virtual already, on line {}", earlier.line),
+                "keep one of them",
+            );
+        }
+        if let Some(follows) = follows {
+            names.insert(name.clone(), VirtualName { name, follows });
+        }
+    }
+    names
+}
+
+fn bound(
+    written: &BoundFile,
+    place: &Place,
+    file: &ConfigFile,
+    sites: &Sites<'_>,
+    databases: &BTreeMap<DatabaseId, Database>,
+    problems: &mut Problems,
+) -> Option<Bound> {
+    let ttl = ttl(&written.ttl, TTL_BOUND, problems);
+    let group = written.group.as_ref()?;
+    let Some((_, group_file)) = file.groups.iter().find(|(id, _)| id.value == group.value) else {
+        let names = file.groups.iter().map(|(id, _)| id.value.as_str());
+        problems.add(
+            &group.place,
+            format!("group {} is not there", quoted(group.value.as_str())),
+            suggest(group.value.as_str(), names),
+        );
+        return None;
+    };
+    let database = group_file.database.as_ref().and_then(|at| databases.get(&at.value));
+    let endpoints = match &written.endpoints {
+        Some(at) => endpoints(at, sites, problems),
+        None if written.endpoints_written => None,
+        None => sole_servers(database?, sites, place, problems),
+    };
+    Some(Bound {
+        group: group.value.clone(),
+        endpoints: endpoints?,
+        ttl: ttl?,
+        no_quorum: or(&written.no_quorum, NoQuorum::Servfail),
+    })
+}
+
+fn endpoints(
+    written: &At<Keyed<SiteId, Vec<At<IpAddr>>>>,
+    sites: &Sites<'_>,
+    problems: &mut Problems,
+) -> Option<BTreeMap<SiteId, Vec<IpAddr>>> {
+    let before = problems.len();
+    let mut endpoints: BTreeMap<SiteId, Vec<IpAddr>> = BTreeMap::new();
+    for (site, addresses) in &written.value {
+        let hint = "a group is served from data sites only";
+        sites.refer(site, "an endpoint of a bound name", &[Role::Data], hint, problems);
+        let found = endpoints.entry(site.value.clone()).or_default();
+        for at in addresses {
+            if found.contains(&at.value) {
+                problems.add(&at.place, format!("{} stands here twice", at.value), "keep one");
+            }
+            found.push(at.value);
+        }
+        if addresses.is_empty() {
+            problems.add(&site.place, "a site without an address cannot be answered", "write at least one");
+        }
+    }
+    for site in sites.data().filter(|site| !endpoints.contains_key(*site)) {
+        problems.add(
+            &written.place,
+            format!("site {} has no endpoint, and the group may move there", quoted(site.as_str())),
+            format!("add `{site}: [ADDRESS]`"),
+        );
+    }
+    (problems.len() == before).then_some(endpoints)
+}
+
+/// Where no endpoints are written: the server of each data site, if there is but one.
+fn sole_servers(
+    database: &Database,
+    sites: &Sites<'_>,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<BTreeMap<SiteId, Vec<IpAddr>>> {
+    let mut endpoints = BTreeMap::new();
+    for site in sites.data() {
+        let mut servers = database.servers_in(site);
+        // None at all is the database's own problem.
+        let only = servers.next()?;
+        if servers.next().is_some() {
+            problems.add(
+                place,
+                format!(
+                    "site {} has several servers, so that no address can be derived",
+                    quoted(site.as_str())
+                ),
+                "write `endpoints: {SITE: [ADDRESS], …}` with what leads to the primary",
+            );
+            return None;
+        }
+        endpoints.insert(site.clone(), vec![only.address]);
+    }
+    Some(endpoints)
+}
+
+fn pooled(written: &PooledFile, file: &ConfigFile, problems: &mut Problems) -> Option<Pooled> {
+    let policy = or(&written.policy, Policy::Order);
+    let pools = written.pools.as_ref();
+    let mut shares: Vec<PoolShare> = Vec::new();
+    for (at, weight) in pools.iter().flat_map(|at| &at.value) {
+        if !file.pools.iter().any(|(id, _)| id.value == at.value) {
+            let names = file.pools.iter().map(|(id, _)| id.value.as_str());
+            problems.add(
+                &at.place,
+                format!("pool {} is not there", quoted(at.value.as_str())),
+                suggest(at.value.as_str(), names),
+            );
+        }
+        if shares.iter().any(|share| share.pool == at.value) {
+            problems.add(
+                &at.place,
+                format!("pool {} stands here twice", quoted(at.value.as_str())),
+                "keep one",
+            );
+        }
+        shares.push(PoolShare { pool: at.value.clone(), weight: small(*weight) });
+    }
+    if let Some(at) = pools {
+        if shares.is_empty() {
+            problems.add(&at.place, "a pooled name needs a pool", "name one, as in `pools: [web]`");
+        } else if policy == Policy::Weighted && shares.iter().all(|share| share.weight == 0) {
+            problems.add(&at.place, "all shares are 0, so that nothing is answered", "give one pool a share");
+        }
+    }
+    let ttl_min = ttl(&written.ttl_min, TTL_MIN, problems);
+    let ttl_max = ttl(&written.ttl_max, TTL_MAX.max(ttl_min.unwrap_or_default()), problems);
+    if let (Some(least), Some(most)) = (ttl_min, ttl_max)
+        && least > most
+        && let Some(at) = written.ttl_max.as_ref().or(written.ttl_min.as_ref())
+    {
+        problems.add(
+            &at.place,
+            format!("ttl-min {} is longer than ttl-max {}", show(least), show(most)),
+            "swap them",
+        );
+    }
+    pools?;
+    Some(Pooled {
+        policy,
+        pools: shares,
+        all_down: or(&written.all_down, AllDown::Open),
+        ttl_min: ttl_min?,
+        ttl_max: ttl_max?,
+    })
+}
+
+fn ttl(written: &Option<At<Duration>>, default: Duration, problems: &mut Problems) -> Option<Duration> {
+    let Some(at) = written else { return Some(default) };
+    if at.value > TTL_LIMIT {
+        problems.add(
+            &at.place,
+            format!("ttl {} of a virtual name is longer than {}", show(at.value), show(TTL_LIMIT)),
+            "clients would keep the old site for as long; shorten it",
+        );
+        return None;
+    }
+    Some(at.value)
+}
+
+/// The readers keep these numbers far under 2³².
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

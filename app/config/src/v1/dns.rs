@@ -1,0 +1,397 @@
+//! The zone, pools, checks and virtual names, as written.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use model::{GroupId, MemberId, PoolId, SiteId};
+
+use super::{Keyed, section};
+use crate::fields::{At, Fields, keyed, list, quoted};
+use crate::name::{CheckId, DnsName};
+use crate::problem::Problems;
+use crate::scalar::{address, choice, domain, duration, name, number, port, seconds, text, word};
+use crate::tree::{Kind, Node, Place};
+use crate::zone::{AllDown, NoQuorum, Policy};
+
+/// Greatest share of a member or pool: enough for a per-mille, small enough to add up.
+const WEIGHT_MAX: u64 = 10_000;
+
+/// Most probes in a row a verdict may wait for; more would be slower than a person.
+const ROW_MAX: u64 = 100;
+
+/// Longest text of one record: what fits into an answer over TCP beside its header.
+const TXT_MAX: usize = 60_000;
+
+/// The zone. Names are texts here, since they may be relative to the origin.
+#[derive(Debug)]
+pub(crate) struct ZoneFile {
+    pub origin: Option<At<DnsName>>,
+    pub ttl: Option<At<Duration>>,
+    pub soa: Option<SoaFile>,
+    pub ns: Option<At<Vec<At<String>>>>,
+    pub records: Vec<At<RecordFile>>,
+    pub place: Place,
+}
+
+/// The zone's start of authority.
+#[derive(Debug, Default)]
+pub(crate) struct SoaFile {
+    pub mname: Option<At<String>>,
+    pub rname: Option<At<String>>,
+    pub refresh: Option<At<Duration>>,
+    pub retry: Option<At<Duration>>,
+    pub expire: Option<At<Duration>>,
+    pub minimum: Option<At<Duration>>,
+}
+
+/// Records of one name and type, one for each datum.
+#[derive(Debug)]
+pub(crate) struct RecordFile {
+    pub name: Option<At<String>>,
+    pub rtype: Option<At<String>>,
+    pub ttl: Option<At<Duration>>,
+    pub data: Option<At<Vec<At<String>>>>,
+}
+
+/// A pool.
+#[derive(Debug)]
+pub(crate) struct PoolFile {
+    pub members: Keyed<MemberId, MemberFile>,
+    pub check: Option<At<CheckId>>,
+    pub min_up: Option<At<u64>>,
+    pub place: Place,
+}
+
+/// A member.
+#[derive(Debug)]
+pub(crate) struct MemberFile {
+    pub site: Option<At<SiteId>>,
+    pub address: Option<At<IpAddr>>,
+    pub weight: Option<At<u64>>,
+}
+
+/// A check.
+#[derive(Debug)]
+pub(crate) struct CheckFile {
+    pub probe: Option<ProbeFile>,
+    pub interval: Option<At<Duration>>,
+    pub timeout: Option<At<Duration>>,
+    pub rise: Option<At<u64>>,
+    pub fall: Option<At<u64>>,
+    pub place: Place,
+}
+
+/// What a check does.
+#[derive(Debug)]
+pub(crate) enum ProbeFile {
+    Tcp { port: Option<At<u16>> },
+    Http(Box<HttpFile>),
+}
+
+/// An HTTP request.
+#[derive(Debug)]
+pub(crate) struct HttpFile {
+    pub port: Option<At<u16>>,
+    pub path: Option<At<String>>,
+    pub host: Option<At<String>>,
+    pub expect_status: Option<At<Vec<At<u64>>>>,
+    pub expect_body: Option<At<String>>,
+}
+
+/// A virtual name.
+#[derive(Debug)]
+pub(crate) struct NameFile {
+    pub kind: Option<NameKind>,
+}
+
+/// Which of the two kinds was written.
+#[derive(Debug)]
+pub(crate) enum NameKind {
+    Bound(BoundFile),
+    Pooled(PooledFile),
+}
+
+/// A name bound to a group.
+#[derive(Debug)]
+pub(crate) struct BoundFile {
+    pub group: Option<At<GroupId>>,
+    /// `None` when not written: the group's own servers, then.
+    pub endpoints: Option<At<Keyed<SiteId, Vec<At<IpAddr>>>>>,
+    pub endpoints_written: bool,
+    pub ttl: Option<At<Duration>>,
+    pub no_quorum: Option<At<NoQuorum>>,
+}
+
+/// A name balanced over pools.
+#[derive(Debug)]
+pub(crate) struct PooledFile {
+    pub policy: Option<At<Policy>>,
+    /// The pools with their shares.
+    pub pools: Option<At<Keyed<PoolId, u64>>>,
+    pub all_down: Option<At<AllDown>>,
+    pub ttl_min: Option<At<Duration>>,
+    pub ttl_max: Option<At<Duration>>,
+}
+
+impl ZoneFile {
+    pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let read = Self {
+            origin: fields.required("origin", "gslb.example.com", domain),
+            ttl: fields.optional("ttl", seconds),
+            soa: section(&mut fields, "soa", SoaFile::read),
+            ns: fields.optional("ns", |node, problems| list(node, problems, text)),
+            records: section(&mut fields, "records", |n, p| list(n, p, RecordFile::read)).unwrap_or_default(),
+            place: fields.place().clone(),
+        };
+        fields.close();
+        Some(read)
+    }
+}
+
+impl SoaFile {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let read = Self {
+            mname: fields.optional("mname", text),
+            rname: fields.optional("rname", text),
+            refresh: fields.optional("refresh", seconds),
+            retry: fields.optional("retry", seconds),
+            expire: fields.optional("expire", seconds),
+            minimum: fields.optional("minimum", seconds),
+        };
+        fields.close();
+        Some(read)
+    }
+}
+
+impl RecordFile {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let read = Self {
+            name: fields.required("name", "www", text),
+            rtype: fields.required("type", "A", text),
+            ttl: fields.optional("ttl", seconds),
+            data: fields.required("data", "192.0.2.30", one_or_more),
+        };
+        fields.close();
+        Some(read)
+    }
+}
+
+impl PoolFile {
+    pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let read = Self {
+            members: section(&mut fields, "members", |n, p| keyed(n, p, MemberFile::read))
+                .unwrap_or_default(),
+            check: fields.optional("check", name),
+            min_up: fields.optional("min-up", |node, problems| number(node, problems, 1, WEIGHT_MAX)),
+            place: fields.place().clone(),
+        };
+        fields.close();
+        Some(read)
+    }
+}
+
+impl MemberFile {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let read = Self {
+            site: fields.required("site", "SITE", name),
+            address: fields.required("address", "192.0.2.31", address),
+            weight: fields.optional("weight", weight),
+        };
+        fields.close();
+        Some(read)
+    }
+}
+
+impl CheckFile {
+    pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let tcp = section(&mut fields, "tcp", tcp);
+        let http = section(&mut fields, "http", http);
+        let named = ["tcp", "http"].map(|key| fields.key_place(key).is_some());
+        if named[0] == named[1] {
+            let place = fields.place();
+            fields.problems.add(
+                place,
+                "a check probes by tcp or by http",
+                "write one, as in `tcp: {port: 3306}`",
+            );
+        }
+        let read = Self {
+            probe: tcp.or(http),
+            interval: fields.optional("interval", duration),
+            timeout: fields.optional("timeout", duration),
+            rise: fields.optional("rise", row),
+            fall: fields.optional("fall", row),
+            place: fields.place().clone(),
+        };
+        fields.close();
+        Some(read)
+    }
+}
+
+impl NameFile {
+    pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let kind = match (fields.key_place("bound"), fields.key_place("pooled")) {
+            (Some(_), None) => Some(NameKind::Bound(BoundFile::read(&mut fields))),
+            (None, Some(_)) => Some(NameKind::Pooled(PooledFile::read(&mut fields))),
+            _ => {
+                let place = fields.place();
+                let hint = "write one, as in `bound: GROUP` or `pooled: {pools: [POOL]}`";
+                fields.problems.add(place, "a virtual name is bound or pooled", hint);
+                return None;
+            }
+        };
+        fields.close();
+        Some(Self { kind })
+    }
+}
+
+impl BoundFile {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        Self {
+            group: fields.optional("bound", name),
+            endpoints_written: fields.key_place("endpoints").is_some(),
+            endpoints: fields.optional("endpoints", |node, problems| {
+                keyed(node, problems, |node, problems| list(node, problems, address))
+            }),
+            ttl: fields.optional("ttl", seconds),
+            no_quorum: fields.optional("no-quorum", |node, problems| {
+                choice(node, problems, &[("servfail", NoQuorum::Servfail), ("last", NoQuorum::Last)])
+            }),
+        }
+    }
+}
+
+impl PooledFile {
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        let (policy, pools) = match section(fields, "pooled", choice_of_pools) {
+            Some((policy, pools)) => (policy, pools),
+            None => (None, None),
+        };
+        Self {
+            policy,
+            pools,
+            all_down: fields.optional("all-down", |node, problems| {
+                choice(
+                    node,
+                    problems,
+                    &[("open", AllDown::Open), ("nodata", AllDown::Nodata), ("servfail", AllDown::Servfail)],
+                )
+            }),
+            ttl_min: fields.optional("ttl-min", seconds),
+            ttl_max: fields.optional("ttl-max", seconds),
+        }
+    }
+}
+
+type Choice = (Option<At<Policy>>, Option<At<Keyed<PoolId, u64>>>);
+
+fn choice_of_pools(node: &Node, problems: &mut Problems) -> Option<Choice> {
+    let mut fields = Fields::open(node, problems)?;
+    let policy = fields.optional("policy", |node, problems| {
+        choice(node, problems, &[("order", Policy::Order), ("weighted", Policy::Weighted)])
+    });
+    let pools = fields.required("pools", "[POOL]", shares);
+    fields.close();
+    Some((policy, pools))
+}
+
+/// `[web, spare]`, or `{web: 9, spare: 1}` with shares.
+fn shares(node: &Node, problems: &mut Problems) -> Option<Keyed<PoolId, u64>> {
+    if let Kind::Map(_) = node.kind {
+        return keyed(node, problems, weight);
+    }
+    let pools = list(node, problems, name)?;
+    Some(pools.into_iter().map(|pool| (pool, super::super::resolve::SHARE_DEFAULT)).collect())
+}
+
+fn weight(node: &Node, problems: &mut Problems) -> Option<u64> {
+    number(node, problems, 0, WEIGHT_MAX)
+}
+
+fn row(node: &Node, problems: &mut Problems) -> Option<u64> {
+    number(node, problems, 1, ROW_MAX)
+}
+
+fn tcp(node: &Node, problems: &mut Problems) -> Option<ProbeFile> {
+    let mut fields = Fields::open(node, problems)?;
+    let port = fields.required("port", "3306", port);
+    fields.close();
+    Some(ProbeFile::Tcp { port })
+}
+
+fn http(node: &Node, problems: &mut Problems) -> Option<ProbeFile> {
+    let mut fields = Fields::open(node, problems)?;
+    let probe = HttpFile {
+        port: fields.required("port", "8080", port),
+        path: fields.optional("path", path),
+        host: fields.optional("host", host),
+        expect_status: fields.optional("expect-status", |node, problems| {
+            // RFC 9110 §15: three digits, of which the first is 1 to 5.
+            list(node, problems, |node, problems| number(node, problems, 100, 599))
+        }),
+        expect_body: fields.optional("expect-body", text),
+    };
+    fields.close();
+    Some(ProbeFile::Http(Box::new(probe)))
+}
+
+/// A path as the request line has it (RFC 9112 §3.2.1), so that it cannot begin a second line.
+fn path(node: &Node, problems: &mut Problems) -> Option<String> {
+    let path = text(node, problems)?;
+    if path.starts_with('/') && path.bytes().all(|c| c.is_ascii_graphic()) {
+        return Some(path);
+    }
+    problems.add(
+        &node.place,
+        format!("{} is not a path", quoted(&path)),
+        "begin it with / and encode spaces as %20",
+    );
+    None
+}
+
+/// A `Host` header (RFC 9110 §7.2).
+fn host(node: &Node, problems: &mut Problems) -> Option<String> {
+    let host = text(node, problems)?;
+    if host.bytes().all(|c| c.is_ascii_alphanumeric() || b".-_:[]".contains(&c)) {
+        return Some(host);
+    }
+    problems.add(
+        &node.place,
+        format!("{} is not a host", quoted(&host)),
+        "write a name, and :PORT if need be",
+    );
+    None
+}
+
+/// A text, or a list of them. Unlike other texts, one of a TXT record may be empty or long.
+fn one_or_more(node: &Node, problems: &mut Problems) -> Option<Vec<At<String>>> {
+    let items = match &node.kind {
+        Kind::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut data = Vec::new();
+    for item in items {
+        let (text, _) = word(item, problems)?;
+        if text.len() > TXT_MAX {
+            problems.add(
+                &item.place,
+                "the data of a record is too long",
+                format!("keep it under {TXT_MAX} bytes"),
+            );
+            return None;
+        }
+        data.push(At { value: text.to_owned(), place: item.place.clone() });
+    }
+    if data.is_empty() {
+        problems.add(&node.place, "a record needs data", "write it, or remove the record");
+        return None;
+    }
+    Some(data)
+}
