@@ -104,7 +104,9 @@ impl Driver {
             return Err(StartError::Zero { what: "tick" });
         }
         let id = config.replica.id;
-        let replica = Replica::new(&config.replica, store.take_recovered(), config.seed)?;
+        let mut replica = Replica::new(&config.replica, store.take_recovered(), config.seed)?;
+        // A follower that missed a quarter of a period is still sent entries.
+        replica.keep_entries(config.snapshot_every / 4);
         let (sender, receiver) = sync_channel::<Input>(INPUTS_MAX);
         let (status, watched) = watch::channel(RaftStatus::at_start(&replica, (config.clock)()));
         let queued = handle::Queued::default();

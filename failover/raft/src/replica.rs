@@ -48,8 +48,8 @@ const MAX_UNCOMMITTED_BYTES: u64 = 16 * 1024 * 1024;
 pub const MAX_PROPOSAL_BYTES: usize = 1024 * 1024;
 /// The largest snapshot: it and its envelope must fit into one message.
 pub const MAX_SNAPSHOT_BYTES: usize = MAX_MESSAGE_BYTES - 64 * 1024;
-/// Entries kept behind an own snapshot, so that a follower that lags a little is sent entries and
-/// not the whole state.
+/// Entries kept behind an own snapshot unless [`Replica::keep_entries`] says otherwise, so that a
+/// follower that lags a little is sent entries and not the whole state.
 pub const ENTRIES_KEPT: u64 = 1_000;
 /// A snapshot not acknowledged within this many maximal election timeouts is sent again. raft-rs
 /// waits for ever otherwise; ten of them carry 7 MiB over a slow link.
@@ -297,6 +297,8 @@ pub struct Replica {
     /// Ticks since a snapshot was sent, by follower.
     snapshots_sent: BTreeMap<u64, u32>,
     snapshot_patience: u32,
+    /// Entries that stay behind a snapshot of our own.
+    entries_kept: u64,
     /// False only if nothing happened since `ready` last found nothing: then it need not look.
     stirred: bool,
     /// The work the caller is busy with.
@@ -336,6 +338,7 @@ impl Replica {
             election_ticks: min..max,
             snapshots_sent: BTreeMap::new(),
             snapshot_patience: config.election_ticks_max * SNAPSHOT_PATIENCE,
+            entries_kept: ENTRIES_KEPT,
             stirred: true,
             outstanding: None,
             raw,
@@ -442,6 +445,11 @@ impl Replica {
         self.stirred = true;
     }
 
+    /// Keeps this many entries behind each snapshot from now on, for followers that lag a little.
+    pub fn keep_entries(&mut self, entries: u64) {
+        self.entries_kept = entries;
+    }
+
     /// Takes over a snapshot of the state machine at `index`, and trims the log.
     /// The caller writes the result to disk before anything else.
     ///
@@ -463,7 +471,7 @@ impl Replica {
         metadata.index = index;
         metadata.term = store.term_at(index).expect("an applied index is in the log");
         metadata.set_conf_state(store.snapshot.get_metadata().get_conf_state().clone());
-        let trim_to = index.saturating_sub(ENTRIES_KEPT).max(store.trimmed.0);
+        let trim_to = index.saturating_sub(self.entries_kept).max(store.trimmed.0);
         let trim_term = store.term_at(trim_to).expect("what is not trimmed is in the log");
         let compaction = Compaction { snapshot, trimmed: (trim_to, trim_term) };
         store.compact(&compaction);
