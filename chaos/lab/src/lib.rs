@@ -9,13 +9,16 @@
 
 pub mod cgroup;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 mod commands;
 pub mod control;
 pub mod enter;
 pub mod layout;
 pub mod lifecycle;
+pub mod mysqld;
 pub mod net;
+pub mod packages;
 pub mod spec;
 pub mod supervisor;
 mod syscalls;

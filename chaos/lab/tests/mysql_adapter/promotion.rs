@@ -1,0 +1,147 @@
+//! Reading, repointing, draining and promoting.
+
+use std::time::Instant;
+
+use model::ReplicaThread;
+use mysql_async::prelude::Queryable;
+use replication_mysql::{
+    Outcome, Refusal, RelayLog, SourceTls, Switch, point_at_source, promote, read, set_super_read_only,
+    start_applier, stop_io_thread, wait_applied, wait_drained,
+};
+
+use crate::server::{Pair, Server, assert_done, count, insert, patience, short};
+
+/// A server that just started takes no writes and follows nobody, and one look tells so.
+#[tokio::test]
+async fn a_fresh_server_reads_as_fenced() {
+    let server = Server::started().await;
+    let mut admin = server.admin().await;
+    let reading = read(&mut admin, patience()).await.unwrap();
+    assert_eq!(reading.server_uuid, server.uuid);
+    assert!(reading.version.starts_with("9."), "{}", reading.version);
+    assert!(reading.super_read_only && reading.read_only && !reading.offline_mode);
+    assert!(reading.gtid_executed.is_empty() && reading.replica.is_none());
+    assert_eq!(reading.client_sessions, 0);
+    assert_eq!((reading.settings.sync_binlog, reading.settings.flush_log_at_commit), (1, 1));
+    assert_eq!((reading.settings.sync_relay_log, reading.settings.relay_log_recovery), (1, false));
+    assert!(!reading.semi_sync.source_enabled && !reading.semi_sync.replica_enabled);
+    let _client = server.app().await;
+    assert_eq!(read(&mut admin, patience()).await.unwrap().client_sessions, 1);
+
+    let began = Instant::now();
+    for _ in 0..200 {
+        read(&mut admin, patience()).await.unwrap();
+    }
+    eprintln!("figure: one reading takes {:?}", began.elapsed() / 200);
+}
+
+/// The way of a failover: the receiver stops, the relay log drains, the channel goes, the server stays
+/// shut until somebody opens it.
+#[tokio::test]
+async fn a_replica_is_promoted_only_stopped_and_drained_and_stays_shut() {
+    let pair = Pair::up().await;
+    let mut admin = pair.replica.admin().await;
+    let refusal = promote(&mut admin, patience()).await;
+    assert!(matches!(refusal, Outcome::Refused(Refusal::ReceiverRuns)), "{refusal}");
+
+    // With the applier stopped, what arrives is received and not applied.
+    let mut raw = pair.replica.admin_conn().await;
+    raw.query_drop("STOP REPLICA SQL_THREAD").await.unwrap();
+    let mut client = pair.source.app().await;
+    insert(&mut client, "undrained").await.unwrap();
+    let wanted = pair.source.executed().await;
+    let held = crate::server::eventually_session("the row arrives", &mut admin, async |s| {
+        let now = read(s, patience()).await.unwrap();
+        now.gtid_held().contains(&wanted).then_some(now)
+    })
+    .await;
+    assert!(!held.gtid_executed.contains(&wanted));
+    let channel = assert_done(stop_io_thread(&mut admin, patience()).await);
+    assert!(!channel.undrained().is_empty());
+    // Idempotent.
+    assert_done(stop_io_thread(&mut admin, patience()).await);
+
+    let refusal = promote(&mut admin, patience()).await;
+    assert!(matches!(refusal, Outcome::Refused(Refusal::ApplierStopped { .. })), "{refusal}");
+    let refusal = wait_applied(&mut admin, &wanted, short()).await;
+    assert!(matches!(refusal, Outcome::Refused(Refusal::ApplierStopped { .. })), "{refusal}");
+    assert!(!admin.is_broken(), "a wait that ends by itself breaks nothing");
+    let refusal =
+        point_at_source(&mut admin, &pair.source.source(), RelayLog::MustBeDrained, patience()).await;
+    assert!(matches!(refusal, Outcome::Refused(Refusal::NotDrained { .. })), "{refusal}");
+
+    let began = Instant::now();
+    assert_done(start_applier(&mut admin, patience()).await);
+    assert_done(wait_drained(&mut admin, patience()).await);
+    let promoted = assert_done(promote(&mut admin, patience()).await);
+    eprintln!("figure: start applier, drain and promote take {:?}", began.elapsed());
+    assert!(promoted.executed.contains(&wanted));
+    let after = read(&mut admin, patience()).await.unwrap();
+    assert!(after.super_read_only && after.replica.is_none());
+    // Idempotent.
+    assert_eq!(assert_done(promote(&mut admin, patience()).await), promoted);
+
+    let mut other = pair.replica.app().await;
+    assert!(insert(&mut other, "too early").await.is_err());
+    assert_done(set_super_read_only(&mut admin, Switch::Off, patience()).await);
+    insert(&mut other, "open").await.unwrap();
+    assert_eq!(count(&mut other, "undrained").await, 1);
+}
+
+/// After a promotion the old primary, with nothing extra, becomes its replica; also over TLS.
+#[tokio::test]
+async fn an_old_primary_with_nothing_extra_rejoins_by_auto_position() {
+    let pair = Pair::up().await;
+    let mut new = pair.replica.admin().await;
+    assert_done(set_super_read_only(&mut pair.source.admin().await, Switch::On, patience()).await);
+    pair.caught_up().await;
+    assert_done(stop_io_thread(&mut new, patience()).await);
+    assert_done(promote(&mut new, patience()).await);
+    assert_done(set_super_read_only(&mut new, Switch::Off, patience()).await);
+
+    let mut source = pair.replica.source();
+    source.tls = SourceTls::Required { ca: None };
+    let mut old = pair.source.admin().await;
+    for _again in 0..2 {
+        assert_done(point_at_source(&mut old, &source, RelayLog::MustBeDrained, patience()).await);
+        assert_done(replication_mysql::start_replica(&mut old, patience()).await);
+    }
+    insert(&mut pair.replica.app().await, "from the new one").await.unwrap();
+    let wanted = pair.replica.executed().await;
+    assert_done(wait_applied(&mut old, &wanted, patience()).await);
+    let reading = read(&mut old, patience()).await.unwrap();
+    assert!(reading.super_read_only);
+    let replica = reading.replica.unwrap();
+    assert_eq!((replica.io, replica.sql), (ReplicaThread::Running, ReplicaThread::Running));
+    assert_eq!(replica.source_uuid, Some(pair.replica.uuid.clone()));
+    assert_eq!(replica.source_port, pair.replica.spec.port);
+}
+
+/// An acker's relay log is durable: what it received and had not applied survives its SIGKILL.
+#[tokio::test]
+async fn a_killed_replica_applies_what_it_had_received_without_its_source() {
+    let mut pair = Pair::up().await;
+    pair.replica.admin_conn().await.query_drop("STOP REPLICA SQL_THREAD").await.unwrap();
+    let mut client = pair.source.app().await;
+    for _ in 0..200 {
+        insert(&mut client, "received").await.unwrap();
+    }
+    let wanted = pair.source.executed().await;
+    let mut admin = pair.replica.admin().await;
+    crate::server::eventually_session("all of it arrives", &mut admin, async |s| {
+        read(s, patience()).await.unwrap().gtid_held().contains(&wanted).then_some(())
+    })
+    .await;
+    pair.source.crash();
+    pair.replica.crash();
+    pair.replica.start().await;
+
+    let mut admin = pair.replica.admin().await;
+    let reading = read(&mut admin, patience()).await.unwrap();
+    assert!(reading.gtid_held().contains(&wanted), "the position is known again from the relay log");
+    assert_eq!(reading.replica.map(|r| r.io), Some(ReplicaThread::Stopped));
+    assert_done(start_applier(&mut admin, patience()).await);
+    assert_done(wait_applied(&mut admin, &wanted, patience()).await);
+    assert_done(promote(&mut admin, patience()).await);
+    assert_eq!(count(&mut pair.replica.app().await, "received").await, 200);
+}
