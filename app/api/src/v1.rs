@@ -1,0 +1,332 @@
+//! Version 1 of requests and responses.
+
+use serde::{Deserialize, Serialize};
+
+/// One screen: `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node whose view this is.
+    pub answered_by: String,
+    /// Milliseconds since 1970 when it was made.
+    pub at_ms: i64,
+    /// The leader, if one is known.
+    pub leader: Option<String>,
+    /// A quorum confirmed this view: it is the leader's own, after a read index.
+    pub quorum: bool,
+    /// Raft's term.
+    pub term: u64,
+    /// Last applied entry.
+    pub applied: u64,
+    /// What a person should know first when something is wrong with the cluster itself.
+    pub trouble: Option<String>,
+    /// All nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// All groups.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    /// It is heard, directly or through another node.
+    pub up: bool,
+    /// It leads.
+    pub leader: bool,
+    /// Through which node it is reached, when not directly.
+    pub via: Option<String>,
+    /// Milliseconds since it was heard directly.
+    pub heard_ms: Option<u64>,
+}
+
+/// One protection group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// Life of the cluster.
+    pub incarnation: u64,
+    /// Fencing token; 0 before the start.
+    pub epoch: u64,
+    /// Compare-and-set version.
+    pub version: u64,
+    /// `not-started`, `serving`, `draining`, `revoked`, `promoting`.
+    pub phase: String,
+    /// Milliseconds since 1970 when this phase and epoch began.
+    pub since_ms: i64,
+    /// The primary's site.
+    pub active_site: Option<String>,
+    /// The primary.
+    pub primary: Option<String>,
+    /// The primary is open for clients: it reported lease, write permission and gate.
+    pub open: bool,
+    /// Why it is not, as its guard says.
+    pub shut_because: Option<String>,
+    /// Milliseconds left of the lease when its guard last reported.
+    pub lease_left_ms: Option<u64>,
+    /// `sync`, `catch-up`, `async`; none before the start.
+    pub durability: Option<String>,
+    /// Milliseconds since 1970 when it became async or began to catch up.
+    pub durability_since_ms: Option<i64>,
+    /// Whose acks count.
+    pub ackers: Vec<String>,
+    /// Site that bound names answer.
+    pub route: Option<String>,
+    /// Its servers.
+    pub servers: Vec<ServerStatus>,
+    /// Would a failover work now?
+    pub failover: FailoverStatus,
+    /// Name of what is the matter; `well` when nothing is.
+    pub diagnosis: String,
+    /// The inputs of the diagnosis.
+    pub because: Vec<String>,
+    /// Why the leader holds still though something is the matter.
+    pub holds: Option<String>,
+    /// The operation under way.
+    pub execution: Option<ExecutionStatus>,
+    /// The last ones that ended, newest first.
+    pub finished: Vec<FinishedExecution>,
+}
+
+/// One database server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    /// `primary`, `acker`, `replica`, `fenced`, `quarantined`, `unknown`.
+    pub role: String,
+    /// Milliseconds since its guard was heard; none when never.
+    pub heard_ms: Option<u64>,
+    /// `running`, `gone`, `unseen`.
+    pub process: String,
+    /// Identity of its data.
+    pub uuid: Option<String>,
+    /// `gtid_executed`.
+    pub gtid_executed: Option<String>,
+    /// Transactions the primary has and this server does not hold, as last reported.
+    pub behind: Option<u64>,
+    /// Received and not applied yet.
+    pub unapplied: Option<u64>,
+    /// What a person should know of it.
+    pub note: Option<String>,
+}
+
+/// Whether a failover would work now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FailoverStatus {
+    /// By itself.
+    pub automatic: bool,
+    /// The server that would take over.
+    pub to: Option<String>,
+    /// What stands against it.
+    pub against: Vec<String>,
+}
+
+/// An operation under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExecutionStatus {
+    /// Its number in the group.
+    pub id: u64,
+    /// Its runbook.
+    pub runbook: String,
+    /// Whom it is about.
+    pub subject: String,
+    /// Why it was started.
+    pub reason: String,
+    /// `running`, `succeeded`, `failed`, `superseded`.
+    pub status: String,
+    /// Milliseconds since 1970.
+    pub started_ms: i64,
+    /// Its steps.
+    pub steps: Vec<StepStatus>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StepStatus {
+    /// Its name.
+    pub name: String,
+    /// `pending`, `started`, `done`, `failed`, `unknown`, `refused`.
+    pub state: String,
+    /// Evidence, or why not.
+    pub detail: Option<String>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Milliseconds since 1970.
+    pub started_ms: Option<i64>,
+    /// Milliseconds since 1970.
+    pub ended_ms: Option<i64>,
+}
+
+/// An operation that ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FinishedExecution {
+    /// Its number.
+    pub id: u64,
+    /// Its runbook.
+    pub runbook: String,
+    /// Whom it was about.
+    pub subject: String,
+    /// Why it was started.
+    pub reason: String,
+    /// How it ended.
+    pub status: String,
+    /// Milliseconds since 1970.
+    pub started_ms: i64,
+    /// Milliseconds since 1970.
+    pub ended_ms: i64,
+}
+
+/// `GET /v1/groups/{group}/explain`: why it did or did not fail over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Explanation {
+    /// The group as in `status`.
+    pub group: GroupStatus,
+    /// Every candidate and what stands against it.
+    pub candidates: Vec<CandidateStatus>,
+    /// What the leader would propose now.
+    pub act: Option<String>,
+    /// The last committed events of the group, newest last.
+    pub events: Vec<EventLine>,
+}
+
+/// One candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CandidateStatus {
+    /// The server.
+    pub server: String,
+    /// A person could move the group there.
+    pub possible: bool,
+    /// twofold may by itself.
+    pub automatic: bool,
+    /// What stands against it.
+    pub against: Vec<String>,
+}
+
+/// Something that was committed, as a line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EventLine {
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// Stable name.
+    pub name: String,
+    /// For people.
+    pub text: String,
+}
+
+/// `POST /v1/groups/{group}/failover`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FailoverRequest {
+    /// Site to move to.
+    pub to: String,
+    /// Id of the loss that is accepted.
+    pub accept_loss: Option<String>,
+    /// Who asks.
+    pub by: String,
+}
+
+/// What was begun.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FailoverStarted {
+    /// The group.
+    pub group: String,
+    /// The new epoch.
+    pub epoch: u64,
+    /// The server that takes over.
+    pub candidate: String,
+    /// The loss that was stated.
+    pub loss: Loss,
+}
+
+/// What a failover loses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Loss {
+    /// Names this statement; it lapses when the state changes.
+    pub id: String,
+    /// Nothing acknowledged is lost.
+    pub none: bool,
+    /// Transactions known to be missing on the candidate.
+    pub transactions: u64,
+    /// Age of the primary's last reading; what it acknowledged since is not known.
+    pub unknown_ms: Option<u64>,
+}
+
+/// A refusal or failure, as `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Problem {
+    /// Stable code.
+    pub code: Code,
+    /// What could not be done, to what, and a next act.
+    pub title: String,
+    /// More of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
+    /// The loss that must be accepted, when that is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+}
+
+/// Stable codes, each with its exit code of the CLI (DESIGN §7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// No leader, or no quorum confirmed.
+    NoQuorum,
+    /// The request is not understood.
+    BadRequest,
+    /// No such thing.
+    NotFound,
+    /// A rule stands against it.
+    Refused,
+    /// A loss must be accepted first.
+    LossNotAccepted,
+    /// It was tried and failed.
+    Failed,
+}
+
+impl Code {
+    /// Exit code of the CLI.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Code::Failed => 1,
+            Code::BadRequest | Code::NotFound => 2,
+            Code::Refused | Code::LossNotAccepted => 3,
+            Code::NoQuorum => 4,
+        }
+    }
+
+    /// HTTP status.
+    #[must_use]
+    pub fn http_status(self) -> u16 {
+        match self {
+            Code::NoQuorum => 503,
+            Code::BadRequest => 400,
+            Code::NotFound => 404,
+            Code::Refused | Code::LossNotAccepted => 409,
+            Code::Failed => 500,
+        }
+    }
+}
