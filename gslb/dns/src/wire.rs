@@ -1,0 +1,139 @@
+//! From a query's octets to a response's, without allocating.
+//!
+//! [`respond`] is the whole path of a query on every transport: parse, `answer()`, write. What may be sent
+//! in answer to what:
+//!
+//! - Silence to anything that is no query (RFC 1035 §7.3: QR set, or too short for a header) and to source
+//!   port 0, which nobody listens on.
+//! - NOTIMP to every opcode but QUERY, FORMERR to what cannot be read, BADVERS to an EDNS version we do not
+//!   speak (RFC 6891 §6.1.3); the question is echoed with its case wherever it could be read.
+//! - OPT in the response exactly when it was in the query (RFC 6891 §7), never an unknown option.
+//!
+//! Invariants: a response is never longer than the limit of its transport; a response that does not fit is
+//! sent empty with TC (all or nothing), so that nobody acts on half an answer.
+//!
+//! Deliberately absent: cookies, NSID, extended errors, padding, TSIG, rate limiting (issue D).
+
+mod parse;
+mod write;
+
+use std::net::SocketAddr;
+
+use gslb_core::{CLASS_IN, Client, NameBuf, Question, RecordType, Snapshot, answer};
+
+use parse::{Edns, Parsed, Query};
+
+/// Octets of a message header, RFC 1035 §4.1.1.
+pub(crate) const HEADER: usize = 12;
+/// Most octets of a UDP response: what passes every path unfragmented (DNS flag day 2020, RFC 9715 §3).
+pub const UDP_MAX: usize = 1232;
+/// Most octets of a UDP response to a query without EDNS, RFC 1035 §4.2.1.
+pub const UDP_MAX_PLAIN: usize = 512;
+/// Most octets of a message over TCP: what its length field holds, RFC 1035 §4.2.2.
+pub const TCP_MAX: usize = 65_535;
+
+/// How a query came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// One datagram each way.
+    Udp,
+    /// A stream, with a length before each message.
+    Stream,
+}
+
+/// What became of one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing is sent.
+    Dropped,
+    /// The first `length` octets of the buffer are sent.
+    Sent {
+        /// Octets of the response.
+        length: usize,
+        /// The whole RCODE, its EDNS part included.
+        rcode: u16,
+        /// TC is set.
+        truncated: bool,
+        /// Answered with all members because no pool was up.
+        all_down_open: bool,
+    },
+}
+
+/// Memory that a thread reuses from query to query.
+#[derive(Debug)]
+pub struct Scratch {
+    question: Question,
+}
+
+impl Scratch {
+    /// Memory for one thread.
+    #[must_use]
+    pub fn new() -> Self {
+        let client = Client::sender(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        let question = Question { name: NameBuf::new(), record_type: RecordType::A, class: CLASS_IN, client };
+        Self { question }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// RCODEs beside `gslb_core::Rcode`'s.
+mod rcode {
+    pub(super) const FORMERR: u16 = 1;
+    pub(super) const NOTIMP: u16 = 4;
+    /// RFC 6891 §9: in twelve bits, the upper eight in the OPT.
+    pub(super) const BADVERS: u16 = 16;
+}
+
+/// Reads `packet`, answers it from `snapshot` and writes the response to `out`, which must hold at least
+/// [`UDP_MAX`] octets, or [`TCP_MAX`] for a stream that is to carry everything.
+pub fn respond(
+    snapshot: &Snapshot,
+    packet: &[u8],
+    sender: SocketAddr,
+    transport: Transport,
+    scratch: &mut Scratch,
+    out: &mut [u8],
+) -> Reply {
+    assert!(out.len() >= UDP_MAX, "the caller's buffer holds the largest datagram");
+    if sender.port() == 0 {
+        return Reply::Dropped;
+    }
+    let query = match parse::query(packet, &mut scratch.question) {
+        Parsed::NotAQuery => return Reply::Dropped,
+        Parsed::OtherOpcode(header) => return write::error(out, &header, &[], None, rcode::NOTIMP),
+        Parsed::Malformed { header, question, edns } => {
+            return write::error(out, &header, question, edns.as_ref(), rcode::FORMERR);
+        }
+        Parsed::Query(query) => query,
+    };
+    let Query { header, question, edns } = query;
+    if edns.as_ref().is_some_and(|e| e.version > 0) {
+        return write::error(out, &header, question, edns.as_ref(), rcode::BADVERS);
+    }
+    // RFC 7871 §7.1.2: a source prefix of length 0 asks not to be told apart; the sender is then the client.
+    let subnet = edns.as_ref().and_then(|e| e.subnet).and_then(|s| s.address().map(|a| (a, s.source())));
+    scratch.question.client = match subnet {
+        Some((address, source)) if source > 0 => Client::subnet(address, source),
+        _ => Client::sender(sender.ip()),
+    };
+    let told_apart = subnet.is_some_and(|(_, source)| source > 0);
+    let answer = answer(snapshot, &scratch.question);
+    let limit = limit(transport, edns.as_ref()).min(out.len());
+    let scope = if told_apart { answer.scope } else { 0 };
+    write::answer(&mut out[..limit], &header, question, edns.as_ref(), &answer, scope)
+}
+
+/// Octets the response may have.
+fn limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize {
+    match (transport, edns) {
+        (Transport::Stream, _) => TCP_MAX,
+        (Transport::Udp, None) => UDP_MAX_PLAIN,
+        // RFC 6891 §6.2.3: values below 512 are treated as 512.
+        (Transport::Udp, Some(edns)) => usize::from(edns.payload).clamp(UDP_MAX_PLAIN, UDP_MAX),
+    }
+}

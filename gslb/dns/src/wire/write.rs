@@ -1,0 +1,184 @@
+//! Writing a response into a buffer whose length is the response's limit.
+
+use gslb_core::{Answer, Authority, RecordType, Rrset};
+
+use super::parse::{Edns, Header};
+use super::{HEADER, Reply, UDP_MAX};
+
+/// Octets of a record before its data when the owner is a pointer.
+const RECORD_HEADER: usize = 12;
+const OPTION_SUBNET: [u8; 2] = [0, 8];
+
+/// Header bits, RFC 1035 §4.1.1, as the upper octet of the flags.
+const QR: u8 = 0x80;
+const AA: u8 = 0x04;
+const TC: u8 = 0x02;
+const RD: u8 = 0x01;
+
+/// Writes a response without records. `question` may be empty.
+pub(super) fn error(
+    out: &mut [u8],
+    header: &Header,
+    question: &[u8],
+    edns: Option<&Edns<'_>>,
+    rcode: u16,
+) -> Reply {
+    let mut writer = Writer { out, at: HEADER };
+    writer.put(question).expect("a question fits every limit");
+    let counts = Counts { question: u16::from(!question.is_empty()), ..Counts::default() };
+    // RFC 7871 §7.1.2: the option that made the query malformed is not sent back.
+    let length =
+        finish(writer, header, counts, 0, rcode, edns, None).expect("an empty response fits every limit");
+    Reply::Sent { length, rcode, truncated: false, all_down_open: false }
+}
+
+/// Writes `answer`, or nothing but TC where it does not fit `out`.
+pub(super) fn answer(
+    out: &mut [u8],
+    header: &Header,
+    question: &[u8],
+    edns: Option<&Edns<'_>>,
+    answer: &Answer<'_>,
+    scope: u8,
+) -> Reply {
+    let rcode = u16::from(answer.rcode.number());
+    let bits = if answer.authoritative { AA } else { 0 };
+    let whole = whole(&mut *out, header, question, edns, answer, scope, bits);
+    let (length, truncated) = match whole {
+        Some(length) => (length, false),
+        None => {
+            let mut writer = Writer { out, at: HEADER };
+            writer.put(question).expect("a question fits every limit");
+            let counts = Counts { question: 1, ..Counts::default() };
+            let length = finish(writer, header, counts, bits | TC, rcode, edns, Some(scope));
+            (length.expect("an empty response fits every limit"), true)
+        }
+    };
+    Reply::Sent { length, rcode, truncated, all_down_open: answer.all_down_open }
+}
+
+/// The whole response; `None` when it does not fit.
+fn whole(
+    out: &mut [u8],
+    header: &Header,
+    question: &[u8],
+    edns: Option<&Edns<'_>>,
+    answer: &Answer<'_>,
+    scope: u8,
+    bits: u8,
+) -> Option<usize> {
+    let mut writer = Writer { out, at: HEADER };
+    writer.put(question)?;
+    let mut counts = Counts { question: 1, ..Counts::default() };
+    // The name that the next owner is, or ends in: where it stands and how long it is.
+    let mut name_at = HEADER;
+    let mut name_length = question.len() - 4;
+    for rrset in answer.answers() {
+        let start = writer.at;
+        writer.records(rrset, name_at)?;
+        counts.answer += rrset.count();
+        if rrset.record_type() == RecordType::CNAME {
+            name_at = start + RECORD_HEADER;
+            name_length = writer.at - name_at;
+        }
+    }
+    match answer.authority {
+        Authority::None => {}
+        Authority::Negative { soa, owner_length } => {
+            writer.records(soa, name_at + name_length - usize::from(owner_length))?;
+            counts.authority = soa.count();
+        }
+        Authority::Referral { name_servers, owner_length, glue } => {
+            writer.records(name_servers, name_at + name_length - usize::from(owner_length))?;
+            counts.authority = name_servers.count();
+            writer.put(glue.bytes())?;
+            counts.additional = glue.count();
+        }
+    }
+    finish(writer, header, counts, bits, u16::from(answer.rcode.number()), edns, Some(scope))
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    question: u16,
+    answer: u16,
+    authority: u16,
+    additional: u16,
+}
+
+/// Adds the OPT and writes the header; returns the length, or `None` when the OPT does not fit.
+fn finish(
+    mut writer: Writer<'_>,
+    header: &Header,
+    mut counts: Counts,
+    bits: u8,
+    rcode: u16,
+    edns: Option<&Edns<'_>>,
+    scope: Option<u8>,
+) -> Option<usize> {
+    if let Some(edns) = edns {
+        opt(&mut writer, edns, rcode, scope)?;
+        counts.additional += 1;
+    }
+    let rd = if header.recursion_desired { RD } else { 0 };
+    let low = u8::try_from(rcode & 0x0f).expect("four bits");
+    let head = &mut writer.out[..HEADER];
+    head[..2].copy_from_slice(&header.id);
+    // RA, AD and CD stay 0: there is no recursion here and nothing is validated.
+    head[2] = QR | header.opcode << 3 | bits | rd;
+    head[3] = low;
+    head[4..6].copy_from_slice(&counts.question.to_be_bytes());
+    head[6..8].copy_from_slice(&counts.answer.to_be_bytes());
+    head[8..10].copy_from_slice(&counts.authority.to_be_bytes());
+    head[10..12].copy_from_slice(&counts.additional.to_be_bytes());
+    Some(writer.at)
+}
+
+/// The OPT record of RFC 6891 §6.1.2: our payload size, version 0, DO copied, all other flags 0.
+fn opt(writer: &mut Writer<'_>, edns: &Edns<'_>, rcode: u16, scope: Option<u8>) -> Option<()> {
+    let upper = u8::try_from(rcode >> 4).expect("an rcode has twelve bits");
+    let payload = u16::try_from(UDP_MAX).expect("it is 1232").to_be_bytes();
+    let flags = if edns.dnssec_ok { 0x80 } else { 0 };
+    writer.put(&[0])?;
+    writer.put(&RecordType::OPT.0.to_be_bytes())?;
+    writer.put(&payload)?;
+    writer.put(&[upper, 0, flags, 0])?;
+    // RFC 7871 §7.2.1: the option comes back as it was, with the scope.
+    let (Some(scope), Some(subnet)) = (scope, edns.subnet) else { return writer.put(&[0, 0]) };
+    let length = u16::try_from(subnet.data.len()).expect("a subnet is at most 20 octets");
+    writer.put(&(length + 4).to_be_bytes())?;
+    writer.put(&OPTION_SUBNET)?;
+    writer.put(&length.to_be_bytes())?;
+    writer.put(&subnet.data[..3])?;
+    writer.put(&[scope])?;
+    writer.put(&subnet.data[4..])
+}
+
+struct Writer<'o> {
+    out: &'o mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        self.out.get_mut(self.at..self.at + bytes.len())?.copy_from_slice(bytes);
+        self.at += bytes.len();
+        Some(())
+    }
+
+    /// Copies an RRset and points its owners at the name at `owner`.
+    fn records(&mut self, rrset: &Rrset, owner: usize) -> Option<()> {
+        let start = self.at;
+        self.put(rrset.bytes())?;
+        if owner != HEADER {
+            // RFC 1035 §4.1.4: a pointer has 14 bits. CNAMEs come first, so a name stands within 2,500.
+            let pointer =
+                u16::try_from(owner).ok().filter(|o| *o < 0x4000).expect("names stand near the start");
+            for record in rrset.starts() {
+                let at = start + usize::from(*record);
+                self.out[at..at + 2].copy_from_slice(&(0xc000 | pointer).to_be_bytes());
+            }
+        }
+        Some(())
+    }
+}
