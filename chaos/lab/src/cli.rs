@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::layout::Lab;
-use crate::{commands, enter, supervisor, wan};
+use crate::{clients, commands, enter, supervisor, up, wan, web};
 
 /// Where the lab keeps its state unless `--dir` says otherwise. On a real disk and not on /run,
 /// which is memory on most machines: commits must pay for their fsync.
@@ -272,6 +272,9 @@ fn perform(command: LabCommand) -> anyhow::Result<Exit> {
         LabCommand::Enter(args) => {
             Err(enter::become_process(&args.netns, args.cgroup.as_deref(), &args.command).into())
         }
+        LabCommand::Client(args) => clients::run(&args.plan).map(|()| Exit::Done),
+        LabCommand::Web(args) => web::run(&args.plan).map(|()| Exit::Done),
+        LabCommand::Up(args) => up::run(&args),
         LabCommand::Down(which) => commands::down(&Lab::at(&which.dir)),
         LabCommand::Exec(args) => commands::exec(&Lab::at(&args.lab.dir), &args.host, &args.command),
         LabCommand::Kill(args) => commands::kill(&Lab::at(&args.lab.dir), &args.target, args.signal),

@@ -1,0 +1,63 @@
+//! Which rows are there: the clients' own table, read at the end of a run.
+//!
+//! The primary is read as an application reads it, through the published name from outside. The
+//! standby's gate is shut, so it is read through its socket, which its site's people have.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Context;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+
+use crate::clients::resolver::Resolver;
+use crate::clients::writer;
+use crate::cluster;
+use crate::inside;
+use crate::layout::{Host, Lab, LabSite};
+use crate::measure::RowKey;
+use crate::mysqld;
+
+/// Some hundred thousand rows from a server that has just been promoted.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// All rows of a run on the server that the published name leads to.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn rows_on_primary(lab: &Lab, run: u32) -> anyhow::Result<BTreeSet<RowKey>> {
+    let host = Host::named("cli").expect("the table of hosts has it");
+    let access = cluster::access_from(&host);
+    inside::in_runtime(lab, &host, DEADLINE, async move {
+        let mut resolver = Resolver::new(access.name.clone(), access.servers.clone());
+        let found = resolver.resolve().await.context("the database's name has no address")?;
+        rows(Conn::new(writer::options(&access, found.address)).await?, run).await
+    })
+    .context("reading the primary")
+}
+
+/// All rows of a run on a site's own server, whatever its role.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn rows_on_site(lab: &Lab, site: LabSite, run: u32) -> anyhow::Result<BTreeSet<RowKey>> {
+    let host = Host::database_of(site).with_context(|| format!("site {site} has no database"))?;
+    let socket = cluster::instance(lab, &host).socket.to_string_lossy().into_owned();
+    inside::in_runtime(lab, &host, DEADLINE, async move {
+        let options = OptsBuilder::default()
+            .socket(Some(socket))
+            .user(Some(mysqld::APPLICATION_USER))
+            .pass(Some(mysqld::PASSWORD))
+            .db_name(Some(mysqld::APPLICATION_SCHEMA))
+            .stmt_cache_size(0);
+        rows(Conn::new(options).await?, run).await
+    })
+    .with_context(|| format!("reading {}", host.name))
+}
+
+async fn rows(mut conn: Conn, run: u32) -> anyhow::Result<BTreeSet<RowKey>> {
+    let table = writer::TABLE;
+    let rows: Vec<RowKey> = conn.query(format!("SELECT writer, seq FROM {table} WHERE run = {run}")).await?;
+    conn.disconnect().await?;
+    Ok(rows.into_iter().collect())
+}

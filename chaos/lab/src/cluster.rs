@@ -1,0 +1,213 @@
+//! What the lab's cluster is configured as: `twofold.yaml`, the secrets, and the processes of every
+//! host.
+//!
+//! Pure text and values; `up` writes them. Paths are the lab's own, so that nothing of the
+//! machine's is touched.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use crate::clients::{DatabaseAccess, NameServer};
+use crate::layout::{Host, HostKind, Lab, LabSite};
+use crate::mysqld::{self, InstanceSpec, MysqlRoot};
+use crate::spec::ProcessSpec;
+
+/// The zone.
+pub const ZONE: &str = "gslb.example.com";
+
+/// The name of the database, bound to the group.
+pub const DATABASE_NAME: &str = "db.gslb.example.com.";
+
+/// The name of the web application, balanced over both sites.
+pub const WEB_NAME: &str = "www.gslb.example.com.";
+
+/// The protection group.
+pub const GROUP: &str = "shop";
+
+/// Where the database listens.
+pub const DATABASE_PORT: u16 = 3306;
+
+/// Where the web application listens.
+pub const WEB_PORT: u16 = 8080;
+
+/// Where the nodes' DNS listens.
+pub const DNS_PORT: u16 = 53;
+
+/// RestartSec of the database: what Debian's unit waits is 100 ms; the second leaves room to see it
+/// gone.
+const DATABASE_RESTART_MS: u64 = 1_000;
+
+/// RestartSec of everything else.
+const RESTART_MS: u64 = 500;
+
+/// The database host's instance of `site`.
+///
+/// # Panics
+/// For a site without a database.
+#[must_use]
+pub fn instance(lab: &Lab, host: &Host) -> InstanceSpec {
+    let dir = lab.host_dir(host);
+    InstanceSpec {
+        name: host.name.to_owned(),
+        server_id: u32::from(host.site.net()) * 100 + u32::from(host.last),
+        data_dir: dir.join("data"),
+        cnf: dir.join("my.cnf"),
+        socket: dir.join("mysqld.sock"),
+        pid_file: dir.join("mysqld.pid"),
+        error_log: dir.join("error.log"),
+        bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: DATABASE_PORT,
+        report_host: host.address().to_string(),
+        admin: None,
+    }
+}
+
+/// The nodes' DNS servers.
+#[must_use]
+pub fn name_servers() -> Vec<NameServer> {
+    let server = |h: Host| NameServer { name: h.name.to_owned(), address: h.address(), port: DNS_PORT };
+    Host::of_kind(HostKind::Node).map(server).collect()
+}
+
+/// How an application on `host` reaches the database: its own site's DNS servers first.
+#[must_use]
+pub fn access_from(host: &Host) -> DatabaseAccess {
+    let site_of = |s: &NameServer| Host::named(&s.name).map(|h| h.site);
+    let mut servers = name_servers();
+    servers.sort_by_key(|s| site_of(s) != Some(host.site));
+    DatabaseAccess {
+        name: DATABASE_NAME.to_owned(),
+        servers,
+        port: DATABASE_PORT,
+        user: mysqld::APPLICATION_USER.to_owned(),
+        password: mysqld::PASSWORD.to_owned(),
+        schema: mysqld::APPLICATION_SCHEMA.to_owned(),
+    }
+}
+
+/// The cluster's configuration (`twofold.yaml`, version 1).
+#[must_use]
+pub fn configuration(lab: &Lab, root: &MysqlRoot) -> String {
+    let mut text =
+        String::from("# The lab's cluster. Written by `lab up`.\nversion: 1\ncluster: lab\ntiming: metro\n");
+    let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").expect("a String takes all");
+    let path = |p: &Path| quoted(&p.to_string_lossy());
+    line(format_args!("data-dir: {}", path(&lab.dir().join("hosts/nodes"))));
+    line(format_args!("tls: {{ca: {}, dir: {}}}", path(&lab.pki_dir().join("ca.pem")), path(&lab.pki_dir())));
+    line(format_args!(
+        "sites:\n  pdc: {{role: data}}\n  mdc: {{role: data}}\n  wit: {{role: witness}}\nnodes:"
+    ));
+    for h in Host::of_kind(HostKind::Node) {
+        let (name, site, address) = (h.name, h.site, h.address());
+        line(format_args!("  {name}: {{site: {site}, address: {address}, dns: [\"{address}:{DNS_PORT}\"]}}"));
+    }
+    line(format_args!("databases:\n  orders:\n    flavour: mysql"));
+    for (account, user) in [("admin", mysqld::ADMIN_USER), ("replication", mysqld::REPLICATION_USER)] {
+        let secret = path(&lab.secrets_dir().join(account));
+        line(format_args!("    {account}: {{user: {user}, password-file: {secret}}}"));
+    }
+    line(format_args!("    servers:"));
+    for h in Host::of_kind(HostKind::Database) {
+        let i = instance(lab, &h);
+        let words: Vec<_> = root.mysqlbinlog().iter().map(|w| quoted(w)).collect();
+        line(format_args!("      {}:", h.name));
+        line(format_args!(
+            "        site: {}\n        address: {}\n        port: {}",
+            h.site,
+            h.address(),
+            i.port
+        ));
+        line(format_args!("        socket: {}\n        pid-file: {}", path(&i.socket), path(&i.pid_file)));
+        line(format_args!(
+            "        data-dir: {}\n        error-log: {}",
+            path(&i.data_dir),
+            path(&i.error_log)
+        ));
+        line(format_args!("        mysqlbinlog: [{}]", words.join(", ")));
+        line(format_args!("        guard-dir: {}", path(&lab.host_dir(&h).join("guard"))));
+        line(format_args!("        fence: nftables\n        restart: supervisor"));
+    }
+    line(format_args!("groups:\n  {GROUP}: {{database: orders, failover: automatic, prefer: pdc}}"));
+    line(format_args!("zone:\n  origin: {ZONE}"));
+    line(format_args!(
+        "checks:\n  web-http:\n    http: {{port: {WEB_PORT}, path: /health}}\n    interval: 1s"
+    ));
+    line(format_args!("pools:\n  web:\n    check: web-http\n    members:"));
+    for h in Host::of_kind(HostKind::Web) {
+        line(format_args!("      {}: {{site: {}, address: {}}}", h.name, h.site, h.address()));
+    }
+    let end =
+        |site| Host::database_of(site).map(|h| h.address()).expect("both data sites have a database host");
+    line(format_args!("names:\n  db:\n    bound: {GROUP}"));
+    line(format_args!("    endpoints: {{pdc: [{}], mdc: [{}]}}", end(LabSite::Pdc), end(LabSite::Mdc)));
+    line(format_args!("    ttl: 1s\n  www:\n    pooled: {{policy: weighted, pools: [web]}}"));
+    text
+}
+
+/// A YAML text in double quotes (YAML 1.2 §7.3.1), for paths with whatever in them.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is plain data")
+}
+
+/// Everything that runs on the lab's hosts.
+#[must_use]
+pub fn processes(lab: &Lab, program: &Path, twofold: &Path, root: &MysqlRoot) -> Vec<ProcessSpec> {
+    let process = |host: &Host, name: &str, command: Vec<String>, restart_after_ms| ProcessSpec {
+        host: host.name.to_owned(),
+        name: name.to_owned(),
+        command,
+        environment: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
+        restart_after_ms,
+    };
+    let text = |p: &Path| p.to_string_lossy().into_owned();
+    let words = |w: &[&str]| w.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    let config = text(&lab.config_file());
+    let twofold = text(twofold);
+    let mut all = Vec::new();
+    for host in Host::of_kind(HostKind::Database) {
+        let command = mysqld::command(root, &instance(lab, &host));
+        all.push(process(&host, "mysqld", command, DATABASE_RESTART_MS));
+        let guard = words(&[&twofold, "guard", "--config", &config, "--server", host.name]);
+        all.push(process(&host, "guard", guard, RESTART_MS));
+    }
+    for host in Host::of_kind(HostKind::Node) {
+        let node = words(&[&twofold, "serve", "--config", &config, "--node", host.name]);
+        all.push(process(&host, "node", node, RESTART_MS));
+    }
+    for host in Host::of_kind(HostKind::Web) {
+        let plan = text(&web_plan_file(lab, &host));
+        let web = words(&[&text(program), "lab", "web", "--plan", &plan]);
+        all.push(process(&host, "web", web, RESTART_MS));
+    }
+    all
+}
+
+/// Where a web host's plan is written.
+#[must_use]
+pub fn web_plan_file(lab: &Lab, host: &Host) -> PathBuf {
+    lab.host_dir(host).join("web.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_asks_its_own_sites_dns_servers_first() {
+        let access = access_from(&Host::named("mdc-web").unwrap());
+        let names: Vec<_> = access.servers.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["mdc-1", "mdc-2", "pdc-1", "pdc-2", "wit-1"]);
+    }
+
+    #[test]
+    fn every_host_but_the_clients_runs_something() {
+        let lab = Lab::at(Path::new("/l"));
+        let all = processes(&lab, Path::new("/p"), Path::new("/t"), &MysqlRoot::at("/r"));
+        for host in crate::layout::HOSTS {
+            let runs = all.iter().any(|p| p.host == host.name);
+            assert_eq!(runs, host.kind != HostKind::Client, "{}", host.name);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Faults of one process. The supervisor starts it again, as systemd would, so healing is nothing
+//! that anybody does.
+
+use super::{FaultError, Healed, Injected};
+use crate::layout::{Host, Lab, LabSite};
+use crate::supervisor::{self, SupervisorRequest, Target};
+
+/// kill -9 of the active site's database.
+pub fn kill_primary(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
+    let host = Host::database_of(active).expect("groups are active in data sites alone");
+    kill(lab, Target::process(host.name, "mysqld"))
+}
+
+/// kill -9 of the leading node.
+pub fn kill_leader(lab: &Lab, leader: &str) -> Result<Injected, FaultError> {
+    kill(lab, Target::process(leader, "node"))
+}
+
+/// The fault heals from its own instant on.
+pub fn healed_by_supervisor(injected: &Injected) -> Healed {
+    Healed { at: injected.ended, what: "the supervisor starts it again by itself".to_owned() }
+}
+
+fn kill(lab: &Lab, target: Target) -> Result<Injected, FaultError> {
+    let what = format!("SIGKILL to {target}");
+    let acted = supervisor::tell(lab, &SupervisorRequest::Kill { target })?;
+    Ok(Injected { began: acted.began, ended: acted.ended, what })
+}

@@ -1,0 +1,161 @@
+//! The load of a run: the client processes, and what they have seen so far.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::clients::{ClientPlan, Event};
+use crate::cluster;
+use crate::layout::{Host, HostKind, Lab, LabSite};
+use crate::spec::LabSpec;
+
+/// Between two commits of a writer. Ten writers at this pace make some 190 commits a second.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Writers on the outside client host; it has the most, being the platform's users.
+const WRITERS_OUTSIDE: u32 = 4;
+
+/// Writers on the client host inside each data site.
+const WRITERS_INSIDE: u32 = 3;
+
+/// Events on their way from the clients; the demo takes them several times a second.
+const PENDING_MAX: usize = 1 << 16;
+
+/// After the end of their input clients bring their commits to an end, which takes at most 5 s.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One client process.
+struct Client {
+    host: &'static str,
+    child: Child,
+    input: Option<ChildStdin>,
+    said_goodbye: bool,
+}
+
+/// The load of a run. Dropped early, its clients end with their inputs.
+pub struct Load {
+    clients: Vec<Client>,
+    incoming: Receiver<(&'static str, Event)>,
+    events: Vec<Event>,
+    lost: u64,
+}
+
+impl Load {
+    /// Starts the clients of run number `run`.
+    ///
+    /// # Errors
+    /// When a client cannot be started.
+    pub fn start(lab: &Lab, spec: &LabSpec, run: u32) -> anyhow::Result<Load> {
+        let (send, incoming) = sync_channel(PENDING_MAX);
+        let mut clients = Vec::new();
+        let mut next_writer = 0;
+        for host in Host::of_kind(HostKind::Client) {
+            let outside = host.site == LabSite::Cli;
+            let count = if outside { WRITERS_OUTSIDE } else { WRITERS_INSIDE };
+            let plan = ClientPlan {
+                client: host.name.to_owned(),
+                run,
+                access: cluster::access_from(&host),
+                writers: (next_writer..next_writer + count).collect(),
+                pace_ms: u64::try_from(PACE.as_millis()).expect("a pace is short"),
+                polled: if outside { cluster::name_servers() } else { Vec::new() },
+                flip_client: outside,
+            };
+            next_writer += count;
+            clients.push(start_client(lab, spec, host, &plan, send.clone())?);
+        }
+        Ok(Load { clients, incoming, events: Vec::new(), lost: 0 })
+    }
+
+    /// Everything seen until now.
+    pub fn events(&mut self) -> &[Event] {
+        while let Ok((host, event)) = self.incoming.try_recv() {
+            self.take(host, event);
+        }
+        &self.events
+    }
+
+    /// Stops the clients and gives everything they saw.
+    ///
+    /// # Errors
+    /// When a client ended without a goodbye or lost events: the measurement is void.
+    pub fn stop(mut self) -> anyhow::Result<Vec<Event>> {
+        for client in &mut self.clients {
+            drop(client.input.take());
+        }
+        let until = Instant::now() + GOODBYE_DEADLINE;
+        while self.clients.iter().any(|c| !c.said_goodbye) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.incoming.recv_timeout(left) {
+                Ok((host, event)) => self.take(host, event),
+                // Out of time, or all streams ended: who has not said goodbye is named below.
+                Err(_) => break,
+            }
+        }
+        let silent: Vec<_> = self.clients.iter().filter(|c| !c.said_goodbye).map(|c| c.host).collect();
+        anyhow::ensure!(silent.is_empty(), "client {} ended without a goodbye", silent.join(" and "));
+        anyhow::ensure!(self.lost == 0, "clients lost {} events; the measurement is void", self.lost);
+        Ok(std::mem::take(&mut self.events))
+    }
+
+    fn take(&mut self, host: &'static str, event: Event) {
+        if let Event::Goodbye { lost, .. } = event {
+            self.lost += lost;
+            self.clients.iter_mut().filter(|c| c.host == host).for_each(|c| c.said_goodbye = true);
+        }
+        self.events.push(event);
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for client in &mut self.clients {
+            drop(client.input.take());
+            if client.said_goodbye {
+                let _ = client.child.wait();
+            } else {
+                let _ = client.child.kill();
+                let _ = client.child.wait();
+            }
+        }
+    }
+}
+
+fn start_client(
+    lab: &Lab,
+    spec: &LabSpec,
+    host: Host,
+    plan: &ClientPlan,
+    send: SyncSender<(&'static str, Event)>,
+) -> anyhow::Result<Client> {
+    let folder: PathBuf = lab.dir().join("clients");
+    std::fs::create_dir_all(&folder).context("folder of the clients")?;
+    let file = folder.join(format!("{}.json", host.name));
+    std::fs::write(&file, serde_json::to_vec_pretty(plan).expect("a plan is plain data")).context("client plan")?;
+    let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
+    let command = [text(&spec.program), "lab".into(), "client".into(), "--plan".into(), text(&file)];
+    let line = spec.inside(lab, &host, None, &command);
+    let (program, arguments) = line.split_first().expect("`lab enter` comes first");
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("client {} cannot be started", host.name))?;
+    let output = child.stdout.take().expect("stdout was asked for");
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // A line that is no event is a client that broke; it will lack its goodbye.
+            let Ok(event) = serde_json::from_str(&line) else { return };
+            if send.send((host.name, event)).is_err() {
+                return;
+            }
+        }
+    });
+    let input = child.stdin.take();
+    Ok(Client { host: host.name, child, input, said_goodbye: false })
+}

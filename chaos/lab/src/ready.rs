@@ -1,0 +1,146 @@
+//! Waiting until a lab serves: nodes, group, DNS, tables, web applications.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::Context;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::clients::resolver::Resolver;
+use crate::clients::writer;
+use crate::cluster;
+use crate::inside;
+use crate::interrupt::Interrupt;
+use crate::layout::{Host, HostKind, Lab};
+use crate::spec::LabSpec;
+use crate::status_view::ClusterStatus;
+use crate::up::Progress;
+use crate::web;
+
+/// Databases start in 2 s, nodes elect in 1 s, adoption and the way to `Sync` take some more: 40 s
+/// is what an operator is promised.
+const SYNC_DEADLINE: Duration = Duration::from_secs(40);
+
+/// After `Sync`, the names and the web applications follow within a TTL.
+const SERVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One SQL act over the WAN.
+const SQL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// One page.
+const PAGE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Waits until everything serves, saying what is waited for.
+///
+/// # Errors
+/// What did not come about, with the last reason; `Interrupted`.
+pub fn wait(lab: &Lab, spec: &LabSpec, interrupt: &Interrupt, progress: &Progress) -> anyhow::Result<()> {
+    progress.say("waiting for the group to serve in Sync");
+    wait_for_sync(lab, spec, interrupt, SYNC_DEADLINE, &mut |line| progress.say(line))?;
+    progress.say("making the clients' tables");
+    make_tables(lab)?;
+    progress.say("waiting for the web applications");
+    for host in Host::of_kind(HostKind::Web) {
+        let mut last = anyhow::anyhow!("it was not asked yet");
+        let served = interrupt.wait_for(SERVE_DEADLINE, || match page(lab, &host, "/visit") {
+            Ok(text) => Ok(Some(text)),
+            Err(e) => {
+                last = e;
+                Ok(None)
+            }
+        })?;
+        served.ok_or(last).with_context(|| format!("web application {} does not serve", host.name))?;
+    }
+    Ok(())
+}
+
+/// Waits until the group serves in `Sync`; `tell` is given each new state of it.
+///
+/// # Errors
+/// When it does not within `deadline`: the last state, or why it could not be read.
+pub fn wait_for_sync(
+    lab: &Lab,
+    spec: &LabSpec,
+    interrupt: &Interrupt,
+    deadline: Duration,
+    tell: &mut dyn FnMut(&str),
+) -> anyhow::Result<ClusterStatus> {
+    let mut last = String::new();
+    let found = interrupt.wait_for(deadline, || {
+        let (now, status) = match ClusterStatus::ask(lab, spec) {
+            Err(e) => (format!("no status: {e:#}"), None),
+            Ok(status) => (describe(&status), Some(status)),
+        };
+        if now != last {
+            tell(&now);
+            last = now;
+        }
+        Ok(status.filter(|s| s.group(cluster::GROUP).is_some_and(|g| g.serves_in_sync())))
+    })?;
+    found.with_context(|| format!("the group does not serve in Sync within {deadline:?}; last seen: {last}"))
+}
+
+/// A group's state in a line.
+#[must_use]
+pub fn describe(status: &ClusterStatus) -> String {
+    let nodes = status.nodes_up();
+    let leader = status.leader().unwrap_or("nobody");
+    match status.group(cluster::GROUP) {
+        None => format!("{nodes} nodes up, {leader} leads, no group yet"),
+        Some(g) => format!(
+            "{nodes} nodes up, {leader} leads, group {} {} in {} at epoch {}, {}",
+            cluster::GROUP,
+            g.phase(),
+            g.active_site().unwrap_or("no site"),
+            g.epoch().unwrap_or(0),
+            g.durability(),
+        ),
+    }
+}
+
+/// Makes the clients' tables through the published name, as an application's migration would.
+fn make_tables(lab: &Lab) -> anyhow::Result<()> {
+    let host = Host::named("cli").expect("the table of hosts has it");
+    let access = cluster::access_from(&host);
+    inside::in_runtime(lab, &host, SQL_DEADLINE, async move {
+        let mut resolver = Resolver::new(access.name.clone(), access.servers.clone());
+        let found = resolver.resolve().await.context("the database's name has no address")?;
+        let mut conn = Conn::new(writer::options(&access, found.address)).await?;
+        let writes = writer::TABLE;
+        conn.query_drop(format!(
+            "CREATE TABLE IF NOT EXISTS {writes} (run INT UNSIGNED NOT NULL, writer INT UNSIGNED NOT NULL, \
+             seq BIGINT UNSIGNED NOT NULL, PRIMARY KEY (run, writer, seq))"
+        ))
+        .await?;
+        let visits = web::TABLE;
+        conn.query_drop(format!(
+            "CREATE TABLE IF NOT EXISTS {visits} (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, site VARCHAR(16) NOT NULL)"
+        ))
+        .await?;
+        conn.disconnect().await?;
+        Ok(())
+    })
+    .context("the clients' tables")
+}
+
+/// Gets a page of a web host from the outside client; an answer that is not 200 is an error.
+///
+/// # Errors
+/// When it cannot be got.
+pub fn page(lab: &Lab, web: &Host, path: &str) -> anyhow::Result<String> {
+    let host = Host::named("cli").expect("the table of hosts has it");
+    let to = SocketAddr::from((web.address(), cluster::WEB_PORT));
+    let path = path.to_owned();
+    inside::in_thread(lab, &host, move || {
+        let mut stream = TcpStream::connect_timeout(&to, PAGE_DEADLINE)?;
+        stream.set_read_timeout(Some(PAGE_DEADLINE))?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: shop\r\n\r\n").as_bytes())?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let status = text.lines().next().unwrap_or_default().to_owned();
+        anyhow::ensure!(status.contains(" 200 "), "{path}: {status}");
+        Ok(text.split_once("\r\n\r\n").map_or_else(String::new, |(_, body)| body.to_owned()))
+    })
+}

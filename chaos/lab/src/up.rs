@@ -1,0 +1,243 @@
+//! `lab up`: from nothing to a cluster in `Sync` with both web applications serving.
+//!
+//! An interrupted or failed `up` takes away what it made, unless it failed at waiting: then the lab
+//! stays for a look, and says so.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::cli::{Exit, Flavour, UpArgs};
+use crate::cluster;
+use crate::interrupt::Interrupt;
+use crate::layout::{Host, HostKind, Lab};
+use crate::lifecycle::{self, LabLock};
+use crate::mysqld::{self, MysqlRoot};
+use crate::packages;
+use crate::ready;
+use crate::spec::LabSpec;
+use crate::web::WebPlan;
+
+/// Programs of other packages that the lab runs, and the packages.
+const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+
+/// Says what is being done, with the time since the start.
+pub struct Progress {
+    began: Instant,
+}
+
+impl Progress {
+    /// Starts the clock.
+    #[must_use]
+    pub fn new() -> Progress {
+        Progress { began: Instant::now() }
+    }
+
+    /// One line. To standard error: standard output belongs to reports.
+    pub fn say(&self, line: &str) {
+        eprintln!("{:6.1} s  {line}", self.began.elapsed().as_secs_f64());
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress::new()
+    }
+}
+
+/// `lab up`.
+///
+/// # Errors
+/// What could not be made.
+pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
+    let lab = Lab::at(&args.lab.dir);
+    let interrupt = Interrupt::watch()?;
+    let progress = Progress::new();
+    let lock = lifecycle::lock(&lab)?;
+    let twofold = twofold_binary(args.twofold.as_deref())?;
+    raise(&lab, args.flavour, &twofold, &lock, &interrupt, &progress)?;
+    progress.say(&format!("the lab is up in {}; `lab status` shows it", lab.dir().display()));
+    Ok(Exit::Done)
+}
+
+/// The twofold binary of the lab's hosts.
+///
+/// # Errors
+/// When it does not exist.
+pub fn twofold_binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = match given {
+        Some(path) => path.to_path_buf(),
+        None => std::env::current_exe().context("this program's own path")?,
+    };
+    std::path::absolute(&path)
+        .ok()
+        .filter(|p| p.exists())
+        .with_context(|| format!("twofold binary {path:?} does not exist"))
+}
+
+/// Brings the lab up and waits until it is in `Sync`.
+///
+/// # Errors
+/// What could not be made or did not come about.
+pub fn raise(
+    lab: &Lab,
+    flavour: Flavour,
+    twofold: &Path,
+    lock: &LabLock,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> anyhow::Result<LabSpec> {
+    let made = make(lab, flavour, twofold, lock, interrupt, progress);
+    let spec = match made {
+        Ok(spec) => spec,
+        Err(e) => {
+            progress.say("taking away what was made");
+            lifecycle::tear_down(lab, lock).context("cleaning up")?;
+            return Err(e);
+        }
+    };
+    match ready::wait(lab, &spec, interrupt, progress) {
+        Ok(()) => Ok(spec),
+        Err(e) if e.is::<crate::interrupt::Interrupted>() => {
+            lifecycle::tear_down(lab, lock).context("cleaning up")?;
+            Err(e)
+        }
+        Err(e) => {
+            progress.say(&format!("the lab stays for a look: logs in {}", lab.log_dir().display()));
+            Err(e)
+        }
+    }
+}
+
+fn make(
+    lab: &Lab,
+    flavour: Flavour,
+    twofold: &Path,
+    lock: &LabLock,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> anyhow::Result<LabSpec> {
+    anyhow::ensure!(flavour == Flavour::Mysql, "flavour mariadb is not in this lab yet; use --flavour mysql");
+    lifecycle::tear_down(lab, lock).context("removing what an earlier lab left")?;
+    install_tools(progress)?;
+    interrupt.check()?;
+    let cache = packages::cache_dir();
+    let root = MysqlRoot::at(
+        packages::mysql_root(&cache, &mut |line| progress.say(line)).context("MySQL's packages")?,
+    );
+    root.template(&cache).context("MySQL's template data")?;
+    interrupt.check()?;
+    let program = std::env::current_exe().context("this program's own path")?;
+    let spec = LabSpec {
+        processes: cluster::processes(lab, &program, twofold, &root),
+        program,
+        twofold: twofold.to_path_buf(),
+        flavour,
+    };
+    lifecycle::make_directory(lab, &spec)?;
+    progress.say("copying the databases' first data");
+    lay_databases(lab, &root, &cache)?;
+    write_files(lab, &root)?;
+    progress.say("making certificates");
+    make_certificates(lab, &spec)?;
+    check_configuration(lab, &spec)?;
+    interrupt.check()?;
+    progress.say("namespaces, WAN hub, supervisor");
+    lifecycle::start(lab, &spec, lock)?;
+    Ok(spec)
+}
+
+/// Installs the tools the machine lacks, where it has apt; elsewhere says which.
+fn install_tools(progress: &Progress) -> anyhow::Result<()> {
+    let has = |tool: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .chain(["/usr/sbin".into(), "/sbin".into()])
+            .any(|dir: PathBuf| dir.join(tool).exists())
+    };
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !has(tool)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    progress.say(&format!("installing {}", missing.join(", ")));
+    let status = Command::new("apt-get")
+        .args(["install", "-y", "-q", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .with_context(|| format!("install {} by hand: this machine has no apt-get", missing.join(" and ")))?;
+    anyhow::ensure!(
+        status.success(),
+        "apt-get could not install {}; install them by hand",
+        missing.join(" and ")
+    );
+    Ok(())
+}
+
+fn lay_databases(lab: &Lab, root: &MysqlRoot, cache: &Path) -> anyhow::Result<()> {
+    for host in Host::of_kind(HostKind::Database) {
+        let instance = cluster::instance(lab, &host);
+        root.lay_data(cache, &instance.data_dir).with_context(|| format!("first data of {}", host.name))?;
+        mysqld::write_cnf(root, &instance).with_context(|| format!("configuration of {}", host.name))?;
+    }
+    Ok(())
+}
+
+fn write_files(lab: &Lab, root: &MysqlRoot) -> anyhow::Result<()> {
+    let write = |path: &Path, text: &str| {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, text).with_context(|| format!("file {path:?}"))
+    };
+    for account in ["admin", "replication"] {
+        write(&lab.secrets_dir().join(account), mysqld::PASSWORD)?;
+    }
+    write(&lab.config_file(), &cluster::configuration(lab, root))?;
+    for host in Host::of_kind(HostKind::Web) {
+        let plan = WebPlan {
+            host: host.name.to_owned(),
+            site: host.site.name().to_owned(),
+            port: cluster::WEB_PORT,
+            access: cluster::access_from(&host),
+        };
+        let text = serde_json::to_string_pretty(&plan).expect("a plan is plain data");
+        write(&cluster::web_plan_file(lab, &host), &text)?;
+    }
+    Ok(())
+}
+
+/// Runs a twofold command that must succeed, with the configuration as an argument.
+fn twofold(spec: &LabSpec, lab: &Lab, arguments: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new(&spec.twofold)
+        .args(arguments)
+        .current_dir(lab.dir())
+        .output()
+        .with_context(|| format!("{:?} cannot be run", spec.twofold))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said =
+        [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).trim().to_owned()).join("\n");
+    anyhow::bail!("`twofold {}` ended with {}: {said}", arguments.join(" "), output.status)
+}
+
+fn make_certificates(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
+    let config = lab.config_file();
+    let config = config.to_string_lossy();
+    twofold(spec, lab, &["cert", "ca", "--config", &config])?;
+    for host in Host::of_kind(HostKind::Node) {
+        twofold(spec, lab, &["cert", "node", "--config", &config, host.name])?;
+    }
+    for host in Host::of_kind(HostKind::Database) {
+        twofold(spec, lab, &["cert", "guard", "--config", &config, host.name])?;
+    }
+    twofold(spec, lab, &["cert", "client", "--config", &config])
+}
+
+fn check_configuration(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
+    twofold(spec, lab, &["check", &lab.config_file().to_string_lossy()])
+}

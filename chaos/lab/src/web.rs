@@ -1,0 +1,116 @@
+//! The small web application of a site: it says which site served, and reads and writes its
+//! database through the published name.
+//!
+//! `GET /health` is what a balancer checks: the process serves. `GET /` says who serves. `POST
+//! /visit` (and GET, for people) writes one row and says how many there are.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::clients::event::Events;
+use crate::clients::resolver::Resolver;
+use crate::clients::{DatabaseAccess, plan, writer};
+
+/// The application's table.
+pub const TABLE: &str = "lab_visits";
+
+/// A visitor waits no longer.
+const VISIT_DEADLINE: Duration = Duration::from_millis(1500);
+
+/// Which web application this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebPlan {
+    /// Its host.
+    pub host: String,
+    /// Its site.
+    pub site: String,
+    /// Where it listens.
+    pub port: u16,
+    /// How it reaches its database.
+    pub access: DatabaseAccess,
+}
+
+/// Who served.
+#[derive(Debug, Serialize)]
+struct Served {
+    site: String,
+    host: String,
+}
+
+/// A visit that was written.
+#[derive(Debug, Serialize)]
+struct Visit {
+    site: String,
+    host: String,
+    database: String,
+    visits: u64,
+}
+
+#[derive(Clone)]
+struct Shop {
+    plan: WebPlan,
+    address: watch::Receiver<Option<Ipv4Addr>>,
+}
+
+/// Serves until killed.
+///
+/// # Errors
+/// When the plan cannot be read or the port is taken.
+pub fn run(plan: &Path) -> anyhow::Result<()> {
+    let plan: WebPlan = plan::read(plan)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(plan))
+}
+
+async fn serve(plan: WebPlan) -> anyhow::Result<()> {
+    let (held, address) = watch::channel(None);
+    let resolver = Resolver::new(plan.access.name.clone(), plan.access.servers.clone());
+    // Nobody measures by this resolver.
+    let (events, _writing) = Events::into_writer(std::io::sink());
+    tokio::spawn(resolver.keep(plan.host.clone(), held, events));
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, plan.port)).await?;
+    let routes = Router::new()
+        .route("/health", get(|| async { "ok" }))
+        .route("/", get(served))
+        .route("/visit", get(visit).post(visit))
+        .with_state(Shop { plan, address });
+    axum::serve(listener, routes).await?;
+    Ok(())
+}
+
+async fn served(State(shop): State<Shop>) -> Json<Served> {
+    Json(Served { site: shop.plan.site, host: shop.plan.host })
+}
+
+async fn visit(State(shop): State<Shop>) -> Result<Json<Visit>, (StatusCode, String)> {
+    let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+    let address = *shop.address.borrow();
+    let Some(address) = address else {
+        return Err(unavailable("the database's name has no address now".to_owned()));
+    };
+    match tokio::time::timeout(VISIT_DEADLINE, write_visit(&shop.plan, address)).await {
+        Err(_) => Err(unavailable("the database does not answer in time".to_owned())),
+        Ok(Err(e)) => Err(unavailable(e.to_string())),
+        Ok(Ok(visit)) => Ok(Json(visit)),
+    }
+}
+
+async fn write_visit(plan: &WebPlan, address: Ipv4Addr) -> Result<Visit, mysql_async::Error> {
+    let mut conn = Conn::new(writer::options(&plan.access, address)).await?;
+    conn.exec_drop(format!("INSERT INTO {TABLE} (site) VALUES (?)"), (&plan.site,)).await?;
+    let row: Option<(String, u64)> =
+        conn.query_first(format!("SELECT @@server_uuid, COUNT(*) FROM {TABLE}")).await?;
+    let (database, visits) = row.unwrap_or_default();
+    conn.disconnect().await?;
+    Ok(Visit { site: plan.site.clone(), host: plan.host.clone(), database, visits })
+}
