@@ -109,9 +109,9 @@ pub enum CertError {
         /// The certificate.
         path: PathBuf,
         /// Its holder.
-        found: Identity,
+        found: Box<Identity>,
         /// The holder it should have.
-        wanted: Identity,
+        wanted: Box<Identity>,
     },
     /// A certificate that the cluster's CA does not vouch for now.
     #[error("{path} is not to be used: {why}")]

@@ -68,7 +68,11 @@ impl Trust {
         let leaf = chain.first().ok_or_else(|| CertError::Pem { path: path(), what: "certificate" })?;
         let found = identity(leaf).map_err(|source| CertError::Identity { path: path(), source })?;
         if found != *holder {
-            return Err(CertError::Holder { path: path(), found, wanted: holder.clone() });
+            return Err(CertError::Holder {
+                path: path(),
+                found: Box::new(found),
+                wanted: Box::new(holder.clone()),
+            });
         }
         let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
             .map_err(|_| CertError::Pem { path: files.key.clone(), what: "key" })?;
