@@ -167,20 +167,23 @@ pub(crate) async fn carry(shared: &Arc<Shared>, opened: Opened) -> Problem {
     let Opened { peer, side, reader, writer } = opened;
     let (outbox, outgoing) = outbox();
     let id = shared.join(&peer, side, outbox);
-    let (farewell, told) = oneshot::channel();
+    let (farewell, goodbye) = oneshot::channel();
     let mut reading = JoinSet::new();
     let mut writing = JoinSet::new();
     reading.spawn(read(shared.clone(), peer.clone(), id, reader));
-    writing.spawn(write(shared.clone(), peer.clone(), id, writer, outgoing, told));
+    writing.spawn(write(shared.clone(), peer.clone(), id, writer, outgoing, goodbye));
 
     let end = tokio::select! {
         end = reading.join_next() => ended(end),
         end = writing.join_next() => ended(end),
         () = shared.stopped() => End { why: Problem::plain("stopping"), silent: false },
     };
+    // The goodbye is ordered before the table lets go of the outbox: a writer whose outbox is gone
+    // believes that a newer connection took its place.
+    let told = !end.silent && farewell.send(end.why.why.clone()).is_ok();
     shared.leave(&peer, id, &end.why, end.silent);
     shared.refuse(&peer.to_string(), &end.why);
-    if !end.silent && farewell.send(end.why.why.clone()).is_ok() {
+    if told {
         // Whatever it writes, or does not, it is over afterwards.
         let _ = timeout(2 * BYE_DEADLINE, writing.join_next()).await;
     }
@@ -246,7 +249,7 @@ async fn write(
     id: ConnectionId,
     mut writer: WriteHalf<TlsStream<TcpStream>>,
     mut outgoing: Outgoing,
-    mut told: oneshot::Receiver<String>,
+    mut goodbye: oneshot::Receiver<String>,
 ) -> End {
     let beat = shared.timing.beat;
     let mut news = shared.news.subscribe();
@@ -255,14 +258,14 @@ async fn write(
     loop {
         let batch = tokio::select! {
             biased;
-            why = &mut told => {
+            why = &mut goodbye => {
                 // The sender is dropped only together with this task.
                 bye(&mut writer, why.as_deref().unwrap_or("closing")).await;
                 return End { why: Problem::plain("closed"), silent: false };
             }
             () = sleep_until(next_beat) => {
                 let Some(told) = shared.state().table.beat_for(&peer, id, Instant::now()) else {
-                    return pushed_out();
+                    return pushed_out(&mut writer, &mut goodbye).await;
                 };
                 last_beat = tokio::time::Instant::now();
                 next_beat = last_beat + beat;
@@ -274,7 +277,7 @@ async fn write(
                 continue;
             }
             frame = outgoing.next() => {
-                let Some(mut batch) = frame else { return pushed_out() };
+                let Some(mut batch) = frame else { return pushed_out(&mut writer, &mut goodbye).await };
                 while batch.len() < BATCH_BYTES && let Some(frame) = outgoing.waiting() {
                     batch.extend_from_slice(&frame);
                 }
@@ -293,6 +296,10 @@ async fn write(
     }
 }
 
-fn pushed_out() -> End {
-    End { why: Problem::plain("a newer connection took its place"), silent: false }
+/// The table let go of this connection: because it ended, and then the goodbye was ordered before that,
+/// or because there are newer ones.
+async fn pushed_out(writer: &mut (impl AsyncWrite + Unpin), goodbye: &mut oneshot::Receiver<String>) -> End {
+    let why = goodbye.try_recv().unwrap_or_else(|_| "a newer connection took its place".to_owned());
+    bye(writer, &why).await;
+    End { why: Problem::plain(why), silent: false }
 }

@@ -96,7 +96,9 @@ async fn a_node_that_nobody_hears_has_no_path() {
     }
     until("no path to it or from it", async || {
         lab.links("node/a").view().links.values().all(|status| !status.reachable())
-            && lab.links("node/b").view().links[&endpoint("node/a")].relay.is_none()
+            && ["node/b", "node/w", "guard/db"]
+                .iter()
+                .all(|other| !lab.links(other).view().links[&endpoint("node/a")].reachable())
     })
     .await;
     assert_eq!(lab.call("node/a", "node/b", "hi").await, Err(CallError::NoPath));
