@@ -62,7 +62,7 @@ pub(crate) const SEMI_SYNC: &str = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_syn
 pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseReading, ReadError> {
     let sql = format!("{VARIABLES}; {SEMI_SYNC}; SHOW PROCESSLIST; SHOW REPLICA STATUS");
     let sets = session.ask("read the server", &sql, deadline).await?;
-    let [variables, semi_sync_variables, semi_sync_status, processes, ..] = sets.as_slice() else {
+    let [variables, semi_sync_variables, semi_sync_status, processes, channels] = sets.as_slice() else {
         return Err(ReadError::Short { what: "five results" });
     };
     let row = variables.first().ok_or(ReadError::Short { what: "the system variables" })?;
@@ -83,7 +83,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
         offline_mode: row.flag("offline_mode")?,
         client_sessions,
         semi_sync: semi_sync.reading(),
-        replica: replica(sets.get(4).map_or(&[], Vec::as_slice))?,
+        replica: replica(channels)?,
         settings: SettingsReading {
             sync_binlog: row.parse("sync_binlog", "a number")?,
             flush_log_at_commit: row.parse("flush_log_at_commit", "a number")?,

@@ -298,6 +298,8 @@ impl Line {
         while !result.is_empty() {
             sets.push(result.collect::<mysql_async::Row>().await?.into_iter().map(Row).collect());
         }
+        // An error of a later statement waits in the driver and looks like the end: only this tells.
+        result.drop_result().await?;
         Ok(sets)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use replication_mysql::{
-    ConnectError, Deadline, MysqldProcess, Outcome, Session, SessionKind, Switch, client_sessions,
+    ConnectError, Deadline, MysqldProcess, Outcome, Session, SessionInfo, SessionKind, Switch, client_sessions,
     disarm_source_semi_sync, kill_client_sessions, read, semi_sync_reading, set_offline_mode,
     set_super_read_only, stop_io_thread,
 };
@@ -111,7 +111,9 @@ async fn a_waiting_commit_is_not_released_by_ending_its_session() {
         let waiter = tokio::spawn(async move { insert(&mut client, value).await });
         eventually_session("it waits", &mut admin, async |s| {
             let all = client_sessions(s, patience()).await.unwrap();
-            all.iter().any(|c| c.state.contains("semi-sync ACK") && c.command != "Killed").then_some(())
+            // Behind a first waiter a second one waits for the commit lock, and has no other name yet.
+            let waits = |c: &SessionInfo| c.state.to_ascii_lowercase().contains("waiting");
+            all.iter().any(|c| waits(c) && c.command != "Killed").then_some(())
         })
         .await;
         if offline {

@@ -50,6 +50,17 @@ async fn a_refused_statement_leaves_the_session_usable() {
     assert!(read(&mut admin, patience()).await.is_ok());
 }
 
+/// One round trip carries five statements; an error of the last is not taken for an empty answer.
+#[tokio::test]
+async fn a_reading_without_the_right_to_it_is_an_error_and_not_an_empty_one() {
+    let server = Server::started().await;
+    let app = Endpoint::tcp(server.address(), "app", chaos_lab::mysqld::PASSWORD);
+    let mut session = Session::connect(&app, patience()).await.unwrap();
+    let error = read(&mut session, patience()).await.unwrap_err();
+    assert!(error.to_string().contains("1227"), "{error}");
+    assert!(!session.is_broken());
+}
+
 /// Every way in ends with a clear error by the deadline.
 #[tokio::test]
 async fn connecting_fails_clearly() {

@@ -43,8 +43,8 @@ async fn steps(session: &mut Session, donor: &Donor, deadline: Deadline) -> Resu
     // CLONE is refused under super_read_only (1290) and works under read_only, which is kept: no
     // account without CONNECTION_ADMIN gets to write in between.
     let prepare = format!(
-        "SET GLOBAL clone_valid_donor_list = '{host}:{port}'; \
-         SET GLOBAL read_only = ON; SET GLOBAL super_read_only = OFF"
+        "SET GLOBAL clone_valid_donor_list = '{host}:{port}', GLOBAL read_only = ON, \
+         GLOBAL super_read_only = OFF"
     );
     run(session, "prepare to clone", &prepare, deadline).await?;
     let sql = format!("CLONE INSTANCE FROM {user}@'{host}':{port} IDENTIFIED BY {password}");

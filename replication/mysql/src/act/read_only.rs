@@ -14,14 +14,21 @@ use crate::session::Session;
 /// the statement's own return is believed: `Failed` with 1205 means that the server takes writes
 /// again. `Unknown` means nothing at all; the ladder goes on (DESIGN §4).
 pub async fn set_super_read_only(session: &mut Session, to: Switch, deadline: Deadline) -> Outcome {
+    shut_or_open(session, to, deadline).await.into()
+}
+
+async fn shut_or_open(session: &mut Session, to: Switch, deadline: Deadline) -> Result<(), Stop> {
     let sql = match to {
-        Switch::On => format!(
-            "SET SESSION lock_wait_timeout = {}; SET GLOBAL super_read_only = ON",
-            whole_seconds(deadline.left())
-        ),
-        Switch::Off => "SET GLOBAL read_only = OFF".to_owned(),
+        Switch::On => {
+            let seconds = whole_seconds(deadline.left());
+            let bound = format!("SET SESSION lock_wait_timeout = {seconds}");
+            session.run("bound the wait for super_read_only", &bound, deadline).await?;
+            // A statement of its own: its return, and nothing else's, is what is believed.
+            "SET GLOBAL super_read_only = ON"
+        }
+        Switch::Off => "SET GLOBAL read_only = OFF",
     };
-    session.run("set super_read_only", &sql, deadline).await.map_err(Stop::from).into()
+    Ok(session.run("set super_read_only", sql, deadline).await?)
 }
 
 /// Sets `offline_mode`: on, sessions without CONNECTION_ADMIN are ended and none is let in. It

@@ -229,10 +229,13 @@ fn change_source(source: &Source) -> Result<String, Refusal> {
 pub(crate) async fn look(session: &mut Session, deadline: Deadline) -> Result<Channel, ReadError> {
     let sql = "SELECT @@GLOBAL.gtid_executed AS gtid_executed; SHOW REPLICA STATUS";
     let sets = session.ask("read the replication channel", sql, deadline).await?;
-    let row = sets.first().and_then(|s| s.first()).ok_or(ReadError::Short { what: "gtid_executed" })?;
+    let [executed, channels] = sets.as_slice() else {
+        return Err(ReadError::Short { what: "two results" });
+    };
+    let row = executed.first().ok_or(ReadError::Short { what: "gtid_executed" })?;
     Ok(Channel {
         executed: row.parse("gtid_executed", "a gtid set")?,
-        replica: replica(sets.get(1).map_or(&[], Vec::as_slice))?,
+        replica: replica(channels)?,
     })
 }
 

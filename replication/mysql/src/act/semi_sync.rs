@@ -39,10 +39,10 @@ async fn arm(session: &mut Session, wait_count: u32, deadline: Deadline) -> Resu
         return Err(Refusal::SemiSyncClients { wanted: wait_count, connected: before.clients }.into());
     }
     let sql = format!(
-        "SET GLOBAL rpl_semi_sync_source_timeout = {ACK_TIMEOUT_MS}; \
-         SET GLOBAL rpl_semi_sync_source_wait_no_replica = ON; \
-         SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'; \
-         SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = {wait_count}"
+        "SET GLOBAL rpl_semi_sync_source_timeout = {ACK_TIMEOUT_MS}, \
+         GLOBAL rpl_semi_sync_source_wait_no_replica = ON, \
+         GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC', \
+         GLOBAL rpl_semi_sync_source_wait_for_replica_count = {wait_count}"
     );
     run(session, "set the terms of semi-sync", &sql, deadline).await?;
     check(&look_semi_sync(session, deadline).await?, wait_count)?;
@@ -134,9 +134,8 @@ pub async fn semi_sync_reading(
 
 async fn look_semi_sync(session: &mut Session, deadline: Deadline) -> Result<SemiSync, ReadError> {
     let sets = session.ask("read semi-sync", SEMI_SYNC, deadline).await?;
-    let [variables, status, ..] = sets.as_slice() else {
-        // Neither plugin is loaded: both results are empty and the driver folds the last one.
-        return SemiSync::of(sets.first().map_or(&[], Vec::as_slice), &[]);
+    let [variables, status] = sets.as_slice() else {
+        return Err(ReadError::Short { what: "two results" });
     };
     SemiSync::of(variables, status)
 }
