@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::layout::Lab;
-use crate::{clients, commands, enter, supervisor, up, wan, web};
+use crate::{clients, commands, demo, enter, status, supervisor, up, wan, web};
 
 /// Where the lab keeps its state unless `--dir` says otherwise. On a real disk and not on /run,
 /// which is memory on most machines: commits must pay for their fsync.
@@ -280,6 +280,7 @@ fn perform(command: LabCommand) -> anyhow::Result<Exit> {
         LabCommand::Kill(args) => commands::kill(&Lab::at(&args.lab.dir), &args.target, args.signal),
         LabCommand::Cut(args) => commands::cut(&Lab::at(&args.lab.dir), &args),
         LabCommand::Heal(args) => commands::heal(&Lab::at(&args.lab.dir), args.site.as_deref()),
-        other => anyhow::bail!("this command is not built yet: {other:?}"),
+        LabCommand::Status(args) => status::run(&args),
+        LabCommand::Demo(args) => demo::run(&args),
     }
 }

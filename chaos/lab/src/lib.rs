@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod audit;
 pub mod cgroup;
 pub mod cli;
 pub mod clients;
@@ -14,16 +15,22 @@ pub mod clock;
 pub mod cluster;
 mod commands;
 pub mod control;
+mod demo;
 pub mod enter;
+pub mod faults;
 pub mod inside;
 pub mod interrupt;
 pub mod layout;
 pub mod lifecycle;
+pub mod load;
+pub mod measure;
 pub mod mysqld;
 pub mod net;
 pub mod packages;
 pub mod ready;
+pub mod report;
 pub mod spec;
+mod status;
 pub mod status_view;
 pub mod supervisor;
 mod syscalls;

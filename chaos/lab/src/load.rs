@@ -135,7 +135,8 @@ fn start_client(
     let folder: PathBuf = lab.dir().join("clients");
     std::fs::create_dir_all(&folder).context("folder of the clients")?;
     let file = folder.join(format!("{}.json", host.name));
-    std::fs::write(&file, serde_json::to_vec_pretty(plan).expect("a plan is plain data")).context("client plan")?;
+    std::fs::write(&file, serde_json::to_vec_pretty(plan).expect("a plan is plain data"))
+        .context("client plan")?;
     let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
     let command = [text(&spec.program), "lab".into(), "client".into(), "--plan".into(), text(&file)];
     let line = spec.inside(lab, &host, None, &command);

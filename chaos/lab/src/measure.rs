@@ -105,7 +105,9 @@ pub fn dual_writable_ms(acks: &[Ack], sides: Sides) -> f64 {
 #[must_use]
 pub fn server_flip_ms(events: &[Event], server: &str, sides: Sides, moments: Moments) -> Option<f64> {
     let changes = events.iter().filter_map(|e| match e {
-        Event::Answered { server: s, at, address, .. } if s == server && *at <= moments.until => Some((*at, *address)),
+        Event::Answered { server: s, at, address, .. } if s == server && *at <= moments.until => {
+            Some((*at, *address))
+        }
         _ => None,
     });
     flip(changes, sides, moments)
@@ -132,7 +134,12 @@ fn flip(
 
 /// Milliseconds until all of `servers` answered the new address; none if one did not.
 #[must_use]
-pub fn dns_flip_ms(events: &[Event], servers: &BTreeSet<String>, sides: Sides, moments: Moments) -> Option<f64> {
+pub fn dns_flip_ms(
+    events: &[Event],
+    servers: &BTreeSet<String>,
+    sides: Sides,
+    moments: Moments,
+) -> Option<f64> {
     let mut latest: Option<f64> = None;
     for server in servers {
         let ms = server_flip_ms(events, server, sides, moments)?;
@@ -248,7 +255,11 @@ mod tests {
         let m = moments(1000, 5000);
         assert_eq!(dns_flip_ms(&events, &of(&["a", "b"]), SIDES, m), Some(800.0));
         assert_eq!(dns_flip_ms(&events, &of(&["a", "b", "c"]), SIDES, m), None, "c never flipped");
-        assert_eq!(dns_flip_ms(&events, &of(&["a"]), SIDES, moments(1000, 1400)), None, "not within observation");
+        assert_eq!(
+            dns_flip_ms(&events, &of(&["a"]), SIDES, moments(1000, 1400)),
+            None,
+            "not within observation"
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Real namespaces, real processes; needs root, as the lab does. Run with --test-threads=1.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::io::{Read, Write};

@@ -42,6 +42,10 @@ const COMMIT_DEADLINE_MAX: Duration = Duration::from_secs(2);
 /// The pause after a failed connect, within which a name may be resolved anew.
 const RETRY_AFTER: Duration = Duration::from_millis(30);
 
+/// Each writer starts so long after the one before, so that ten of them spread over a TTL of a
+/// second, and over the pace: real clients' caches do not run out at one instant.
+const START_STEP: Duration = Duration::from_millis(103);
+
 /// The packet limit and idle limit told to the driver, so that it need not ask the server for them.
 const PACKET_BYTES_MAX: usize = 1 << 20;
 const IDLE_SECONDS: usize = 28_800;
@@ -66,6 +70,7 @@ pub struct Writer {
 impl Writer {
     /// Writes until `stop` changes; a commit under way is brought to its end.
     pub async fn run(self, access: DatabaseAccess, events: Events, mut stop: watch::Receiver<bool>) {
+        tokio::time::sleep(START_STEP * self.number).await;
         let (held, mut address) = watch::channel(None);
         let resolver = Resolver::new(access.name.clone(), access.servers.clone());
         let keeping = tokio::spawn(resolver.keep(format!("writer {}", self.number), held, events.clone()));

@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chaos_lab::cli::Flavour;
@@ -28,13 +28,19 @@ pub struct TestLab {
 
 impl TestLab {
     pub fn up(processes: Vec<ProcessSpec>) -> TestLab {
+        TestLab::prepared(|_, _| processes)
+    }
+
+    /// A lab whose processes need files in its directory: `prepare` makes them.
+    pub fn prepared(prepare: impl FnOnce(&Lab, &Path) -> Vec<ProcessSpec>) -> TestLab {
         let dir = tempfile::tempdir().unwrap();
         let lab = Lab::at(&dir.path().join("lab"));
         let program = PathBuf::from(env!("CARGO_BIN_EXE_chaos-lab"));
-        let spec = LabSpec { twofold: program.clone(), program, flavour: Flavour::Mysql, processes };
+        let spec = LabSpec { twofold: program.clone(), program, flavour: Flavour::Mysql, processes: vec![] };
         let lock = lifecycle::lock(&lab).expect("lab tests run as root");
-        let up = TestLab { lab, spec, lock: Some(lock), _dir: dir };
+        let mut up = TestLab { lab, spec, lock: Some(lock), _dir: dir };
         lifecycle::make_directory(&up.lab, &up.spec).unwrap();
+        up.spec.processes = prepare(&up.lab, &up.spec.program);
         lifecycle::start(&up.lab, &up.spec, up.lock.as_ref().unwrap()).unwrap();
         up
     }

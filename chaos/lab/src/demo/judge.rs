@@ -1,0 +1,188 @@
+//! From what was seen in a run to its report. Pure.
+
+use std::collections::BTreeSet;
+
+use model::Timestamp;
+
+use super::run::{RATE_MIN, RATE_OVER, moment};
+use crate::cli::Fault;
+use crate::clients::Event;
+use crate::clock::millis_between;
+use crate::cluster;
+use crate::faults::{self, Expect, Healed, Injected};
+use crate::layout::LabSite;
+use crate::measure::{self, Ack, Moments, Sides};
+use crate::report::{Moment, Run};
+use crate::status_view::{ClusterStatus, GroupView};
+
+/// Everything that was seen.
+pub struct Seen {
+    pub number: u32,
+    pub fault: Fault,
+    pub active: LabSite,
+    pub sides: Sides,
+    pub before: ClusterStatus,
+    pub after: Option<ClusterStatus>,
+    pub injected: Injected,
+    pub healed: Healed,
+    pub until: Timestamp,
+    pub rejoined: anyhow::Result<Timestamp>,
+    pub ended: Timestamp,
+    pub reachable: BTreeSet<String>,
+    pub events: Vec<Event>,
+    pub acks: Vec<Ack>,
+    pub statuses: Vec<(Timestamp, String)>,
+    pub lost: anyhow::Result<u64>,
+    pub missing_on_standby: Option<u64>,
+}
+
+/// The report of a run.
+pub fn judge(seen: Seen) -> Run {
+    let moments = Moments { fault: seen.injected.began, until: seen.until };
+    let before = seen.before.group(cluster::GROUP);
+    let after = seen.after.as_ref().and_then(|s| s.group(cluster::GROUP));
+    let queries = measure::queries(&seen.events);
+    let failed_at_reachable = queries.iter().filter(|(of, _)| seen.reachable.contains(*of));
+    let (refused_writes, unknown_writes) = measure::failed_writes(&seen.events);
+    let mut run = Run {
+        run: seen.number,
+        active_site: seen.active.name().to_owned(),
+        active_site_after: after.and_then(|g| g.active_site().map(str::to_owned)),
+        dns_flip_ms: measure::dns_flip_ms(&seen.events, &seen.reachable, seen.sides, moments).map(tenths),
+        dns_flip_client_ms: measure::client_flip_ms(&seen.events, seen.sides, moments).map(tenths),
+        db_write_gap_ms: measure::write_gap_ms(&seen.acks, moments).map(tenths),
+        acked_writes: seen.acks.len() as u64,
+        lost_acked_writes: seen.lost.as_ref().ok().copied(),
+        missing_on_standby: seen.missing_on_standby,
+        dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, seen.sides))),
+        epoch_before: before.and_then(|g| g.epoch()),
+        epoch_after: after.and_then(|g| g.epoch()),
+        durability_at_fault: before.map(|g| durability(&g)),
+        dns_queries: queries.values().map(|(sent, _)| sent).sum(),
+        dns_failures: queries.values().map(|(_, failed)| failed).sum(),
+        dns_failures_reachable: failed_at_reachable.map(|(_, (_, failed))| failed).sum(),
+        rejoin_ms: seen.rejoined.as_ref().ok().map(|at| tenths(millis_between(seen.healed.at, *at))),
+        rejoin_write_gap_ms: measure::pause(&seen.acks, seen.healed.at, load_end(&seen)).map(tenths),
+        commits_per_second: tenths(measure::rate(&seen.acks, moments.fault, RATE_OVER)),
+        refused_writes,
+        unknown_writes,
+        timeline: timeline(&seen, moments),
+        ..Run::default()
+    };
+    run.failures = failures(&run, &seen);
+    run
+}
+
+/// The last commit of the load: what comes after it is no pause but its end.
+fn load_end(seen: &Seen) -> Timestamp {
+    seen.acks.last().map_or(seen.ended, |a| a.at)
+}
+
+/// What is held against a run.
+fn failures(run: &Run, seen: &Seen) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut hold = |holds: bool, what: String| {
+        if !holds {
+            failures.push(what);
+        }
+    };
+    match &seen.lost {
+        Ok(lost) => hold(*lost == 0, format!("{lost} acknowledged writes are not on the final primary")),
+        Err(e) => hold(false, format!("the audit of the writes could not be made: {e:#}")),
+    }
+    let dual = run.dual_writable_ms.unwrap_or_default();
+    hold(dual == 0.0, format!("both databases acknowledged writes, for {dual} ms"));
+    let durability = run.durability_at_fault.as_deref().unwrap_or("unknown");
+    hold(durability == "Sync", format!("durability at the fault was {durability}, not Sync"));
+    let rate = run.commits_per_second;
+    hold(
+        rate >= RATE_MIN,
+        format!("the load before the fault was {rate:.0} commits a second, under {RATE_MIN}"),
+    );
+    if let Err(e) = &seen.rejoined {
+        hold(false, format!("the group did not return to Sync: {e:#}"));
+    }
+    hold(run.db_write_gap_ms.is_some(), "no write was acknowledged before the fault".to_owned());
+    if let Some(missing) = run.missing_on_standby {
+        hold(missing == 0, format!("{missing} acknowledged writes are not on the standby, which is in Sync"));
+    }
+    match faults::expect(seen.fault) {
+        Expect::Failover => {
+            let to = seen.active.peer().map(LabSite::name);
+            hold(
+                run.active_site_after.as_deref() == to,
+                "the group did not move to the other site".to_owned(),
+            );
+            hold(run.epoch_after > run.epoch_before, "the epoch did not rise".to_owned());
+            hold(
+                run.dns_flip_ms.is_some(),
+                "not every reachable DNS server answered the other site".to_owned(),
+            );
+        }
+        Expect::Stay => {
+            hold(run.active_site_after.as_deref() == Some(seen.active.name()), "the group moved".to_owned());
+            hold(run.epoch_after == run.epoch_before, "the epoch changed".to_owned());
+        }
+    }
+    failures
+}
+
+fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
+    let fault = moments.fault;
+    let mut all = vec![
+        moment(fault, seen.injected.began, "lab", format!("fault begins: {}", seen.injected.what)),
+        moment(fault, seen.injected.ended, "lab", "fault is in force".to_owned()),
+        moment(fault, seen.healed.at, "lab", format!("healed: {}", seen.healed.what)),
+    ];
+    if let Ok(at) = &seen.rejoined {
+        all.push(moment(fault, *at, "lab", "the group is in Sync again".to_owned()));
+    }
+    if let Some((from, to)) = measure::longest_pause(&seen.acks, moments) {
+        all.push(moment(fault, from, "clients", "last commit before the longest pause".to_owned()));
+        if let Some(ack) = to {
+            let what = format!("first commit after it, from {}, by writer {}", ack.address, ack.row.0);
+            all.push(moment(fault, ack.at, "clients", what));
+        }
+    }
+    if let Some(last) = seen.acks.iter().rev().find(|a| a.address == seen.sides.old) {
+        all.push(moment(fault, last.at, "clients", format!("last commit from {}", last.address)));
+    }
+    if let Some(first) = seen.acks.iter().find(|a| a.address == seen.sides.new) {
+        all.push(moment(fault, first.at, "clients", format!("first commit from {}", first.address)));
+    }
+    let answer = |a: &Option<std::net::Ipv4Addr>| a.map_or("no address".to_owned(), |a| a.to_string());
+    for event in &seen.events {
+        match event {
+            Event::Answered { server, at, address, code } if *at >= fault => {
+                all.push(moment(fault, *at, "dns", format!("{server} answers {} ({code})", answer(address))));
+            }
+            Event::Resolved { at, address } if *at >= fault => {
+                all.push(moment(
+                    fault,
+                    *at,
+                    "dns",
+                    format!("a client that honours the TTL sees {}", answer(address)),
+                ));
+            }
+            _ => {}
+        }
+    }
+    all.extend(seen.statuses.iter().map(|(at, what)| moment(fault, *at, "status", what.clone())));
+    all.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
+    all
+}
+
+/// DESIGN §4's word for it.
+fn durability(group: &GroupView<'_>) -> String {
+    match group.durability() {
+        "sync" => "Sync".to_owned(),
+        "catch-up" => "CatchUp".to_owned(),
+        "async" => "Async".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// A tenth of a millisecond is finer than anything here is measured.
+fn tenths(ms: f64) -> f64 {
+    (ms * 10.0).round() / 10.0
+}

@@ -1,0 +1,212 @@
+//! One run: from `Sync` through a fault back to `Sync`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::judge::{self, Seen};
+use super::watch::Watch;
+use crate::audit;
+use crate::cli::Fault;
+use crate::clients::Event;
+use crate::clock;
+use crate::cluster;
+use crate::faults::{self, Expect, Target};
+use crate::interrupt::Interrupt;
+use crate::layout::{Host, HostKind, Lab, LabSite};
+use crate::load::Load;
+use crate::measure::{self, Moments, RowKey, Sides};
+use crate::ready;
+use crate::report::{Moment, Run};
+use crate::spec::LabSpec;
+use crate::status_view::ClusterStatus;
+use crate::up::Progress;
+
+/// DESIGN §7: at least 100 commits a second.
+pub const RATE_MIN: f64 = 100.0;
+
+/// Over so long the rate is taken before the fault.
+pub const RATE_OVER: Duration = Duration::from_secs(2);
+
+/// From the start of the clients to a steady load.
+const STEADY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A group that is to move has moved by then, or the run has failed.
+const FAILOVER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// After everything moved, the old side is watched for so long: it may yet wake up and write.
+const AFTERMATH: Duration = Duration::from_secs(4);
+
+/// A group that is to stay is watched for so long: sync_timeout (5 s) + 2 s, and room to see that
+/// nothing else comes.
+const STAY_WATCHED: Duration = Duration::from_secs(12);
+
+/// The issue asks for 60 s; past this the run is over.
+const REJOIN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The group is in `Sync` again before a run begins, or the demo ends.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The load goes on for so long after the return, so that its effects on clients are seen.
+const TAIL: Duration = Duration::from_secs(2);
+
+/// The standby applies what it has received within this time of the load's end.
+const APPLY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Makes one run: its report, and the rows that were acknowledged in it.
+pub fn one(
+    lab: &Lab,
+    spec: &LabSpec,
+    fault: Fault,
+    number: u32,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> anyhow::Result<(Run, BTreeSet<RowKey>)> {
+    ready::wait_for_sync(lab, spec, interrupt, BEGIN_DEADLINE, &mut |_| {})?;
+    let mut load = Load::start(lab, spec, number)?;
+    await_steady(&mut load, interrupt)?;
+    let before = ClusterStatus::ask(lab, spec)?;
+    let group = before.group(cluster::GROUP).context("the group is not in the status")?;
+    let active: LabSite = group.active_site().context("the group has no active site")?.parse()?;
+    let target = Target { active, leader: before.leader().map(str::to_owned) };
+    let sides = sides_of(active)?;
+    let watch = Watch::start(lab, spec);
+    progress.say(&format!(
+        "  load is steady, {active} is active, {} leads: injecting",
+        before.leader().unwrap_or("nobody")
+    ));
+    let injected = faults::inject(lab, fault, &target)?;
+    let reachable = reachable_servers(fault, active);
+    match faults::expect(fault) {
+        Expect::Failover => {
+            let moved = |events: &[Event]| {
+                let now = Moments { fault: injected.began, until: clock::now() };
+                let writes = measure::acks(events).iter().any(|a| a.address == sides.new);
+                writes
+                    && measure::dns_flip_ms(events, &reachable, sides, now).is_some()
+                    && measure::client_flip_ms(events, sides, now).is_some()
+            };
+            interrupt.wait_for(FAILOVER_DEADLINE, || Ok(moved(load.events()).then_some(())))?;
+            interrupt.sleep(AFTERMATH)?;
+        }
+        Expect::Stay => interrupt.sleep(STAY_WATCHED)?,
+    }
+    let until = clock::now();
+    progress.say("  healing");
+    let healed = faults::heal(lab, fault, &target, &injected)?;
+    let rejoined = ready::wait_for_sync(lab, spec, interrupt, REJOIN_DEADLINE, &mut |_| {});
+    let rejoined_at = clock::now();
+    interrupt.sleep(TAIL)?;
+    let statuses = watch.stop();
+    let events = load.stop()?;
+    let ended = clock::now();
+    let after = ClusterStatus::ask(lab, spec).ok();
+    let acks = measure::acks(&events);
+    let acked: BTreeSet<RowKey> = acks.iter().map(|a| a.row).collect();
+    let on_primary = audit::rows_on_primary(lab, number);
+    let missing_on_standby = missing_on_standby(lab, number, after.as_ref(), &acked, interrupt)?;
+    let seen = Seen {
+        number,
+        fault,
+        active,
+        sides,
+        before,
+        after,
+        injected,
+        healed,
+        until,
+        rejoined: rejoined.map(|_| rejoined_at),
+        ended,
+        reachable,
+        events,
+        acks,
+        statuses,
+        lost: on_primary.map(|rows| measure::lost(&acked, &rows).len() as u64),
+        missing_on_standby,
+    };
+    Ok((judge::judge(seen), acked))
+}
+
+/// The load is steady when it has its rate and every DNS server has answered.
+fn await_steady(load: &mut Load, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let servers = cluster::name_servers().len();
+    let mut rate = 0.0;
+    let steady = interrupt.wait_for(STEADY_DEADLINE, || {
+        let events = load.events();
+        let now = clock::now();
+        rate = measure::rate(&measure::acks(events), now, RATE_OVER);
+        let answered: BTreeSet<_> = events
+            .iter()
+            .filter_map(|e| match e {
+                Event::Answered { server, address: Some(_), .. } => Some(server.clone()),
+                _ => None,
+            })
+            .collect();
+        Ok((rate >= RATE_MIN && answered.len() == servers).then_some(()))
+    })?;
+    steady.with_context(|| {
+        format!("the load is not steady within {STEADY_DEADLINE:?}: {rate:.0} commits a second, {RATE_MIN} are wanted")
+    })
+}
+
+fn sides_of(active: LabSite) -> anyhow::Result<Sides> {
+    let address = |site| Host::database_of(site).map(|h| h.address());
+    let new = active.peer().and_then(address);
+    Ok(Sides {
+        old: address(active).with_context(|| format!("active site {active} has no database"))?,
+        new: new.with_context(|| format!("active site {active} has no peer"))?,
+    })
+}
+
+/// The DNS servers that the outside client reaches while the fault lasts.
+fn reachable_servers(fault: Fault, active: LabSite) -> BTreeSet<String> {
+    let dark = faults::dark_site(fault, active);
+    Host::of_kind(HostKind::Node).filter(|h| Some(h.site) != dark).map(|h| h.name.to_owned()).collect()
+}
+
+/// Acknowledged rows that the standby still lacks when it has had time to apply; none when it could
+/// not be read.
+fn missing_on_standby(
+    lab: &Lab,
+    number: u32,
+    after: Option<&ClusterStatus>,
+    acked: &BTreeSet<RowKey>,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Option<u64>> {
+    let active = after.and_then(|s| s.group(cluster::GROUP)?.active_site()?.parse::<LabSite>().ok());
+    let Some(standby) = active.and_then(LabSite::peer) else { return Ok(None) };
+    let mut last = None;
+    interrupt.wait_for(APPLY_DEADLINE, || {
+        last = audit::rows_on_site(lab, standby, number)
+            .ok()
+            .map(|rows| measure::lost(acked, &rows).len() as u64);
+        Ok((last == Some(0)).then_some(()))
+    })?;
+    Ok(last)
+}
+
+/// The report of a run that could not be made to its end.
+pub fn broken(number: u32, error: &anyhow::Error) -> Run {
+    Run { run: number, failures: vec![format!("the run broke off: {error:#}")], ..Run::default() }
+}
+
+/// A run in a line, as soon as it is over.
+pub fn line(run: &Run) -> String {
+    let ms = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.0} ms"));
+    let end = if run.passed() { "ok".to_owned() } else { format!("FAILED: {}", run.failures.join("; ")) };
+    format!(
+        "  DNS flip {}, write gap {}, {} acked, {} lost, rejoin {}: {end}",
+        ms(run.dns_flip_ms),
+        ms(run.db_write_gap_ms),
+        run.acked_writes,
+        run.lost_acked_writes.map_or("?".to_owned(), |l| l.to_string()),
+        ms(run.rejoin_ms),
+    )
+}
+
+/// A moment of the timeline.
+pub fn moment(fault: model::Timestamp, at: model::Timestamp, source: &str, what: String) -> Moment {
+    let at_ms = (clock::millis_between(fault, at) * 10.0).round() / 10.0;
+    Moment { at_ms, source: source.to_owned(), what }
+}

@@ -1,0 +1,236 @@
+//! What a demo reports: DESIGN §7's document, and a table for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{Fault, Flavour};
+
+/// The whole document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What was injected.
+    pub fault: Fault,
+    /// The database.
+    pub flavour: Flavour,
+    /// All runs, in order; none is left out.
+    pub runs: Vec<Run>,
+    /// How the numbers are to be read.
+    pub notes: Vec<String>,
+}
+
+/// One run. Milliseconds throughout; null where it does not apply.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// From 1.
+    pub run: u32,
+    /// The site that was active when the fault was injected, and which it struck.
+    pub active_site: String,
+    /// The site that was active at the end.
+    pub active_site_after: Option<String>,
+    /// From the fault until all reachable DNS servers of the zone answered the other site.
+    pub dns_flip_ms: Option<f64>,
+    /// The same for a client that honours the TTL.
+    pub dns_flip_client_ms: Option<f64>,
+    /// Longest pause in acknowledged writes, over all writers, from the fault until healing began.
+    pub db_write_gap_ms: Option<f64>,
+    /// Not in this lab yet.
+    pub mgmt_ready_ms: Option<f64>,
+    /// Commits that returned.
+    pub acked_writes: u64,
+    /// Of those, not on the final primary.
+    pub lost_acked_writes: Option<u64>,
+    /// Of those, not on the standby after it came back to `Sync`.
+    pub missing_on_standby: Option<u64>,
+    /// Last commit on the old primary minus first on the new one.
+    pub dual_writable_ms: Option<f64>,
+    /// The group's epoch before the fault.
+    pub epoch_before: Option<u64>,
+    /// And at the end.
+    pub epoch_after: Option<u64>,
+    /// The group's durability just before the fault.
+    pub durability_at_fault: Option<String>,
+    /// DNS queries of all clients and pollers.
+    pub dns_queries: u64,
+    /// Of those, not answered with an address, those to dead servers too.
+    pub dns_failures: u64,
+    /// Of those, sent to servers that the fault left reachable.
+    pub dns_failures_reachable: u64,
+    /// From healing until the group was in `Sync` again.
+    pub rejoin_ms: Option<f64>,
+    /// Longest pause in acknowledged writes from healing to the end of the run.
+    pub rejoin_write_gap_ms: Option<f64>,
+    /// Not in this lab yet.
+    pub images_missing_on_standby: Option<u64>,
+    /// Commits a second just before the fault.
+    pub commits_per_second: f64,
+    /// Commits that a server refused.
+    pub refused_writes: u64,
+    /// Commits whose outcome no client learned.
+    pub unknown_writes: u64,
+    /// Why the run failed; empty if it did not.
+    pub failures: Vec<String>,
+    /// What happened, in order.
+    pub timeline: Vec<Moment>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Milliseconds after the fault; negative before it.
+    pub at_ms: f64,
+    /// Who saw it: `lab`, `clients`, `dns`, or `status` (the cluster's own word).
+    pub source: String,
+    /// What.
+    pub what: String,
+}
+
+impl Run {
+    /// Whether nothing is held against it.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+impl Report {
+    /// Whether every run passed, which includes that nothing was lost and nothing was writable
+    /// twice.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.runs.iter().all(Run::passed)
+    }
+
+    /// The table for people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").expect("a String takes all");
+        let name = serde_json::to_value(self.fault).ok().and_then(|v| v.as_str().map(str::to_owned));
+        line(format_args!("\nfault {}, {} run(s)\n", name.unwrap_or_default(), self.runs.len()));
+        line(format_args!(
+            "{:>4}  {:<9} {:>9} {:>10} {:>10} {:>7} {:>5} {:>6} {:>9} {:>9}  {}",
+            "run",
+            "active",
+            "DNS flip",
+            "client DNS",
+            "write gap",
+            "acked",
+            "lost",
+            "dual",
+            "rejoin",
+            "epoch",
+            "",
+        ));
+        for run in &self.runs {
+            let after = run.active_site_after.as_deref().unwrap_or("?");
+            let moved = if after == run.active_site {
+                after.to_owned()
+            } else {
+                format!("{}→{after}", run.active_site)
+            };
+            let epochs = format!("{}→{}", number(run.epoch_before), number(run.epoch_after));
+            line(format_args!(
+                "{:>4}  {moved:<9} {:>9} {:>10} {:>10} {:>7} {:>5} {:>6} {:>9} {epochs:>9}  {}",
+                run.run,
+                seconds(run.dns_flip_ms),
+                seconds(run.dns_flip_client_ms),
+                seconds(run.db_write_gap_ms),
+                run.acked_writes,
+                number(run.lost_acked_writes),
+                run.dual_writable_ms.map_or("?".to_owned(), |v| format!("{v:.0} ms")),
+                seconds(run.rejoin_ms),
+                if run.passed() { "ok" } else { "FAILED" },
+            ));
+            for failure in &run.failures {
+                line(format_args!("      {failure}"));
+            }
+        }
+        line(format_args!(""));
+        for (what, values) in self.columns() {
+            if let Some((median, worst)) = median_and_worst(&values) {
+                line(format_args!(
+                    "{what:<12} median {:>9}   worst {:>9}",
+                    seconds(Some(median)),
+                    seconds(Some(worst))
+                ));
+            }
+        }
+        let lost: u64 = self.runs.iter().filter_map(|r| r.lost_acked_writes).sum();
+        let acked: u64 = self.runs.iter().map(|r| r.acked_writes).sum();
+        line(format_args!("acknowledged writes: {acked}, lost: {lost}"));
+        text
+    }
+
+    fn columns(&self) -> BTreeMap<&'static str, Vec<f64>> {
+        let of = |pick: fn(&Run) -> Option<f64>| self.runs.iter().filter_map(pick).collect();
+        BTreeMap::from([
+            ("DNS flip", of(|r| r.dns_flip_ms)),
+            ("client DNS", of(|r| r.dns_flip_client_ms)),
+            ("rejoin", of(|r| r.rejoin_ms)),
+            ("write gap", of(|r| r.db_write_gap_ms)),
+        ])
+    }
+}
+
+/// The median (the mean of the two middle ones of an even number) and the greatest.
+fn median_and_worst(values: &[f64]) -> Option<(f64, f64)> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let worst = *sorted.last()?;
+    let middle = sorted.len() / 2;
+    let median = if sorted.len().is_multiple_of(2) {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    } else {
+        sorted[middle]
+    };
+    Some((median, worst))
+}
+
+/// Milliseconds as seconds for people.
+fn seconds(ms: Option<f64>) -> String {
+    ms.map_or("-".to_owned(), |ms| format!("{:.2} s", ms / 1_000.0))
+}
+
+fn number(value: Option<u64>) -> String {
+    value.map_or("?".to_owned(), |v| v.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_mean_of_the_middle_two() {
+        assert_eq!(median_and_worst(&[4.0, 1.0, 3.0, 2.0]), Some((2.5, 4.0)));
+        assert_eq!(median_and_worst(&[3.0, 1.0, 2.0]), Some((2.0, 3.0)));
+        assert_eq!(median_and_worst(&[]), None);
+    }
+
+    /// Goal: the document keeps the field names that DESIGN §7 promises.
+    #[test]
+    fn a_run_has_all_promised_fields_and_null_where_they_do_not_apply() {
+        let run = serde_json::to_value(Run::default()).unwrap();
+        for field in [
+            "dns_flip_ms",
+            "db_write_gap_ms",
+            "mgmt_ready_ms",
+            "acked_writes",
+            "lost_acked_writes",
+            "dual_writable_ms",
+            "epoch_before",
+            "epoch_after",
+            "durability_at_fault",
+            "dns_queries",
+            "dns_failures",
+            "rejoin_ms",
+            "images_missing_on_standby",
+            "timeline",
+            "dns_flip_client_ms",
+        ] {
+            assert!(run.get(field).is_some(), "{field}");
+        }
+        assert!(run["mgmt_ready_ms"].is_null());
+    }
+}
