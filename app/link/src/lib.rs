@@ -12,7 +12,8 @@
 //! authenticated node vouches for; nothing a peer sends makes this process panic.
 //!
 //! Order is kept among messages that take the same connection. Delivery is at most once and not
-//! promised: whoever must know calls, and calls again.
+//! promised: whoever must know calls, and calls again. A frame is written whole, so a body of
+//! megabytes delays what is queued behind it on the same connection: send large things in pieces.
 //!
 //! Deliberately absent: retries, storage, the meaning of topics, leases and clocks of leases, more
 //! than one hop, and changing the roster of a running link set.
