@@ -17,6 +17,8 @@ mod run;
 mod waiting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -70,6 +72,14 @@ pub enum StartError {
     /// Configuration or log are not sound.
     #[error("raft replica does not start")]
     Replica(#[from] ReplicaError),
+    /// The log is another node's.
+    #[error("raft log is node {store}'s, but this is node {replica}; open the right one")]
+    Node {
+        /// Whose log it is.
+        store: u64,
+        /// As configured.
+        replica: u64,
+    },
     /// A number in the configuration.
     #[error("raft driver: {what} must not be zero")]
     Zero {
@@ -103,14 +113,19 @@ impl Driver {
         if config.tick.is_zero() {
             return Err(StartError::Zero { what: "tick" });
         }
-        let id = config.replica.id;
+        let (id, node) = (config.replica.id, store.identity().node);
+        if id != node {
+            return Err(StartError::Node { store: node, replica: id });
+        }
         let mut replica = Replica::new(&config.replica, store.take_recovered(), config.seed)?;
         // A follower that missed a quarter of a period is still sent entries.
         replica.keep_entries(config.snapshot_every / 4);
         let (sender, receiver) = sync_channel::<Input>(INPUTS_MAX);
         let (status, watched) = watch::channel(RaftStatus::at_start(&replica, (config.clock)()));
         let queued = handle::Queued::default();
-        let body = run::Body::new(config, replica, store, machine, outbound, status, queued.clone());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let shared = run::Shared { status, queued: queued.clone(), stopping: stopping.clone() };
+        let body = run::Body::new(config, replica, store, machine, outbound, shared);
         let thread = std::thread::Builder::new()
             .name(format!("raft-{id}"))
             .spawn(move || {
@@ -119,6 +134,6 @@ impl Driver {
                 body.end(ended);
             })
             .map_err(StartError::Thread)?;
-        Ok(Handle::new(sender, queued, watched, thread))
+        Ok(Handle::new(sender, queued, stopping, watched, thread))
     }
 }

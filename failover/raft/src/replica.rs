@@ -323,12 +323,16 @@ impl Replica {
         // A commit index need not be synced, so what the snapshot proves may be more.
         let snapshot_index = recovered.snapshot_index();
         recovered.hard_state.commit = recovered.hard_state.commit.max(snapshot_index);
+        let (min, max) = (config.election_ticks_min as usize, config.election_ticks_max as usize);
+        if min >= max {
+            let why = format!("election ticks from {min} to below {max} are no range");
+            return Err(ReplicaError::Config { id, why });
+        }
         let raft_config = raft_config(config, snapshot_index);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let config_error = |error: raft::Error| ReplicaError::Config { id, why: error.to_string() };
         raft_config.validate().map_err(config_error)?;
         let raw = RawNode::new(&raft_config, recovered, &logger).map_err(config_error)?;
-        let (min, max) = (config.election_ticks_min as usize, config.election_ticks_max as usize);
         let mut random = StdRng::seed_from_u64(seed);
         let mut replica = Self {
             timeout: random.random_range(min..max),
@@ -337,7 +341,7 @@ impl Replica {
             random,
             election_ticks: min..max,
             snapshots_sent: BTreeMap::new(),
-            snapshot_patience: config.election_ticks_max * SNAPSHOT_PATIENCE,
+            snapshot_patience: config.election_ticks_max.saturating_mul(SNAPSHOT_PATIENCE),
             entries_kept: ENTRIES_KEPT,
             stirred: true,
             outstanding: None,

@@ -55,6 +55,7 @@ pub struct Identity {
 /// An open log. One process at a time.
 pub struct Store {
     path: PathBuf,
+    identity: Identity,
     database: Database,
     /// What was read when it was opened; given to the replica.
     image: Recovered,
@@ -118,8 +119,13 @@ impl Store {
         let (database, image) =
             opened.unwrap_or_else(|_| Err(StoreError::damaged(path, "its pages contradict each other")))?;
         image.check().map_err(|error| StoreError::damaged(path, &error.to_string()))?;
-        Ok(Self {
+        Ok(Self::of(path, identity, database, image))
+    }
+
+    fn of(path: &Path, identity: &Identity, database: Database, image: Recovered) -> Self {
+        Self {
             path: path.to_owned(),
+            identity: identity.clone(),
             database,
             hard_state: image.hard_state.clone(),
             commit_moved: false,
@@ -127,7 +133,13 @@ impl Store {
             last_index: image.last_index(),
             failed: false,
             image,
-        })
+        }
+    }
+
+    /// Whose log it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// What was read when it was opened.
@@ -323,3 +335,6 @@ fn message<M: protobuf::Message>(path: &Path, name: &str, bytes: &[u8]) -> Resul
     M::parse_from_bytes(bytes)
         .map_err(|error| StoreError::damaged(path, &format!("its {name} does not parse: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! Invariants: no call waits past its deadline, whatever the thread or its disk do; a full queue
 //! is [`ProposeError::Busy`] at once; an outcome that is not known is said to be unknown.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -27,7 +27,6 @@ pub(super) enum Input {
     Read { answer: oneshot::Sender<Result<u64, ReadError>> },
     Transfer { to: u64, answer: oneshot::Sender<Result<(), TransferError>> },
     Unreachable { peer: u64 },
-    Stop,
 }
 
 /// Bytes in the queue, counted by both ends.
@@ -196,6 +195,8 @@ pub enum StopError {
 pub struct Handle {
     sender: SyncSender<Input>,
     queued: Queued,
+    /// Looked at by the thread at every turn, so that a full queue cannot keep it from ending.
+    stopping: Arc<AtomicBool>,
     status: watch::Receiver<RaftStatus>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -209,10 +210,11 @@ impl Handle {
     pub(super) fn new(
         sender: SyncSender<Input>,
         queued: Queued,
+        stopping: Arc<AtomicBool>,
         status: watch::Receiver<RaftStatus>,
         thread: JoinHandle<()>,
     ) -> Self {
-        Self { sender, queued, status, thread: Arc::new(Mutex::new(Some(thread))) }
+        Self { sender, queued, stopping, status, thread: Arc::new(Mutex::new(Some(thread))) }
     }
 
     /// Proposes `data`; done when it is committed and applied on this node, which leads.
@@ -301,26 +303,16 @@ impl Handle {
         self.status.clone()
     }
 
-    /// Ends the thread and waits for it. Later calls answer `Stopped`. Needs no tokio thread of
-    /// its own; the log is closed when this returns `Ok`.
+    /// Ends the thread, a tick from now at the latest if its disk lets it, and waits for it. Later
+    /// calls answer `Stopped`; the log is closed when this returns `Ok`.
     ///
     /// # Errors
     /// When the thread is still running at the deadline.
     pub async fn stop(&self, deadline: Instant) -> Result<(), StopError> {
+        self.stopping.store(true, Ordering::Relaxed);
         let mut status = self.status.clone();
-        let ended = async {
-            while !status.borrow().ended {
-                // A full queue is retried when the thread has made progress, which it publishes
-                // at least once a tick while it is asked to stop.
-                let sent = self.sender.try_send(Input::Stop);
-                if matches!(sent, Err(TrySendError::Disconnected(_))) {
-                    break;
-                }
-                if status.changed().await.is_err() {
-                    break;
-                }
-            }
-        };
+        // An error means that the thread is gone, which is as good.
+        let ended = status.wait_for(|status| status.ended);
         let timed_out = tokio::time::timeout_at(deadline.into(), ended).await.is_err();
         if timed_out {
             return Err(StopError::TimedOut);

@@ -1,6 +1,8 @@
 //! The thread's loop: take what waits, tick, do raft's work, publish.
 
 use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -106,11 +108,44 @@ pub(super) struct Body<M, O> {
     published: RaftStatus,
     status: watch::Sender<RaftStatus>,
     queued: Queued,
+    stopping: Arc<AtomicBool>,
     clock: Box<dyn Fn() -> u64 + Send>,
-    tick: Duration,
+    ticks: Ticks,
     snapshot_every: u64,
     /// The last snapshot that was tried, so that a refused one is not tried at every entry.
     snapshot_tried: u64,
+}
+
+/// What the thread has in common with its handles.
+pub(super) struct Shared {
+    pub(super) status: watch::Sender<RaftStatus>,
+    pub(super) queued: Queued,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+/// When the next tick is due.
+struct Ticks {
+    every: Duration,
+    next: Instant,
+}
+
+impl Ticks {
+    fn new(every: Duration, now: Instant) -> Self {
+        Self { every, next: now + every }
+    }
+
+    /// Whether one is due. Ticks that a stall has missed are not made up for: the next one comes a
+    /// whole tick after this moment then, and the inputs that waited are seen before it.
+    fn due(&mut self, now: Instant) -> bool {
+        if now < self.next {
+            return false;
+        }
+        self.next += self.every;
+        if self.next <= now {
+            self.next = now + self.every;
+        }
+        true
+    }
 }
 
 enum Turn {
@@ -125,9 +160,9 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
         store: Store,
         machine: M,
         outbound: O,
-        status: watch::Sender<RaftStatus>,
-        queued: Queued,
+        shared: Shared,
     ) -> Self {
+        let Shared { status, queued, stopping } = shared;
         let published = status.borrow().clone();
         Self {
             snapshot_tried: published.snapshot_index,
@@ -140,8 +175,9 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
             published,
             status,
             queued,
+            stopping,
             clock: config.clock,
-            tick: config.tick,
+            ticks: Ticks::new(config.tick, Instant::now()),
             snapshot_every: config.snapshot_every,
         }
     }
@@ -149,14 +185,11 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
     /// Runs until it is asked to stop, until nobody holds a handle, or until the disk fails.
     pub(super) fn run(&mut self, inputs: &Receiver<Input>) -> Result<(), StoreError> {
         self.machine.restore(&self.replica.image().snapshot.data);
-        let mut next_tick = Instant::now() + self.tick;
+        self.ticks = Ticks::new(self.ticks.every, Instant::now());
         loop {
-            let turn = self.take_inputs(inputs, next_tick);
-            let now = Instant::now();
-            if now >= next_tick {
+            let turn = self.take_inputs(inputs);
+            if self.ticks.due(Instant::now()) {
                 self.replica.tick();
-                // Ticks that a stall has missed are not made up for.
-                next_tick = (next_tick + self.tick).max(now);
             }
             self.begin_read_round();
             self.work()?;
@@ -194,29 +227,20 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
         self.store.as_mut().expect("the store is there until the end")
     }
 
-    fn take_inputs(&mut self, inputs: &Receiver<Input>, until: Instant) -> Turn {
-        let patience = until.saturating_duration_since(Instant::now());
-        let mut next = match inputs.recv_timeout(patience) {
-            Ok(input) => input,
-            Err(RecvTimeoutError::Timeout) => return Turn::GoOn,
+    fn take_inputs(&mut self, inputs: &Receiver<Input>) -> Turn {
+        let patience = self.ticks.next.saturating_duration_since(Instant::now());
+        match inputs.recv_timeout(patience) {
+            Ok(input) => self.take_input(input),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Turn::Stop,
-        };
-        for _ in 0..INPUTS_PER_TURN {
-            if matches!(next, Input::Stop) {
-                return Turn::Stop;
+        }
+        for _ in 1..INPUTS_PER_TURN {
+            match inputs.try_recv() {
+                Ok(input) => self.take_input(input),
+                Err(_) => break,
             }
-            self.take_input(next);
-            next = match inputs.try_recv() {
-                Ok(input) => input,
-                Err(_) => return Turn::GoOn,
-            };
         }
-        // One was taken over the limit: it is not lost.
-        if matches!(next, Input::Stop) {
-            return Turn::Stop;
-        }
-        self.take_input(next);
-        Turn::GoOn
+        if self.stopping.load(Ordering::Relaxed) { Turn::Stop } else { Turn::GoOn }
     }
 
     fn take_input(&mut self, input: Input) {
@@ -250,7 +274,6 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
                 let _ = answer.send(outcome);
             }
             Input::Unreachable { peer } => self.replica.peer_unreachable(peer),
-            Input::Stop => unreachable!("a stop is taken before"),
         }
     }
 
@@ -318,14 +341,13 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
 
     fn changed(&mut self, change: Change) {
         let now = (self.clock)();
-        let was_leader = self.published.role == Role::Leader;
         let leads = change.role == Role::Leader;
-        // Also a new term of its own: what was asked in the old one is lost from sight.
-        if !leads || change.term != self.published.term {
+        if !leads {
             self.reads.fail_unconfirmed(&not_leader(change.leader));
-            if was_leader {
-                self.proposals.fail_all(&ProposeError::Unknown);
-            }
+            self.proposals.fail_all(&ProposeError::Unknown);
+        } else if change.term != self.published.term {
+            self.reads.round_lost();
+            self.proposals.fail_all(&ProposeError::Unknown);
         }
         self.published.since = now;
         self.published.elected_at = leads.then_some(now);
@@ -395,4 +417,21 @@ fn panic_words(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_followed_by_one_tick_and_not_by_a_burst() {
+        let (begun, every) = (Instant::now(), Duration::from_millis(50));
+        let at = |ms| begun + Duration::from_millis(ms);
+        let mut ticks = Ticks::new(every, begun);
+        let due: Vec<bool> =
+            [49, 50, 51, 100, 149, 155, 199, 200].into_iter().map(|ms| ticks.due(at(ms))).collect();
+        assert_eq!(due, [false, true, false, true, false, true, false, true], "no drift by lateness");
+        let due: Vec<bool> = [5_000, 5_001, 5_049, 5_050].into_iter().map(|ms| ticks.due(at(ms))).collect();
+        assert_eq!(due, [true, false, false, true], "96 ticks were missed and stay so");
+    }
 }

@@ -117,11 +117,97 @@ impl Reads {
         }
     }
 
+    /// This node leads in a new term: the round of the old one is lost, and who waited for it
+    /// waits for one that begins later still.
+    pub(super) fn round_lost(&mut self) {
+        if let Some((_, answers)) = self.round.take() {
+            self.waiting.extend(answers);
+        }
+    }
+
     /// Leadership is lost: rounds on their way end without a word. What a quorum confirmed stays.
     pub(super) fn fail_unconfirmed(&mut self, error: &ReadError) {
         let in_round = self.round.take().map(|(_, answers)| answers).unwrap_or_default();
         for answer in std::mem::take(&mut self.waiting).into_iter().chain(in_round) {
             let _ = answer.send(Err(error.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(reads: &mut Reads) -> oneshot::Receiver<Result<u64, ReadError>> {
+        let (answer, answered) = oneshot::channel();
+        reads.add(answer);
+        answered
+    }
+
+    #[test]
+    fn reads_share_a_round_and_late_ones_wait_for_the_next() {
+        let mut reads = Reads::default();
+        assert_eq!(reads.next_round(), None, "nobody asked");
+        let (mut one, mut two) = (ask(&mut reads), ask(&mut reads));
+        let first = reads.next_round().unwrap();
+        reads.begun();
+        let mut late = ask(&mut reads);
+        assert_eq!(reads.next_round(), None, "one round at a time");
+        reads.confirmed(&first, 7);
+        reads.applied(6);
+        assert!(one.try_recv().is_err(), "not applied yet");
+        reads.applied(7);
+        assert_eq!((one.try_recv(), two.try_recv()), (Ok(Ok(7)), Ok(Ok(7))));
+        assert!(late.try_recv().is_err(), "the first round says nothing about it");
+        let second = reads.next_round().unwrap();
+        assert_ne!(first, second);
+        reads.begun();
+        reads.confirmed(&first, 8);
+        reads.applied(8);
+        assert!(late.try_recv().is_err(), "an old context confirms nothing");
+        reads.confirmed(&second, 8);
+        reads.applied(8);
+        assert_eq!(late.try_recv(), Ok(Ok(8)));
+    }
+
+    #[test]
+    fn a_round_is_not_begun_for_those_who_have_left() {
+        let mut reads = Reads::default();
+        drop(ask(&mut reads));
+        assert_eq!(reads.next_round(), None);
+    }
+
+    #[test]
+    fn lost_leadership_fails_reads_that_no_quorum_confirmed_and_only_those() {
+        let mut reads = Reads::default();
+        let mut confirmed = ask(&mut reads);
+        let context = reads.next_round().unwrap();
+        reads.begun();
+        reads.confirmed(&context, 3);
+        let mut in_round = ask(&mut reads);
+        reads.next_round().unwrap();
+        reads.begun();
+        let mut waiting = ask(&mut reads);
+        reads.fail_unconfirmed(&ReadError::NoLeader);
+        assert_eq!(in_round.try_recv(), Ok(Err(ReadError::NoLeader)));
+        assert_eq!(waiting.try_recv(), Ok(Err(ReadError::NoLeader)));
+        reads.applied(3);
+        assert_eq!(confirmed.try_recv(), Ok(Ok(3)));
+    }
+
+    #[test]
+    fn another_terms_entry_at_the_index_is_not_the_proposal() {
+        let mut proposals = Proposals::default();
+        let mut ask = |position| {
+            let (answer, answered) = oneshot::channel();
+            proposals.add(position, answer);
+            answered
+        };
+        let mut kept = ask(Position { index: 4, term: 2 });
+        let mut lost = ask(Position { index: 5, term: 2 });
+        proposals.applied(Position { index: 4, term: 2 });
+        proposals.applied(Position { index: 5, term: 3 });
+        assert_eq!(kept.try_recv(), Ok(Ok(Proposed { index: 4 })));
+        assert_eq!(lost.try_recv(), Ok(Err(ProposeError::Unknown)));
     }
 }
