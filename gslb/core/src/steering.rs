@@ -47,8 +47,11 @@ enum Outcome {
     Servfail,
     /// The same for every client.
     Fixed(Rrset),
-    /// One pool and one of its members by the client's prefix.
-    Choice(Box<[PoolChoice]>),
+    /// One pool and one of its members by the client's prefix, and the SOA for clients whose pool has none.
+    Choice {
+        pools: Box<[PoolChoice]>,
+        nodata: Rrset,
+    },
 }
 
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl Steering {
         soa: &SoaSpec,
     ) -> Self {
         let family = |wanted: Kind| match kind {
-            NameKind::Bound(spec) => bound(spec, freshness, wanted),
+            NameKind::Bound(spec) => bound(spec, freshness, soa, wanted),
             NameKind::Pooled(spec) => {
                 let views = views(spec, pools, verdicts);
                 pooled(spec, &views, soa, wanted)
@@ -122,12 +125,12 @@ impl Family {
             Outcome::Nodata(soa) => fixed(Picked::Nodata(soa)),
             Outcome::Servfail => fixed(Picked::Servfail),
             Outcome::Fixed(records) => fixed(Picked::Records(records)),
-            Outcome::Choice(pools) => {
+            Outcome::Choice { pools, nodata } => {
                 let (prefix, scope) = client.steered();
                 let key = ClientKey::of(prefix);
                 let pool = &pools[pick_one(key, pools, |p| (p.salt, p.weight))];
                 let records = match pool.members.as_ref() {
-                    [] => Picked::Absent,
+                    [] => Picked::Nodata(nodata),
                     members => {
                         Picked::Records(&members[pick_one(key, members, |m| (m.salt, m.weight))].records)
                     }
@@ -157,7 +160,7 @@ impl Kind {
     }
 }
 
-fn bound(spec: &BoundSpec, freshness: Freshness, family: Kind) -> Family {
+fn bound(spec: &BoundSpec, freshness: Freshness, soa: &SoaSpec, family: Kind) -> Family {
     let closed = |outcome| Family { outcome, open: false };
     if !spec.endpoints.values().flatten().any(|a| family.has(*a)) {
         return closed(Outcome::Absent);
@@ -172,7 +175,8 @@ fn bound(spec: &BoundSpec, freshness: Freshness, family: Kind) -> Family {
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() {
-        return closed(Outcome::Absent);
+        // Another site has some: after a move this is wrong, so it is cached no longer than they would be.
+        return closed(Outcome::Nodata(negative(soa, spec.ttl)));
     }
     closed(Outcome::Fixed(Rrset::addresses(spec.ttl, &addresses)))
 }
@@ -247,19 +251,20 @@ fn pooled(spec: &PooledSpec, views: &[View<'_>], soa: &SoaSpec, family: Kind) ->
     if !views.iter().any(|v| v.has(family)) {
         return Family { outcome: Outcome::Absent, open: false };
     }
-    if let Some(outcome) = steer(spec, views, family) {
+    if let Some(outcome) = steer(spec, views, soa, family) {
         return Family { outcome, open: false };
     }
     let every: Vec<&View<'_>> = views.iter().collect();
     let outcome = match spec.all_down {
         AllDown::Servfail => Outcome::Servfail,
-        AllDown::Nodata => Outcome::Nodata(Rrset::soa(soa, soa.ttl.min(soa.minimum).min(ttl(spec, &every)))),
+        AllDown::Nodata => Outcome::Nodata(negative(soa, ttl(spec, &every))),
         AllDown::Open => {
             let opened: Vec<View<'_>> =
                 views.iter().map(|v| View { up: vec![true; v.members.len()], min_up: 1, ..*v }).collect();
             // The first pool up would take all of it back: the TTL is that of looking at every pool.
             let bounded = PooledSpec { ttl_max: ttl(spec, &every), ttl_min: spec.ttl_min, ..spec.clone() };
-            let outcome = steer(&bounded, &opened, family).expect("with every member up some pool settles");
+            let outcome =
+                steer(&bounded, &opened, soa, family).expect("with every member up some pool settles");
             return Family { outcome, open: true };
         }
     };
@@ -267,7 +272,7 @@ fn pooled(spec: &PooledSpec, views: &[View<'_>], soa: &SoaSpec, family: Kind) ->
 }
 
 /// What the policy gives; `None` when no pool is up.
-fn steer(spec: &PooledSpec, views: &[View<'_>], family: Kind) -> Option<Outcome> {
+fn steer(spec: &PooledSpec, views: &[View<'_>], soa: &SoaSpec, family: Kind) -> Option<Outcome> {
     let (chosen, looked_at): (Vec<&View<'_>>, Vec<&View<'_>>) = match spec.policy {
         Policy::Order => match views.iter().position(|v| v.settles(family)) {
             None => return None,
@@ -296,13 +301,13 @@ fn steer(spec: &PooledSpec, views: &[View<'_>], family: Kind) -> Option<Outcome>
         let weight = view.weight.max(1);
         pools.push(PoolChoice { salt: Salt::of(&[view.id.as_str()]), weight, members: members.into() });
     }
-    Some(settle(pools))
+    Some(settle(pools, negative(soa, ttl)))
 }
 
 /// Choices that are none become fixed, so that their scope is 0.
-fn settle(mut pools: Vec<PoolChoice>) -> Outcome {
+fn settle(mut pools: Vec<PoolChoice>, nodata: Rrset) -> Outcome {
     if pools.iter().all(|p| p.members.is_empty()) {
-        return Outcome::Absent;
+        return Outcome::Nodata(nodata);
     }
     if let [pool] = pools.as_mut_slice()
         && pool.members.len() == 1
@@ -311,7 +316,12 @@ fn settle(mut pools: Vec<PoolChoice>) -> Outcome {
             .expect("the length was looked at");
         return Outcome::Fixed(only.records);
     }
-    Outcome::Choice(pools.into())
+    Outcome::Choice { pools: pools.into(), nodata }
+}
+
+/// The SOA of a negative answer that may be wrong after `ttl` seconds (RFC 2308 §5 bounds it from above).
+fn negative(soa: &SoaSpec, ttl: u32) -> Rrset {
+    Rrset::soa(soa, soa.ttl.min(soa.minimum).min(ttl))
 }
 
 /// Seconds until a verdict behind the answer could change, within the name's bounds.

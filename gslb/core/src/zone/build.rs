@@ -1,5 +1,6 @@
 //! From zone specs to the table, with every problem found on the way.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{CHAIN_MAX, Cut, CutId, Found, Node, NodeId, SteeringId, Table, Zone, ZoneId};
@@ -46,8 +47,11 @@ pub(crate) fn build(zones: &[ZoneSpec], names: &[Name], problems: &mut Vec<Probl
 fn index_zones(zones: &[ZoneSpec], problems: &mut Vec<Problem>) -> BTreeMap<Name, ZoneId> {
     let mut apexes = BTreeMap::new();
     for (id, spec) in (0..).zip(zones) {
-        if apexes.insert(spec.apex.clone(), id).is_some() {
-            problems.push(Problem::ZoneTwice { apex: spec.apex.clone() });
+        match apexes.entry(spec.apex.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(id);
+            }
+            Entry::Occupied(_) => problems.push(Problem::ZoneTwice { apex: spec.apex.clone() }),
         }
         if spec.name_servers.is_empty() {
             problems.push(Problem::NoNameServer { apex: spec.apex.clone() });
@@ -127,7 +131,8 @@ fn draft_record(
         return;
     }
     let deepest = zone_of(owner, apexes).expect("the owner is below an apex");
-    if deepest != id {
+    let same = apexes.get(&spec.apex) == Some(&deepest);
+    if !same {
         // A parent's delegation to a zone that is served here too: the child answers for itself.
         let delegates =
             matches!(*record_type, RecordType::NS | RecordType::DS | RecordType::A | RecordType::AAAA);
