@@ -121,9 +121,7 @@ impl Recovered {
         snapshot.mut_metadata().set_conf_state(conf_state);
         snapshot.mut_metadata().index = GENESIS.0;
         snapshot.mut_metadata().term = GENESIS.1;
-        let mut hard_state = HardState::default();
-        hard_state.term = GENESIS.1;
-        hard_state.commit = GENESIS.0;
+        let hard_state = HardState { term: GENESIS.1, commit: GENESIS.0, ..HardState::default() };
         Self { hard_state, snapshot, trimmed: GENESIS, entries: VecDeque::new() }
     }
 
