@@ -1,0 +1,238 @@
+//! The replicated side: found, propose, apply, commit, try, state, next, perform, verify.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use failover_core::{
+    Acker, Act, Change, Command, GroupSpec, Primary, Reason, ServerSpec, apply, perform, verify,
+};
+use model::{GtidSet, Incarnation, ProcessStart, ServerId, Version};
+use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId, next};
+
+use super::line::Line;
+use super::world::{World, say};
+use super::{names, print};
+
+impl World {
+    /// `found SERVER…`: the group and its servers. `incarnation=N`, 1 when not given.
+    pub fn found(&mut self, line: &mut Line, out: &mut String) {
+        let incarnation = Incarnation(line.number("incarnation").unwrap_or(1));
+        let mut servers = BTreeMap::new();
+        while let Some(word) = line.word_maybe() {
+            let server: ServerId = word.parse().unwrap();
+            servers.insert(server.clone(), ServerSpec { site: names::site(&server) });
+        }
+        let groups = BTreeMap::from([(names::group(), GroupSpec { servers })]);
+        self.fold(Command::Found { incarnation, groups }, out);
+    }
+
+    /// `propose WORD …`: into the log, with the version that stands now; `expect=N` overrides it.
+    pub fn propose(&mut self, line: &mut Line, out: &mut String) {
+        for command in self.commands(line) {
+            say(out, format!("proposed {}", print::command(&command)));
+            self.log.push_back(command);
+        }
+    }
+
+    /// `apply`: all that was proposed, in order.
+    pub fn apply_all(&mut self, out: &mut String) {
+        while let Some(command) = self.log.pop_front() {
+            self.fold(command, out);
+        }
+    }
+
+    /// `commit WORD …`: propose and apply. `commit decided` takes the act of the last decision.
+    pub fn commit(&mut self, line: &mut Line, out: &mut String) {
+        for command in self.commands(line) {
+            self.fold(command, out);
+        }
+    }
+
+    fn fold(&mut self, command: Command, out: &mut String) {
+        match apply(&mut self.state, command) {
+            Ok(events) => events.iter().for_each(|e| say(out, print::event(e))),
+            Err(refusal) => say(out, format!("refused: {refusal}")),
+        }
+        if let Some(authority) = self.authority().cloned() {
+            self.history.insert(authority.version, authority);
+        }
+    }
+
+    fn commands(&mut self, line: &mut Line) -> Vec<Command> {
+        let word = line.word();
+        let running = self.state.groups.get(&names::group()).and_then(|g| g.execution.as_ref()).map(|e| e.id);
+        let execution = line.number("execution").map(ExecutionId).or(running).unwrap_or(ExecutionId(1));
+        let (group, at) = (names::group(), self.wall());
+        let by = performer(line);
+        let start = |step: StepId| Command::StepStarted { group: group.clone(), execution, step, by, at };
+        let end = |step, outcome| Command::StepEnded { group: group.clone(), execution, step, outcome, at };
+        match word.as_str() {
+            "step" => {
+                let step = StepId(line.word());
+                let outcome = outcome(line);
+                vec![start(step.clone()), end(step, outcome)]
+            }
+            "step-start" => vec![start(StepId(line.word()))],
+            "step-end" => {
+                let step = StepId(line.word());
+                vec![end(step, outcome(line))]
+            }
+            _ => {
+                let now = self.authority().map_or(Version(0), |a| a.version);
+                let act = match word.as_str() {
+                    "decided" => self.decided.take().unwrap_or_else(|| line.fail("nothing was decided")),
+                    other => Act { expect: now, change: change(other, line, execution) },
+                };
+                let expect = line.number("expect").map_or(act.expect, Version);
+                vec![Command::Change { group, expect, change: act.change, at }]
+            }
+        }
+    }
+
+    /// `try`: every change against this state, without keeping the result.
+    pub fn try_all(&mut self, out: &mut String) {
+        let group = names::group();
+        let version = self.authority().map_or(Version(0), |a| a.version);
+        for text in EVERY_CHANGE {
+            let mut line = Line::new("try".into(), text);
+            let word = line.word();
+            let running = self.state.groups[&group].execution.as_ref().map_or(ExecutionId(1), |e| e.id);
+            let change = change(&word, &mut line, running);
+            let mut state = self.state.clone();
+            let command = Command::Change { group: group.clone(), expect: version, change, at: self.wall() };
+            let result = match apply(&mut state, command) {
+                Ok(events) => events.iter().map(print::event).collect::<Vec<_>>().join("; "),
+                Err(refusal) => {
+                    assert_eq!(state, self.state, "a refusal changes nothing");
+                    format!("refused: {refusal}")
+                }
+            };
+            say(out, format!("{text}: {result}"));
+        }
+    }
+
+    pub fn print_state(&self, out: &mut String) {
+        match self.state.groups.get(&names::group()) {
+            Some(group) => out.push_str(&print::group(group)),
+            None => say(out, "not founded"),
+        }
+    }
+
+    /// `next [by=NODE/TERM]`: what this performer may do.
+    pub fn print_next(&self, line: &mut Line, out: &mut String) {
+        let execution = self.state.groups[&names::group()].execution.as_ref();
+        let execution = execution.unwrap_or_else(|| line.fail("there is no execution"));
+        for one in next(execution, &performer(line)) {
+            say(out, print::next(&one));
+        }
+    }
+
+    /// `perform STEP`: how the step is performed.
+    pub fn print_perform(&self, line: &mut Line, out: &mut String) {
+        let group = &self.state.groups[&names::group()];
+        let execution = group.execution.as_ref().unwrap_or_else(|| line.fail("there is no execution"));
+        let step = StepId(line.word());
+        let action = &execution.step(&step).unwrap_or_else(|| line.fail("no such step")).action;
+        say(out, print::perform(&perform(group, execution, action)));
+    }
+
+    /// `verify STEP`: what the verify reading tells.
+    pub fn print_verify(&self, line: &mut Line, out: &mut String) {
+        let group = &self.state.groups[&names::group()];
+        let execution = group.execution.as_ref().unwrap_or_else(|| line.fail("there is no execution"));
+        let step = StepId(line.word());
+        let action = &execution.step(&step).unwrap_or_else(|| line.fail("no such step")).action;
+        let facts = self.desk.facts();
+        say(out, print::verified(&verify(group, execution, action, facts, &self.policy.timing, self.now)));
+    }
+}
+
+/// What `try` tries.
+pub const EVERY_CHANGE: [&str; 15] = [
+    "start pdc-db",
+    "begin mdc-db",
+    "begin pdc-db",
+    "begin elsewhere",
+    "open",
+    "open execution=99",
+    "abort",
+    "async",
+    "catch-up mdc-db@1",
+    "catch-up pdc-db2@1",
+    "sync",
+    "route",
+    "rejoin mdc-db2",
+    "rebuild pdc-db2 extra=C:1",
+    "quarantine mdc-db extra=A:51",
+];
+
+fn performer(line: &mut Line) -> Performer {
+    let text = line.take("by").unwrap_or_else(|| "mdc-1/3".into());
+    let (node, term) = text.split_once('/').unwrap_or_else(|| line.fail("by=NODE/TERM"));
+    Performer { node: node.parse().unwrap(), term: term.parse().unwrap() }
+}
+
+fn primary(server: &ServerId) -> Primary {
+    let known = server.as_str().contains("-db");
+    let uuid = if known { names::uuid(server) } else { names::uuid_of_letter("F").unwrap() };
+    Primary { server: server.clone(), uuid, site: names::site(server) }
+}
+
+/// `mdc-db@2`: the life 2 of mdc-db as an acker.
+pub fn acker(text: &str) -> Acker {
+    let (server, life) = text.split_once('@').expect("SERVER@LIFE");
+    let server: ServerId = server.parse().unwrap();
+    Acker { uuid: names::uuid(&server), server, process_start: ProcessStart(life.parse().unwrap()) }
+}
+
+fn change(word: &str, line: &mut Line, execution: ExecutionId) -> Change {
+    let why = line.take("why").unwrap_or_else(|| "test".into());
+    let reason = Reason { why, by: "ana".into(), evidence: vec![] };
+    let extra = |line: &mut Line| line.gtid("extra").unwrap_or_default();
+    match word {
+        "start" => Change::Start { primary: primary(&line.server()), reason },
+        "begin" => Change::Begin { candidate: primary(&line.server()), reason },
+        "open" => Change::Open { execution },
+        "abort" => Change::Abort { reason },
+        "async" => Change::Async { reason },
+        "catch-up" => {
+            let mut ackers = BTreeSet::new();
+            while let Some(word) = line.word_maybe() {
+                ackers.insert(acker(&word));
+            }
+            Change::CatchUp { ackers }
+        }
+        "sync" => Change::Sync { gtid: GtidSet::empty() },
+        "route" => Change::Route,
+        "rejoin" => Change::Rejoin { server: line.server(), reason },
+        "rebuild" => Change::Rebuild { server: line.server(), extra: extra(line), reason },
+        "quarantine" => Change::Quarantine { server: line.server(), extra: extra(line), reason },
+        other => line.fail(&format!("no such change {other:?}")),
+    }
+}
+
+/// `done`, `fenced`, `outwaited=MS`, `reached=GTID`, `failed=WHY`, `refused=WHY`, `unknown=WHY`.
+fn outcome(line: &mut Line) -> Outcome {
+    if line.flag("done") {
+        return Outcome::done("ok");
+    }
+    if line.flag("fenced") {
+        let by = "gate shut, process gone".into();
+        return Outcome::Done { evidence: Evidence::Fenced { by } };
+    }
+    if let Some(waited_ms) = line.number("outwaited") {
+        return Outcome::Done { evidence: Evidence::Outwaited { waited_ms } };
+    }
+    if let Some(gtid) = line.gtid("reached") {
+        return Outcome::Done { evidence: Evidence::Reached { gtid } };
+    }
+    if let Some(why) = line.take("failed") {
+        return Outcome::Failed { why };
+    }
+    if let Some(why) = line.take("refused") {
+        return Outcome::Refused { why };
+    }
+    if let Some(why) = line.take("unknown") {
+        return Outcome::Unknown { why };
+    }
+    line.fail("a step ends in some outcome")
+}

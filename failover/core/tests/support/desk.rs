@@ -1,0 +1,156 @@
+//! The leader's side: what it is told, what it decides, what it answers.
+
+use failover_core::{
+    Grant, GuardReport, HowItEnded, LatchReport, Nonce, Process, Renewal, Stamp, Vantage, decide, loss_of,
+};
+use model::{BootId, Epoch, SyncGeneration};
+
+use super::host::{self, read_words};
+use super::line::Line;
+use super::world::{World, say};
+use super::{names, print};
+
+impl World {
+    /// `report SERVER …`: a guard's report by words, received `age=` ago.
+    pub fn report(&mut self, line: &mut Line) {
+        let server = line.server();
+        self.sequence += 1;
+        let stamp = self.authority().map(failover_core::Authority::stamp).unwrap_or_default();
+        let received = self.ago(line.duration("age"));
+        let mut reading = host::reading_at_boot(&server);
+        let silent = line.flag("no-reading");
+        read_words(&mut reading, line);
+        let gone = line.micros("gone");
+        let start = line.life("start").unwrap_or(model::ProcessStart(1));
+        let process = match gone {
+            Some(for_us) => Process::Gone { for_us },
+            None if line.flag("unseen") => Process::Unseen,
+            None => Process::Running { start },
+        };
+        let seen = line.epoch("seen").map_or(stamp, |epoch| Stamp { epoch, ..stamp });
+        let open = line.epoch("open");
+        let report = GuardReport {
+            server,
+            sequence: self.sequence,
+            boot: BootId(line.take("boot").unwrap_or_else(|| "boot-1".into())),
+            process,
+            reading: (!silent && gone.is_none()).then_some(reading),
+            reading_age_us: line.micros("read-age").unwrap_or(10_000),
+            gate: failover_core::GateReport::Unknown,
+            open,
+            opened_ended: line.take("ended").map(|t| how_ended(&t, line)),
+            latch: LatchReport {
+                seen,
+                fenced_through: line.epoch("fenced").unwrap_or_default(),
+                no_source: line.epoch("no-source").unwrap_or_default(),
+                opened: line.epoch("opened").or(open).unwrap_or(Epoch(0)),
+                g: SyncGeneration(0),
+            },
+            armed: line.number("armed").map(SyncGeneration),
+            proven: line.number("proven").map(SyncGeneration),
+            waiting_us: line.micros("waiting").unwrap_or(0),
+            absent_us: line.micros("absent").unwrap_or(0),
+            shut_us: line.micros("shut").unwrap_or(0),
+            shut_because: line.take("because"),
+        };
+        self.desk.on_report(report, received);
+    }
+
+    /// `forget`: a new leader that has heard nothing yet.
+    pub fn forget(&mut self, _: &mut Line) {
+        self.desk = failover_core::Desk::new(self.policy.timing, self.policy.defects);
+    }
+
+    /// `vantage SITE hears=SERVER,… [age=…]`: what the nodes of a site hear; `hears=nobody`.
+    pub fn vantage(&mut self, line: &mut Line) {
+        let site = line.word().parse().unwrap();
+        let heard = self.ago(line.duration("age"));
+        let hears = line.take("hears").unwrap_or_else(|| line.fail("hears=SERVER,… or hears=nobody"));
+        let hears = hears.split(',').filter(|s| *s != "nobody").map(|s| s.parse().unwrap()).collect();
+        self.desk.on_vantage(site, Vantage { heard, hears });
+    }
+
+    /// `renewed SERVER [age=…]`: the leader answered a renewal of the present epoch then.
+    pub fn renewed(&mut self, line: &mut Line, out: &mut String) {
+        let server = line.server();
+        let received = self.ago(line.duration("age"));
+        let Some(facts) = self.desk.facts().servers.get(&server) else { line.fail("report it first") };
+        let renewal = Renewal {
+            group: names::group(),
+            nonce: Nonce(0),
+            uuid: Some(names::uuid(&server)),
+            epoch: line.epoch("epoch").or(self.authority().map(|a| a.epoch)),
+            report: facts.report.clone(),
+        };
+        let answer = self.desk.on_renewal(&self.state, &renewal, received, self.now);
+        if let Grant::No { why } = answer.grant {
+            say(out, format!("not granted: {why}"));
+        }
+    }
+
+    /// `decide [brief]`: what the leader would do now, and why. `brief` leaves the candidates out.
+    pub fn decide(&mut self, line: &mut Line, out: &mut String) {
+        let brief = line.flag("brief");
+        let decision = decide(&self.state, self.desk.facts(), &self.policy, self.now);
+        let explanation = &decision.groups[&names::group()];
+        out.push_str(&print::explanation(explanation, brief));
+        self.decided = explanation.act.clone();
+    }
+
+    /// `loss SITE [by=WHO]`: what a failover by hand would lose; `commit decided` does it.
+    pub fn loss(&mut self, line: &mut Line, out: &mut String) {
+        let site = line.word().parse().unwrap();
+        let by = line.take("by").unwrap_or_else(|| "ana".into());
+        let facts = self.desk.facts();
+        match loss_of(&self.state, facts, &self.policy, &names::group(), &site, &by, self.now) {
+            Ok((loss, act)) => {
+                let age = loss.reading_age_us.map_or("never read".into(), |us| {
+                    format!("read {} ago", print::short_time(std::time::Duration::from_micros(us)))
+                });
+                let verdict = if loss.none { "nothing acknowledged can be lost" } else { "may lose" };
+                say(out, format!("{verdict}: known missing {} (primary {age})", names::set(&loss.missing)));
+                self.decided = Some(act);
+            }
+            Err(why) => say(out, format!("impossible: {why}")),
+        }
+    }
+
+    /// `desk elected|deposed|withhold|resume|outwaited|renew SERVER`.
+    pub fn desk(&mut self, line: &mut Line, out: &mut String) {
+        let group = names::group();
+        match line.word().as_str() {
+            "elected" => {
+                let at = self.ago(line.duration("age"));
+                self.desk.on_elected(at);
+            }
+            "deposed" => self.desk.on_deposed(),
+            "withhold" => self.desk.withhold(&group),
+            "resume" => self.desk.resume(&group),
+            "outwaited" => match self.desk.outwaited(&group, self.now) {
+                Ok(waited) => say(out, format!("outwaited: {}", print::short_time(waited))),
+                Err(left) => say(out, format!("not yet: {} left", print::short_time(left))),
+            },
+            "renew" => {
+                let server = line.server();
+                let nonce = line.number("attempt").map(Nonce);
+                let received = self.ago(line.duration("age"));
+                let renewal = self.host(&server, line).renewal(nonce, line).clone();
+                self.desk.on_report(renewal.report.clone(), received);
+                let answer = self.desk.on_renewal(&self.state, &renewal, received, self.now);
+                say(out, print::answer(&answer));
+                self.answers.insert(server, answer);
+            }
+            other => line.fail(&format!("no such word {other:?}")),
+        }
+    }
+}
+
+/// `killed`, `graceful`, `unknown`.
+pub fn how_ended(text: &str, line: &Line) -> HowItEnded {
+    match text {
+        "killed" => HowItEnded::Killed,
+        "graceful" => HowItEnded::Graceful,
+        "unknown" => HowItEnded::Unknown,
+        other => line.fail(&format!("{other:?} is no end of a process")),
+    }
+}

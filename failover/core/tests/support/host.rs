@@ -1,0 +1,218 @@
+//! A host with its guard: the disk with the latches, the kernel's gate, and a database that is
+//! nothing but its next reading.
+
+use std::collections::BTreeMap;
+
+use failover_core::{ActId, CallId};
+use failover_core::{DatabaseAct, GateAct, Guard, Latch, Nonce, Renewal};
+use model::{
+    DatabaseReading, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading, ServerId, SettingsReading,
+};
+
+use super::line::Line;
+use super::names;
+
+/// See the module.
+pub struct Host {
+    pub guard: Guard,
+    /// The disk.
+    pub latch: Option<Latch>,
+    pub boot: String,
+    pub life: Option<ProcessStart>,
+    /// What the next look at the database will show.
+    pub reading: DatabaseReading,
+    /// The gate act under way.
+    pub gate: Option<GateAct>,
+    /// Database acts under way.
+    pub acts: BTreeMap<ActId, DatabaseAct>,
+    /// SIGKILLs asked for.
+    pub kills: Vec<ProcessStart>,
+    pub renewals: BTreeMap<Nonce, Renewal>,
+    pub calls: BTreeMap<CallId, &'static str>,
+}
+
+impl Host {
+    /// An attempt: the last one, or the named one.
+    pub fn renewal(&self, nonce: Option<Nonce>, line: &Line) -> &Renewal {
+        let found = match nonce {
+            Some(n) => self.renewals.get(&n),
+            None => self.renewals.last_key_value().map(|(_, r)| r),
+        };
+        found.unwrap_or_else(|| line.fail("no such attempt was sent"))
+    }
+
+    /// The act under way with this name.
+    pub fn act(&self, name: &str, line: &Line) -> ActId {
+        let found = self.acts.iter().find(|(_, a)| act_name(a) == name);
+        *found.unwrap_or_else(|| line.fail(&format!("no act {name:?} is under way"))).0
+    }
+
+    /// The act that the host would end next by itself: the oldest.
+    pub fn next_act(&self, but: &[String]) -> Option<ActId> {
+        self.acts.iter().find(|(_, a)| !but.iter().any(|b| act_name(a) == b)).map(|(id, _)| *id)
+    }
+
+    /// What a done act makes of the database.
+    pub fn perform(&mut self, act: &DatabaseAct) {
+        let r = &mut self.reading;
+        match act {
+            DatabaseAct::Fence | DatabaseAct::SetReadOnly => {
+                (r.read_only, r.super_read_only) = (true, true);
+            }
+            DatabaseAct::SetWritable => (r.read_only, r.super_read_only) = (false, false),
+            DatabaseAct::ArmSource { count } => {
+                r.semi_sync.source_enabled = true;
+                r.semi_sync.wait_count = *count;
+            }
+            DatabaseAct::DisarmSource => {
+                r.semi_sync.source_enabled = false;
+                r.semi_sync.waiting_sessions = 0;
+            }
+            DatabaseAct::ReplicaSemiSync { on } => r.semi_sync.replica_enabled = *on,
+            DatabaseAct::StopIo => set_io(r, ReplicaThread::Stopped),
+            DatabaseAct::StartReplica => set_io(r, ReplicaThread::Running),
+            DatabaseAct::Drain => r.gtid_executed = r.gtid_held(),
+            DatabaseAct::Promote => r.replica = None,
+            DatabaseAct::Rejoin { source } => r.replica = Some(replica_of(source)),
+            DatabaseAct::DropSockets
+            | DatabaseAct::Sentinel { .. }
+            | DatabaseAct::SaveExtra { .. }
+            | DatabaseAct::Rebuild { .. } => {}
+        }
+    }
+}
+
+fn set_io(reading: &mut DatabaseReading, io: ReplicaThread) {
+    if let Some(replica) = &mut reading.replica {
+        replica.io = io;
+    }
+}
+
+/// Stable name of an act, as scripts and prints use it.
+pub fn act_name(act: &DatabaseAct) -> &'static str {
+    match act {
+        DatabaseAct::Fence => "fence",
+        DatabaseAct::SetReadOnly => "set-read-only",
+        DatabaseAct::SetWritable => "set-writable",
+        DatabaseAct::DropSockets => "drop-sockets",
+        DatabaseAct::ArmSource { .. } => "arm-source",
+        DatabaseAct::DisarmSource => "disarm-source",
+        DatabaseAct::ReplicaSemiSync { .. } => "replica-semi-sync",
+        DatabaseAct::StopIo => "stop-io",
+        DatabaseAct::StartReplica => "start-replica",
+        DatabaseAct::Sentinel { .. } => "sentinel",
+        DatabaseAct::Drain => "drain",
+        DatabaseAct::Promote => "promote",
+        DatabaseAct::SaveExtra { .. } => "save-extra",
+        DatabaseAct::Rebuild { .. } => "rebuild",
+        DatabaseAct::Rejoin { .. } => "rejoin",
+    }
+}
+
+fn replica_of(source: &ServerId) -> ReplicaReading {
+    ReplicaReading {
+        source_host: source.to_string(),
+        source_port: 3306,
+        source_uuid: Some(names::uuid(source)),
+        io: ReplicaThread::Running,
+        sql: ReplicaThread::Running,
+        gtid_received: model::GtidSet::empty(),
+        io_error: String::new(),
+        sql_error: String::new(),
+        lag_seconds: Some(0),
+    }
+}
+
+/// A server as it boots: fenced, no source, with `A:1-50`.
+pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
+    DatabaseReading {
+        server_uuid: names::uuid(server),
+        version: "9.7.0".into(),
+        gtid_executed: names::gtid("A:1-50"),
+        gtid_purged: model::GtidSet::empty(),
+        read_only: true,
+        super_read_only: true,
+        offline_mode: false,
+        client_sessions: 0,
+        semi_sync: SemiSyncReading {
+            source_enabled: false,
+            source_operating: false,
+            wait_count: 1,
+            clients: 0,
+            waiting_sessions: 0,
+            replica_enabled: false,
+        },
+        replica: None,
+        settings: SettingsReading {
+            sync_binlog: 1,
+            flush_log_at_commit: 1,
+            sync_relay_log: 1,
+            relay_log_recovery: false,
+            semi_sync_timeout_ms: u64::MAX,
+        },
+    }
+}
+
+/// Changes a reading by words: `gtid=A:1-50 writable source=A received=A:51 io=stopped …`.
+pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
+    if let Some(uuid) = line.uuid("uuid") {
+        reading.server_uuid = uuid;
+    }
+    if let Some(set) = line.gtid("gtid") {
+        reading.gtid_executed = set;
+    }
+    if line.flag("writable") {
+        (reading.read_only, reading.super_read_only) = (false, false);
+    }
+    if line.flag("read-only") {
+        (reading.read_only, reading.super_read_only) = (true, true);
+    }
+    match line.take("source").as_deref() {
+        None => {}
+        Some("none") => reading.replica = None,
+        Some(letter) => {
+            let uuid = names::uuid_of_letter(letter).unwrap_or_else(|| line.fail("source=LETTER"));
+            let mut replica =
+                reading.replica.take().unwrap_or_else(|| replica_of(&"pdc-db".parse().unwrap()));
+            replica.source_uuid = Some(uuid);
+            reading.replica = Some(replica);
+        }
+    }
+    replica_words(reading, line);
+    let semi = &mut reading.semi_sync;
+    if let Some(n) = line.number("clients") {
+        semi.clients = u32::try_from(n).unwrap();
+    }
+    if let Some(n) = line.number("waiters") {
+        semi.waiting_sessions = u32::try_from(n).unwrap();
+    }
+    if line.flag("unarmed") {
+        semi.source_enabled = false;
+    }
+    if line.flag("relay-log-recovery") {
+        reading.settings.relay_log_recovery = true;
+    }
+}
+
+fn replica_words(reading: &mut DatabaseReading, line: &mut Line) {
+    let thread = |text: String| match text.as_str() {
+        "running" => Some(ReplicaThread::Running),
+        "connecting" => Some(ReplicaThread::Connecting),
+        "stopped" => Some(ReplicaThread::Stopped),
+        _ => None,
+    };
+    let (io, sql) = (line.take("io").and_then(thread), line.take("sql").and_then(thread));
+    let (received, error) = (line.gtid("received"), line.take("sql-error"));
+    if io.is_none() && sql.is_none() && received.is_none() && error.is_none() {
+        return;
+    }
+    let Some(replica) = &mut reading.replica else { line.fail("source=LETTER first") };
+    replica.io = io.unwrap_or(replica.io);
+    replica.sql = sql.unwrap_or(replica.sql);
+    if let Some(set) = received {
+        replica.gtid_received = set;
+    }
+    if let Some(text) = error {
+        replica.sql_error = text;
+    }
+}
