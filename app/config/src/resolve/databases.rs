@@ -82,7 +82,7 @@ impl Reader<'_, '_> {
                 servers.insert(id.value.clone(), server);
             }
         }
-        if servers.len() == written.servers.len() && self.sites.all_known() {
+        if servers.len() == written.servers.len() && self.sites.counted() {
             self.cover(id, &servers, &written.place);
         }
         let admin = account(written.admin.as_ref(), self.folder);
@@ -277,7 +277,7 @@ fn group(
     let failover = or(&written.failover, default);
     if let Some(at) = &written.failover
         && at.value == Failover::Automatic
-        && sites.all_known()
+        && sites.counted()
         && !sites.has_witness()
     {
         problems.add(
@@ -300,6 +300,17 @@ fn group(
     }
     let database = databases.get(&written.database.as_ref()?.value)?;
     let timing = timing?.behind_ladder(database.fence_max());
+    if timing.sync_timeout <= timing.wait() {
+        problems.add(
+            &id.place,
+            format!(
+                "behind the ladder W is {}, and sync-timeout {} is not longer: durability would weaken before a failover could",
+                show(timing.wait()),
+                show(timing.sync_timeout)
+            ),
+            format!("lengthen timing.sync-timeout beyond {}, or shorten the ladder", show(timing.wait())),
+        );
+    }
     if let Some(rto) = &written.rto
         && failover == Failover::Automatic
         && rto.value < timing.rto_bound().worst()

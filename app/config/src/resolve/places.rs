@@ -91,9 +91,11 @@ impl<'f> Sites<'f> {
         self.named(Role::Witness).next().is_some()
     }
 
-    /// The roles are all known, so that counting makes sense.
-    pub fn all_known(&self) -> bool {
-        self.place.is_some() && self.written.iter().all(|(_, site)| site.role.is_some())
+    /// There are two data sites and no second witness, so that rules over them make sense.
+    pub fn counted(&self) -> bool {
+        self.written.iter().all(|(_, site)| site.role.is_some())
+            && self.named(Role::Data).count() == 2
+            && self.named(Role::Witness).count() <= 1
     }
 
     /// The site that is referred to, if it has one of `roles`. A site whose own role is unreadable
@@ -183,7 +185,7 @@ pub(crate) fn nodes(
             nodes.insert(id.value.clone(), node);
         }
     }
-    if nodes.len() == written.value.len() && sites.all_known() {
+    if nodes.len() == written.value.len() && sites.counted() {
         count_votes(&written.value, &written.place, &nodes, sites, problems);
     }
     nodes

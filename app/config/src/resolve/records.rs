@@ -40,7 +40,7 @@ pub(crate) fn records<'f>(
     for at in &written.records {
         read(&at.value, origin, ttl, &mut found, problems);
     }
-    let unread = problems.len() != before;
+    let unread = written.records_lost || problems.len() != before;
     found.sort_by(|a, b| a.record.cmp(&b.record));
     let rules = Rules { found: &found, origin, servers, names, zone: &written.place };
     rules.owners(problems);

@@ -30,6 +30,8 @@ pub(crate) struct ZoneFile {
     pub soa: Option<SoaFile>,
     pub ns: Option<At<Vec<At<String>>>>,
     pub records: Vec<At<RecordFile>>,
+    /// Some record could not be taken in at all, so that what points at it cannot be judged.
+    pub records_lost: bool,
     pub place: Place,
 }
 
@@ -136,12 +138,14 @@ pub(crate) struct PooledFile {
 impl ZoneFile {
     pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
+        let records = section(&mut fields, "records", |n, p| list(n, p, RecordFile::read));
         let read = Self {
             origin: fields.required("origin", "gslb.example.com", domain),
             ttl: fields.optional("ttl", seconds),
             soa: section(&mut fields, "soa", SoaFile::read),
             ns: fields.optional("ns", |node, problems| list(node, problems, text)),
-            records: section(&mut fields, "records", |n, p| list(n, p, RecordFile::read)).unwrap_or_default(),
+            records_lost: records.is_none() && fields.key_place("records").is_some(),
+            records: records.unwrap_or_default(),
             place: fields.place().clone(),
         };
         fields.close();
