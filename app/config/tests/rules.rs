@@ -409,8 +409,11 @@ fn the_ladder_lengthens_the_hold_the_wait_and_the_bound_of_its_group() {
     assert_eq!(config.timing().hold(), Duration::from_millis(1600));
     assert!(group.timing.rto_bound().site > config.timing().rto_bound().site + Duration::from_secs(3));
     // A wait that was written longer than it need be stays longer by as much.
-    let surplus = Timing::METRO.behind_ladder(Duration::from_secs(1));
-    assert_eq!(surplus.wait(), surplus.least_wait());
+    let text = edited("timing: metro", "timing: {wait: 2s}")
+        .replace("10.77.2.21}", "10.77.2.21, fence: {ladder: 1s}}");
+    let config = checked(&text).config.expect("a longer wait is safe");
+    let timing = config.groups().values().next().unwrap().timing;
+    assert_eq!(timing.wait() - timing.least_wait(), Duration::from_secs(2) - Timing::METRO.wait());
 }
 
 #[test]
