@@ -1,0 +1,186 @@
+//! What operators type.
+
+mod cert;
+mod check;
+mod client;
+mod operate;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use app_config::Config;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::{NodeId, ServerId};
+
+/// Keeps a platform that lives in two datacentres serving when one of them dies.
+///
+/// Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 refused by a rule, 4 no quorum.
+#[derive(Debug, Parser)]
+#[command(name = "twofold", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node: voter, DNS server, prober, API.
+    Serve(Serve),
+    /// Run the lease holder on a database host.
+    Guard(GuardArgs),
+    /// Check a configuration: all problems with line and column; exit 2 if any.
+    Check(check::Check),
+    /// Make the cluster's CA and the certificates of its nodes, guards and clients.
+    #[command(subcommand)]
+    Cert(cert::Cert),
+    /// One screen: who is active, since when, may it fail over now, and if not why not.
+    Status(operate::Status),
+    /// Why something is as it is.
+    #[command(subcommand)]
+    Explain(operate::Explain),
+    /// Move a group to the other site without its primary's help; states the loss before.
+    Failover(operate::Failover),
+    /// Two datacentres on this machine.
+    #[command(subcommand)]
+    Lab(chaos_lab::cli::LabCommand),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// This node's name in it.
+    #[arg(long, value_name = "NAME")]
+    node: NodeId,
+    /// Make the Raft log of a node that never had one, and exit. Never for a node that lost its log:
+    /// that one is replaced under a new name.
+    #[arg(long)]
+    init: bool,
+    #[command(flatten)]
+    log: Log,
+}
+
+#[derive(Debug, Args)]
+struct GuardArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The database server on this host, by its name in it.
+    #[arg(long, value_name = "NAME")]
+    server: ServerId,
+    #[command(flatten)]
+    log: Log,
+}
+
+#[derive(Debug, Args)]
+struct Log {
+    /// How log lines are written (to standard error). What is written: environment TWOFOLD_LOG.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON document a line.
+    Json,
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Runs the command and gives its exit code.
+pub fn run(cli: Cli) -> u8 {
+    let result = match cli.command {
+        Command::Serve(serve) => run_serve(serve),
+        Command::Guard(guard) => run_guard(guard),
+        Command::Check(check) => Ok(check::run(&check)),
+        Command::Cert(cert) => Ok(cert::run(&cert)),
+        Command::Status(status) => operate::status(&status),
+        Command::Explain(explain) => operate::explain(&explain),
+        Command::Failover(failover) => operate::failover(&failover),
+        Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("twofold: {error:#}");
+        error.downcast_ref::<BadInput>().map_or(1, |_| 2)
+    })
+}
+
+/// Marks an error as the caller's own: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadInput(pub String);
+
+fn run_serve(serve: Serve) -> Result<u8> {
+    let config = load(&serve.config)?;
+    if serve.init {
+        let path = daemon(&serve, &config)?;
+        println!("node {}: a new log at {}", serve.node, path.display());
+        return Ok(0);
+    }
+    start_log(serve.log.log_format);
+    runtime()?.block_on(crate::daemon::run(Arc::new(config), serve.node))?;
+    Ok(0)
+}
+
+fn daemon(serve: &Serve, config: &Config) -> Result<PathBuf> {
+    crate::daemon::init(config, &serve.node)
+}
+
+fn run_guard(guard: GuardArgs) -> Result<u8> {
+    let config = load(&guard.config)?;
+    start_log(guard.log.log_format);
+    runtime()?.block_on(crate::guard::run(Arc::new(config), guard.server))?;
+    Ok(0)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+/// Reads a configuration; every problem of it is printed.
+pub fn load(path: &Path) -> Result<Config> {
+    let (text, folder) = check::read(path)?;
+    let checked = app_config::check(&text, &folder);
+    match checked.config {
+        Some(config) => Ok(config),
+        None => {
+            let shown: Vec<String> =
+                checked.problems.iter().map(|p| format!("{}:{p}", path.display())).collect();
+            Err(BadInput(format!(
+                "{} has {} problems and nothing was started:\n{}",
+                path.display(),
+                shown.len(),
+                shown.join("\n")
+            ))
+            .into())
+        }
+    }
+}
+
+fn start_log(format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("TWOFOLD_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,hickory_server=warn,hickory_proto=warn,mysql_async=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(false).with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,138 @@
+//! `status`, `explain`, `failover`.
+
+use anyhow::Result;
+use app_api::v1::{Code, Explanation, FailoverRequest, FailoverStarted, Problem, Status as Screen};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::json;
+
+use super::client::{Answer, Connect, ask};
+use super::{Format, show};
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    connect: Connect,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// What to explain.
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// Why a protection group did or did not fail over.
+    Group {
+        /// The group.
+        name: String,
+        #[command(flatten)]
+        connect: Connect,
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+/// Arguments of `failover`.
+#[derive(Debug, Args)]
+pub struct Failover {
+    /// The group.
+    group: String,
+    /// Site to move to.
+    #[arg(long, value_name = "SITE")]
+    to: String,
+    /// The id of the loss that was stated; it lapses when the state changes.
+    #[arg(long, value_name = "ID")]
+    accept_loss: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Prints the screen; exit code 4 when no quorum confirmed it.
+pub fn status(args: &Status) -> Result<u8> {
+    match ask::<Screen>(&args.connect, Method::GET, "/v1/status", None)? {
+        Answer::Ok(screen) => {
+            match args.output {
+                Format::Json => println!("{}", json!(screen)),
+                Format::Text => print!("{}", show::status(&screen)),
+            }
+            Ok(if screen.quorum { 0 } else { Code::NoQuorum.exit_code() })
+        }
+        Answer::Problem(problem) => Ok(refused(&problem, args.output)),
+    }
+}
+
+/// Prints the explanation.
+pub fn explain(args: &Explain) -> Result<u8> {
+    let Explain::Group { name, connect, output } = args;
+    let path = format!("/v1/groups/{}/explain", escape(name));
+    match ask::<Explanation>(connect, Method::GET, &path, None)? {
+        Answer::Ok(explanation) => {
+            match output {
+                Format::Json => println!("{}", json!(explanation)),
+                Format::Text => print!("{}", show::explanation(&explanation)),
+            }
+            Ok(0)
+        }
+        Answer::Problem(problem) => Ok(refused(&problem, *output)),
+    }
+}
+
+/// Asks for a failover.
+pub fn failover(args: &Failover) -> Result<u8> {
+    let by =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "operator".into());
+    let request = FailoverRequest { to: args.to.clone(), accept_loss: args.accept_loss.clone(), by };
+    let path = format!("/v1/groups/{}/failover", escape(&args.group));
+    match ask::<FailoverStarted>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
+        Answer::Ok(started) => {
+            match args.output {
+                Format::Json => println!("{}", json!(started)),
+                Format::Text => println!(
+                    "group {}: failover to {} begins at epoch {}; loss: {}\nfollow it with: twofold explain group {}",
+                    started.group,
+                    started.candidate,
+                    started.epoch,
+                    show::loss(&started.loss),
+                    started.group
+                ),
+            }
+            Ok(0)
+        }
+        Answer::Problem(problem) => Ok(refused(&problem, args.output)),
+    }
+}
+
+fn refused(problem: &Problem, output: Format) -> u8 {
+    match output {
+        Format::Json => println!("{}", json!(problem)),
+        Format::Text => {
+            eprintln!("twofold: {}", problem.title);
+            if let Some(loss) = &problem.loss {
+                eprintln!("  loss {}: {}", loss.id, show::loss(loss));
+            }
+            for line in &problem.detail {
+                eprintln!("  {line}");
+            }
+        }
+    }
+    problem.code.exit_code()
+}
+
+/// A path segment, percent-encoded (RFC 3986 §2.1).
+fn escape(segment: &str) -> String {
+    segment
+        .bytes()
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,163 @@
+//! Answers to API requests. The leader answers after a read index; any other node asks the leader,
+//! and says clearly when there is none. Nothing here waits longer than its deadline.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use app_api::v1::{Code, FailoverRequest, FailoverStarted, Loss, Problem};
+use app_link::Replier;
+use failover_core::{Change, Command, loss_of};
+use model::GroupId;
+use serde_json::json;
+use tracing::info;
+
+use super::shared::{Fate, Shared};
+use super::view;
+use crate::clock;
+use crate::wire::{self, ApiRequest, ApiResponse};
+
+/// Deadline of a read index for a person: one election fits in.
+const READ_WITHIN: Duration = Duration::from_millis(1_200);
+/// Deadline of asking the leader.
+const LEADER_WITHIN: Duration = Duration::from_millis(3_500);
+
+/// A follower's question to the leader, answered here.
+pub fn passed_on(shared: Arc<Shared>, body: &[u8], reply: Replier) {
+    let request: ApiRequest = match wire::unpack(body) {
+        Ok(request) => request,
+        Err(why) => return reply.error(format!("request is not readable: {why}")),
+    };
+    tokio::spawn(async move {
+        let response = lead(&shared, request).await;
+        reply.ok(wire::pack(&response));
+    });
+}
+
+/// Answers on this node: as the leader, or by asking the leader.
+pub async fn answer(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
+    if shared.leading().is_some() {
+        return lead(shared, request).await;
+    }
+    let status = matches!(request, ApiRequest::Status);
+    let leader = shared.raft_status().leader.and_then(|n| shared.roster.endpoint(n));
+    let asked = match &leader {
+        None => Err("no leader is known to this node".to_owned()),
+        Some(to) => shared
+            .links
+            .call(to, wire::API, &wire::pack(&request), LEADER_WITHIN)
+            .await
+            .map_err(|e| format!("leader {}: {e}", to.name()))
+            .and_then(|bytes| wire::unpack::<ApiResponse>(&bytes)),
+    };
+    match asked {
+        Ok(response) => response,
+        // `status` always shows something: this node's own view, marked as unconfirmed.
+        Err(_) if status => ok(&view::status(shared, false)),
+        Err(why) => no_quorum(&why),
+    }
+}
+
+async fn lead(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
+    let confirmed = shared.raft.read_index(Instant::now() + READ_WITHIN).await;
+    match request {
+        ApiRequest::Status => ok(&view::status(shared, confirmed.is_ok())),
+        ApiRequest::Explain { group } => match group.parse::<GroupId>().ok() {
+            Some(id) => match view::explain(shared, &id, confirmed.is_ok()) {
+                Some(explanation) => ok(&explanation),
+                None => no_group(shared, &group),
+            },
+            None => no_group(shared, &group),
+        },
+        ApiRequest::Failover { group, body } => match confirmed {
+            Ok(_) => failover(shared, &group, &body).await,
+            Err(error) => no_quorum(&error.to_string()),
+        },
+    }
+}
+
+async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) -> ApiResponse {
+    let Ok(id) = group.parse::<GroupId>() else { return no_group(shared, group) };
+    let state = shared.state();
+    if !state.groups.contains_key(&id) {
+        return no_group(shared, group);
+    }
+    let Ok(site) = request.to.parse() else {
+        return problem(Code::BadRequest, format!("{:?} is not a site", request.to), vec![]);
+    };
+    let now = clock::now();
+    let stated = loss_of(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, now);
+    let (loss, act) = match stated {
+        Ok(stated) => stated,
+        Err(why) => {
+            let title = format!("group {group:?} cannot be moved to {site}: {why}");
+            return problem(Code::Refused, title, vec![format!("see: twofold explain group {group}")]);
+        }
+    };
+    let shown = Loss {
+        id: loss.id.clone(),
+        none: loss.none,
+        transactions: loss.missing.count(),
+        unknown_ms: loss.reading_age_us.map(|us| us / 1_000),
+    };
+    if !loss.none && request.accept_loss.as_deref() != Some(loss.id.as_str()) {
+        let mut response = problem(
+            Code::LossNotAccepted,
+            format!("moving group {group:?} to {site} may lose acknowledged writes; nothing was done"),
+            vec![format!("to go on: twofold failover {group} --to {site} --accept-loss {}", loss.id)],
+        );
+        response.body["loss"] = json!(shown);
+        return response;
+    }
+    let Change::Begin { candidate, .. } = &act.change else {
+        return problem(Code::Failed, "the plan is no failover".into(), vec![]);
+    };
+    let candidate = candidate.server.to_string();
+    info!(group, to = %site, by = request.by, loss = loss.id, "failover ordered by a person");
+    let command =
+        Command::Change { group: id.clone(), expect: act.expect, change: act.change, at: clock::wall() };
+    shared.desk().withhold(&id);
+    let mut fate = shared.propose(&command).await;
+    while matches!(fate, Fate::Unknown(_)) && shared.leading().is_some() {
+        if shared.raft.read_index(Instant::now() + READ_WITHIN).await.is_ok() {
+            let begun =
+                shared.state().groups.get(&id).and_then(|g| g.authority.as_ref().map(|a| !a.phase.grants()));
+            fate =
+                if begun == Some(true) { Fate::Applied } else { Fate::NotProposed("it was dropped".into()) };
+        }
+    }
+    shared.desk().resume(&id);
+    match fate {
+        Fate::Applied => {
+            let epoch =
+                shared.state().groups.get(&id).and_then(|g| g.authority.as_ref()).map_or(0, |a| a.epoch.0);
+            ok(&FailoverStarted { group: group.into(), epoch, candidate, loss: shown })
+        }
+        Fate::Refused(refusal) => problem(Code::Refused, refusal.to_string(), vec![]),
+        Fate::NotProposed(why) | Fate::Unknown(why) => no_quorum(&why),
+    }
+}
+
+fn ok<T: serde::Serialize>(value: &T) -> ApiResponse {
+    ApiResponse { status: 200, body: serde_json::to_value(value).expect("api types are representable") }
+}
+
+fn problem(code: Code, title: String, detail: Vec<String>) -> ApiResponse {
+    let body = Problem { code, title, detail, loss: None };
+    let body = serde_json::to_value(body).expect("a problem is representable");
+    ApiResponse { status: code.http_status(), body }
+}
+
+fn no_quorum(why: &str) -> ApiResponse {
+    let detail =
+        vec!["bring voters back, or ask another node; twofold status shows what this node sees".into()];
+    problem(Code::NoQuorum, format!("no quorum: {why}"), detail)
+}
+
+fn no_group(shared: &Shared, group: &str) -> ApiResponse {
+    let known: Vec<String> = shared.config.groups().keys().map(ToString::to_string).collect();
+    problem(
+        Code::NotFound,
+        format!("there is no group {group:?}"),
+        vec![format!("known: {}", known.join(", "))],
+    )
+}

@@ -1,0 +1,110 @@
+//! The HTTP API: HTTPS, client certificates of this cluster only, JSON, problem+json (RFC 9457).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use app_api::v1::{Code, FailoverRequest, Problem};
+use app_cert::{Callers, Kind};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use tracing::{error, info};
+
+use super::answer_api;
+use super::shared::Shared;
+use crate::links;
+use crate::wire::{ApiRequest, ApiResponse};
+
+/// The longest body that is read; requests are a line or two.
+const BODY_MAX: usize = 64 * 1024;
+
+/// The running API.
+pub struct Api {
+    handle: Handle<std::net::SocketAddr>,
+}
+
+impl Api {
+    /// Ends it; requests under way get a moment.
+    pub fn stop(&self) {
+        self.handle.graceful_shutdown(Some(Duration::from_millis(500)));
+    }
+}
+
+/// Listens on the node's API address.
+pub fn start(shared: &Arc<Shared>) -> Result<Api> {
+    let trust = links::trust(&shared.config, Kind::Node, shared.own.id.as_str())?;
+    let mut tls = (*trust.server(&[Kind::Client], Callers::Known)?).clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let address = shared.own.api();
+    let listener = std::net::TcpListener::bind(address).with_context(|| {
+        format!("api address {address} cannot be listened on; is another twofold running there?")
+    })?;
+    listener.set_nonblocking(true)?;
+    let handle = Handle::new();
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/groups/{group}/explain", get(explain))
+        .route("/v1/groups/{group}/failover", post(failover))
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(shared.clone());
+    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(Arc::new(tls)))?
+        .handle(handle.clone());
+    tokio::spawn(async move {
+        if let Err(error) = server.serve(router.into_make_service()).await {
+            error!(%error, "the api ended");
+        }
+    });
+    info!(%address, "api listens");
+    Ok(Api { handle })
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    respond(answer_api::answer(&shared, ApiRequest::Status).await)
+}
+
+async fn explain(State(shared): State<Arc<Shared>>, Path(group): Path<String>) -> Response {
+    respond(answer_api::answer(&shared, ApiRequest::Explain { group }).await)
+}
+
+async fn failover(
+    State(shared): State<Arc<Shared>>,
+    Path(group): Path<String>,
+    body: Result<Json<FailoverRequest>, JsonRejection>,
+) -> Response {
+    match body {
+        Ok(Json(body)) => respond(answer_api::answer(&shared, ApiRequest::Failover { group, body }).await),
+        Err(rejection) => bad_request(rejection.body_text()),
+    }
+}
+
+async fn nothing_here() -> Response {
+    let problem = Problem {
+        code: Code::NotFound,
+        title: "there is no such path".into(),
+        detail: vec!["paths: /v1/status, /v1/groups/{group}/explain, /v1/groups/{group}/failover".into()],
+        loss: None,
+    };
+    let body = serde_json::to_value(problem).expect("a problem is representable");
+    respond(ApiResponse { status: 404, body })
+}
+
+fn bad_request(title: String) -> Response {
+    let problem = Problem { code: Code::BadRequest, title, detail: vec![], loss: None };
+    respond(ApiResponse {
+        status: 400,
+        body: serde_json::to_value(problem).expect("a problem is representable"),
+    })
+}
+
+fn respond(response: ApiResponse) -> Response {
+    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
+    (status, [(header::CONTENT_TYPE, kind)], response.body.to_string()).into_response()
+}

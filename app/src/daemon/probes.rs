@@ -1,0 +1,142 @@
+//! The prober of a node and what all nodes' probes make of each member.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use app_config::{Config, Probe};
+use gslb_core::{Health, MemberCheck, Verdicts, observe};
+use gslb_dns::{CheckKind, CheckSpec, HttpCheck, Prober, Scheme};
+use model::{MemberId, Observation, PoolId, SiteId, Timestamp};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::shared::Shared;
+use crate::wire::{Observed, Seen};
+
+/// Observations on their way; a node probes some tens of members a second.
+const QUEUE: usize = 1_024;
+/// Intervals for which an observation counts.
+const FRESH_INTERVALS: u32 = 4;
+
+/// See the module.
+pub struct Probes {
+    _prober: Prober,
+    observations: mpsc::Receiver<Observation>,
+    health: Health,
+    own: SiteId,
+    newest: BTreeMap<(PoolId, MemberId), Observation>,
+}
+
+impl Probes {
+    /// Starts the configured checks.
+    pub fn start(shared: &Shared) -> Self {
+        let own = shared.own.site.clone();
+        let (sender, observations) = mpsc::channel(QUEUE);
+        let prober = Prober::start(specs(&shared.config, &own), sender);
+        let mut health = Health::new(own.clone());
+        health.configure(member_checks(&shared.config));
+        Self { _prober: prober, observations, health, own, newest: BTreeMap::new() }
+    }
+
+    fn take(&mut self, observation: Observation) {
+        if let Some(change) =
+            observe(&mut self.health, observation).filter(gslb_core::VerdictChange::state_changed)
+        {
+            info!(pool = %change.pool, member = %change.member, from = ?change.from.state, to = ?change.to.state, because = change.because, "verdict");
+        }
+    }
+
+    /// Files what another node saw, restamped by its age.
+    pub fn heard(&mut self, seen: &Seen, now: Timestamp) {
+        if seen.site == self.own {
+            return; // this node's own probes speak for its site
+        }
+        for o in &seen.observations {
+            self.take(Observation {
+                pool: o.pool.clone(),
+                member: o.member.clone(),
+                vantage: seen.site.clone(),
+                at: now - Duration::from_micros(o.age_us),
+                result: o.result.clone(),
+            });
+        }
+    }
+
+    /// This node's newest results, for the others.
+    pub fn to_tell(&self, now: Timestamp) -> Vec<Observed> {
+        self.newest
+            .values()
+            .map(|o| Observed {
+                pool: o.pool.clone(),
+                member: o.member.clone(),
+                age_us: u64::try_from(now.since(o.at).as_micros()).unwrap_or(u64::MAX),
+                result: o.result.clone(),
+            })
+            .collect()
+    }
+
+    /// The verdicts as they stand.
+    pub fn verdicts(&mut self, now: Timestamp) -> Verdicts {
+        while let Ok(observation) = self.observations.try_recv() {
+            let key = (observation.pool.clone(), observation.member.clone());
+            self.newest.insert(key, observation.clone());
+            self.take(observation);
+        }
+        if self.health.next_expiry().is_some_and(|at| at <= now) {
+            self.health.expire(now);
+        }
+        self.health.verdicts()
+    }
+}
+
+fn specs(config: &Config, vantage: &SiteId) -> Vec<CheckSpec> {
+    let mut specs = Vec::new();
+    for pool in config.pools().values() {
+        let Some(check) = pool.check.as_ref().and_then(|c| config.checks().get(c)) else { continue };
+        for member in &pool.members {
+            let (port, kind) = match &check.probe {
+                Probe::Tcp { port } => (*port, CheckKind::Tcp),
+                Probe::Http(http) => (
+                    http.port,
+                    CheckKind::Http(HttpCheck {
+                        scheme: Scheme::Http,
+                        host: http.host.clone().unwrap_or_else(|| member.address.to_string()),
+                        path: http.path.clone(),
+                        status: http.expect_status.iter().copied().min().unwrap_or(200)
+                            ..=http.expect_status.iter().copied().max().unwrap_or(299),
+                        body: http.expect_body.clone(),
+                        trust: None,
+                    }),
+                ),
+            };
+            specs.push(CheckSpec {
+                pool: pool.id.clone(),
+                member: member.id.clone(),
+                vantage: vantage.clone(),
+                address: SocketAddr::new(member.address, port),
+                kind,
+                interval: check.interval,
+                timeout: check.timeout,
+            });
+        }
+    }
+    specs
+}
+
+fn member_checks(config: &Config) -> BTreeMap<(PoolId, MemberId), MemberCheck> {
+    let mut checks = BTreeMap::new();
+    for pool in config.pools().values() {
+        let Some(check) = pool.check.as_ref().and_then(|c| config.checks().get(c)) else { continue };
+        for member in &pool.members {
+            let judged = MemberCheck {
+                site: member.site.clone(),
+                rise: check.rise,
+                fall: check.fall,
+                freshness: check.interval * FRESH_INTERVALS + check.timeout,
+            };
+            checks.insert((pool.id.clone(), member.id.clone()), judged);
+        }
+    }
+    checks
+}

@@ -1,0 +1,361 @@
+//! What operators are shown: the state and the facts, as `app-api` has them.
+
+use app_api::v1::{
+    CandidateStatus, EventLine, ExecutionStatus, Explanation, FailoverStatus, FinishedExecution, GroupStatus,
+    NodeStatus, ServerStatus, Status, StepStatus,
+};
+use app_link::Endpoint;
+use failover_core::{
+    Authority, Decision, Durability, Event, Facts, GateReport, Group, Phase, Process, ServerFacts,
+};
+use model::{GroupId, GtidSet, ServerId, Timestamp};
+use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
+
+use super::shared::Shared;
+use crate::clock;
+
+/// The screen. `quorum` says that a read index confirmed it just now.
+pub fn status(shared: &Shared, quorum: bool) -> Status {
+    let raft = shared.raft_status();
+    let links = shared.links.view();
+    let now = clock::now();
+    let leader = raft.leader.and_then(|n| shared.roster.node(n)).cloned();
+    let nodes = shared
+        .config
+        .nodes()
+        .values()
+        .map(|node| {
+            let own = node.id == shared.own.id;
+            let link = links.links.get(&Endpoint::Node(node.id.clone()));
+            NodeStatus {
+                name: node.id.to_string(),
+                site: node.site.to_string(),
+                up: own || link.is_some_and(|l| l.reachable()),
+                leader: leader.as_ref() == Some(&node.id),
+                via: link.filter(|l| !l.up).and_then(|l| l.relay.as_ref()).map(ToString::to_string),
+                heard_ms: if own { Some(0) } else { link.and_then(|l| l.heard).map(ms) },
+            }
+        })
+        .collect();
+    let state = shared.state();
+    let desk = shared.desk();
+    let decision = shared.decision.lock().expect("no holder of this lock panics").clone();
+    let groups = state
+        .groups
+        .iter()
+        .map(|(id, g)| group(shared, id, g, desk.facts(), &decision, quorum, now))
+        .collect();
+    let trouble = trouble(&raft, leader.is_some(), quorum);
+    Status {
+        cluster: shared.config.cluster().to_string(),
+        answered_by: shared.own.id.to_string(),
+        at_ms: clock::wall().0,
+        leader: leader.map(|l| l.to_string()),
+        quorum,
+        term: raft.term,
+        applied: raft.applied,
+        trouble,
+        nodes,
+        groups,
+    }
+}
+
+fn trouble(raft: &failover_raft::RaftStatus, leader: bool, quorum: bool) -> Option<String> {
+    if let Some(stopped) = &raft.stopped {
+        return Some(format!("consensus has stopped on this node: {stopped:?}"));
+    }
+    if !leader {
+        return Some(
+            "no leader is known: fewer than half of the voters can be reached, or an election is under way. \
+             Nothing fails over and, once leases run out, nothing is writable. Bring voters back"
+                .into(),
+        );
+    }
+    (!quorum).then(|| {
+        "no quorum confirmed this view: it is this node's own and may be old. Bring voters back or ask another node"
+            .into()
+    })
+}
+
+fn ms(d: std::time::Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn group(
+    shared: &Shared,
+    id: &GroupId,
+    g: &Group,
+    facts: &Facts,
+    decision: &Decision,
+    leads: bool,
+    now: Timestamp,
+) -> GroupStatus {
+    let authority = g.authority.as_ref();
+    let primary = authority.map(|a| &a.primary.server);
+    let primary_facts = primary.and_then(|p| facts.servers.get(p));
+    let fresh = primary_facts.filter(|f| now.since(f.received) <= shared.timing.fresh());
+    let open = fresh.is_some_and(|f| f.report.open.is_some() && f.report.open == authority.map(|a| a.epoch));
+    let explained = decision.groups.get(id).filter(|_| leads);
+    let servers = g.servers.keys().map(|s| server(g, s, facts, now)).collect();
+    let (mode, since) = match authority.map(|a| a.durability) {
+        None => (None, None),
+        Some(Durability::Sync) => (Some("sync"), None),
+        Some(Durability::Async { since }) => (Some("async"), Some(since.0)),
+        Some(Durability::CatchUp { since }) => (Some("catch-up"), Some(since.0)),
+    };
+    GroupStatus {
+        name: id.to_string(),
+        incarnation: authority.map_or(0, |a| a.incarnation.0),
+        epoch: authority.map_or(0, |a| a.epoch.0),
+        version: authority.map_or(0, |a| a.version.0),
+        phase: authority.map_or("not-started".into(), |a| a.phase.to_string()),
+        since_ms: g.since.0,
+        active_site: authority.map(|a| a.primary.site.to_string()),
+        primary: primary.map(ToString::to_string),
+        open,
+        shut_because: match fresh {
+            Some(f) if !open => f.report.shut_because.clone(),
+            None if authority.is_some() => Some("its guard is not heard".into()),
+            _ => None,
+        },
+        lease_left_ms: fresh.and_then(|f| match f.report.gate {
+            GateReport::Open { left_us, .. } => Some(left_us / 1_000),
+            _ => None,
+        }),
+        durability: mode.map(str::to_owned),
+        durability_since_ms: since,
+        ackers: authority
+            .map(|a| a.acker_set.iter().map(|x| x.server.to_string()).collect())
+            .unwrap_or_default(),
+        route: g.route.as_ref().map(|r| r.site.to_string()),
+        servers,
+        failover: failover(authority, explained),
+        diagnosis: explained.map_or("unknown".into(), |e| e.diagnosis.name().to_owned()),
+        because: explained.map(|e| e.because.clone()).unwrap_or_default(),
+        holds: explained.and_then(|e| e.holds.clone()),
+        execution: g.running().map(execution),
+        finished: g
+            .finished
+            .iter()
+            .rev()
+            .map(|f| FinishedExecution {
+                id: f.id.0,
+                runbook: f.runbook.clone(),
+                subject: f.subject.to_string(),
+                reason: f.reason.clone(),
+                status: run_status(&f.status),
+                started_ms: f.started.0,
+                ended_ms: f.ended.0,
+            })
+            .collect(),
+    }
+}
+
+fn failover(authority: Option<&Authority>, explained: Option<&failover_core::Explanation>) -> FailoverStatus {
+    let Some(explained) = explained else {
+        let against = vec!["only the leader, confirmed by a quorum, can tell".to_owned()];
+        return FailoverStatus { automatic: false, to: None, against };
+    };
+    if authority.is_none_or(|a| a.phase != Phase::Serving) {
+        let against = vec!["the group is not serving: see its phase and execution".to_owned()];
+        return FailoverStatus { automatic: false, to: None, against };
+    }
+    let best = explained.candidates.iter().max_by_key(|c| (c.automatic, c.possible));
+    match best {
+        Some(c) => FailoverStatus {
+            automatic: c.automatic,
+            to: Some(c.server.to_string()),
+            against: c.against.clone(),
+        },
+        None => FailoverStatus {
+            automatic: false,
+            to: None,
+            against: vec!["the other site has no server of this group".into()],
+        },
+    }
+}
+
+fn server(g: &Group, id: &ServerId, facts: &Facts, now: Timestamp) -> ServerStatus {
+    let authority = g.authority.as_ref();
+    let known = facts.servers.get(id);
+    let reading = known.and_then(|f| f.report.reading.as_ref());
+    let primary = authority.and_then(|a| facts.servers.get(&a.primary.server));
+    let is_primary = authority.is_some_and(|a| a.primary.server == *id);
+    let joined = authority.is_some_and(|a| {
+        reading
+            .and_then(|r| r.replica.as_ref())
+            .is_some_and(|r| r.source_uuid.as_ref() == Some(&a.primary.uuid))
+    });
+    let role = if g.returns.contains_key(id) {
+        "quarantined"
+    } else if is_primary {
+        "primary"
+    } else if authority.is_some_and(|a| a.acker_set.iter().any(|x| x.server == *id)) {
+        "acker"
+    } else if joined {
+        "replica"
+    } else if known.is_some() {
+        "fenced"
+    } else {
+        "unknown"
+    };
+    let behind = match (primary.and_then(|f| f.report.reading.as_ref()), reading) {
+        (Some(p), Some(r)) if !is_primary => Some(p.gtid_executed.subtract(&r.gtid_held()).count()),
+        _ => None,
+    };
+    ServerStatus {
+        name: id.to_string(),
+        site: g.site_of(id).map(ToString::to_string).unwrap_or_default(),
+        role: role.into(),
+        heard_ms: known.map(|f| ms(now.since(f.received))),
+        process: match known.map(|f| f.report.process) {
+            Some(Process::Running { .. }) => "running",
+            Some(Process::Gone { .. }) => "gone",
+            Some(Process::Unseen) | None => "unseen",
+        }
+        .into(),
+        uuid: reading.map(|r| r.server_uuid.to_string()),
+        gtid_executed: reading.map(|r| r.gtid_executed.to_string()),
+        behind,
+        unapplied: reading
+            .and_then(|r| r.replica.as_ref().map(|x| x.gtid_received.subtract(&r.gtid_executed)))
+            .map(|set: GtidSet| set.count()),
+        note: note(g, id, known),
+    }
+}
+
+fn note(g: &Group, id: &ServerId, known: Option<&ServerFacts>) -> Option<String> {
+    if let Some(waiting) = g.returns.get(id) {
+        return Some(format!("{}: {}", waiting.reason.why, waiting.reason.evidence.join("; ")));
+    }
+    let replica = known?.report.reading.as_ref()?.replica.as_ref()?;
+    if !replica.sql_error.is_empty() {
+        return Some(format!("applier: {}", replica.sql_error));
+    }
+    (!replica.io_error.is_empty()).then(|| format!("receiver: {}", replica.io_error))
+}
+
+fn execution(e: &runbooks_core::Execution) -> ExecutionStatus {
+    let steps = e
+        .records
+        .iter()
+        .map(|r| {
+            let (state, detail) = match &r.state {
+                StepState::Pending => ("pending", None),
+                StepState::Started { by } => ("started", Some(format!("by {} in term {}", by.node, by.term))),
+                StepState::Done { evidence } => ("done", Some(evidence_text(evidence))),
+                StepState::Failed { why } => ("failed", Some(why.clone())),
+                StepState::Unknown { why } => ("unknown", Some(why.clone())),
+                StepState::Refused { why } => ("refused", Some(why.clone())),
+            };
+            StepStatus {
+                name: r.step.to_string(),
+                state: state.into(),
+                detail,
+                attempts: r.attempts,
+                started_ms: r.started.map(|t| t.0),
+                ended_ms: r.ended.map(|t| t.0),
+            }
+        })
+        .collect();
+    ExecutionStatus {
+        id: e.id.0,
+        runbook: e.runbook.name.clone(),
+        subject: e.subject.to_string(),
+        reason: e.reason.clone(),
+        status: run_status(&e.status),
+        started_ms: e.started.0,
+        steps,
+    }
+}
+
+fn evidence_text(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::Fenced { by } => format!("fenced: {by}"),
+        Evidence::Outwaited { waited_ms } => format!("lease outwaited: {waited_ms} ms"),
+        Evidence::Reached { gtid } => format!("reached {gtid}"),
+        Evidence::Note { text } => text.clone(),
+    }
+}
+
+fn run_status(status: &Run) -> String {
+    match status {
+        Run::Running => "running".into(),
+        Run::Succeeded => "succeeded".into(),
+        Run::Failed { step, why } => format!("failed at {step}: {why}"),
+        Run::Superseded => "superseded".into(),
+    }
+}
+
+/// Why a group did or did not fail over.
+pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanation> {
+    let state = shared.state();
+    let g = state.groups.get(id)?;
+    let decision = shared.decision.lock().expect("no holder of this lock panics").clone();
+    let now = clock::now();
+    let group = group(shared, id, g, shared.desk().facts(), &decision, quorum, now);
+    let explained = decision.groups.get(id).filter(|_| quorum);
+    let candidates = explained
+        .map(|e| {
+            e.candidates
+                .iter()
+                .map(|c| CandidateStatus {
+                    server: c.server.to_string(),
+                    possible: c.possible,
+                    automatic: c.automatic,
+                    against: c.against.clone(),
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    let events = shared.applied.borrow().events.clone();
+    let events = events.iter().filter_map(|e| line(e, id)).collect();
+    let act = explained.and_then(|e| e.act.as_ref()).map(|a| format!("{:?}", a.change));
+    Some(Explanation { group, candidates, act, events })
+}
+
+/// An event of the group as a line.
+fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
+    let at_ms = event.at()?.0;
+    let (group, text) = match event {
+        Event::Founded { .. } => return None,
+        Event::Authority { group, from, to, primary, site, reason, .. } => {
+            let from = from.map_or("nothing".into(), |(e, p)| format!("epoch {e} {p}"));
+            let why = reason.as_ref().map_or(String::new(), |r| {
+                format!(" because {} (by {}; {})", r.why, r.by, r.evidence.join("; "))
+            });
+            (group, format!("{from} → epoch {} {}: {primary} in {site}{why}", to.0, to.1))
+        }
+        Event::Durability { group, from, to, reason, .. } => {
+            let why =
+                reason.as_ref().map_or(String::new(), |r| format!(" because {}", r.evidence.join("; ")));
+            (group, format!("durability {from} → {to}{why}"))
+        }
+        Event::Routed { group, site, epoch, .. } => (group, format!("names answer {site} (epoch {epoch})")),
+        Event::ExecutionStarted { group, execution, runbook, subject, .. } => {
+            (group, format!("execution {execution}: {runbook} of {subject} begins"))
+        }
+        Event::StepStarted { group, execution, step, by, .. } => {
+            (group, format!("execution {execution}: {step} begins on {by}"))
+        }
+        Event::StepEnded { group, execution, step, outcome, .. } => {
+            (group, format!("execution {execution}: {step} ends: {}", outcome_text(outcome)))
+        }
+        Event::ExecutionEnded { group, execution, status, .. } => {
+            (group, format!("execution {execution}: {}", run_status(status)))
+        }
+        Event::Quarantined { group, server, reason, .. } => {
+            (group, format!("{server} is quarantined: {}", reason.evidence.join("; ")))
+        }
+    };
+    (group == id).then(|| EventLine { at_ms, name: event.name().into(), text })
+}
+
+fn outcome_text(outcome: &runbooks_core::Outcome) -> String {
+    match outcome {
+        runbooks_core::Outcome::Done { evidence } => format!("done, {}", evidence_text(evidence)),
+        runbooks_core::Outcome::Refused { why } => format!("refused, {why}"),
+        runbooks_core::Outcome::Failed { why } => format!("failed, {why}"),
+        runbooks_core::Outcome::Unknown { why } => format!("unknown, {why}"),
+    }
+}

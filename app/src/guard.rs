@@ -1,0 +1,248 @@
+//! `twofold guard`: the lease holder on a database host, and the hand on its database.
+//!
+//! One task owns the pure [`failover_core::Guard`] and feeds it: ticks, answers from the links,
+//! readings, the process's comings and goings, ends of acts. It performs the effects in the order
+//! given; latches are fsynced before anything behind them. The agent of the database host lives in
+//! this process too, so that gate, latches and sessions have one owner (docs/design/0001).
+
+mod acts;
+mod gate;
+mod host;
+mod latches;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use app_config::{Config, Fence};
+use app_link::{Endpoint, Inbound, Links, Replier, Sent};
+use failover_core::{
+    ActEnd, ActId, CallId, Defects, Effect, GateRead, Guard, GuardConfig, Input, Renewal, Told,
+};
+use model::{NodeId, ServerId, Timestamp};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::{clock, links, wire};
+use host::Host;
+
+/// Things of this host that wait to be taken in. Readings come ten times a second and acts one at a
+/// time, so this is never nearly full; when it is, the senders wait.
+const LOCAL_QUEUE: usize = 64;
+/// Calls that may wait for their reply; beyond it a call is answered with an error at once.
+const CALLS_MAX: usize = 64;
+
+/// What the tasks of this host tell the owner of the guard.
+pub enum Local {
+    /// The process came or went.
+    Process { process: failover_core::Process, ended: Option<failover_core::HowItEnded> },
+    /// The database was read.
+    Reading { reading: Box<model::DatabaseReading>, life: model::ProcessStart },
+    /// A gate act is over.
+    Gate(GateRead),
+    /// A database act is over.
+    Ended { act: ActId, end: ActEnd },
+}
+
+/// Runs until a signal ends it.
+pub async fn run(config: Arc<Config>, server: ServerId) -> Result<()> {
+    let (database, spec) = config
+        .server(server.as_str())
+        .with_context(|| format!("server {:?} is not in the configuration", server.as_str()))?;
+    if spec.fence != Fence::Nftables {
+        anyhow::bail!(
+            "server {:?}: fence \"ladder\" is not available in this version; use \"nftables\"",
+            server.as_str()
+        );
+    }
+    let group = config.groups().values().find(|g| g.database == database.id).with_context(|| {
+        format!("database {:?} belongs to no group; add one under groups", database.id.as_str())
+    })?;
+    let host = Arc::new(Host::new(&config, database, spec)?);
+    std::fs::create_dir_all(&spec.guard_dir)
+        .with_context(|| format!("create {}", spec.guard_dir.display()))?;
+    let latches = latches::LatchFile::open(&spec.guard_dir)?;
+    let latch = latches.read()?;
+    let found = gate::read(&host.gate).await;
+    let guard_config = GuardConfig {
+        group: group.id.clone(),
+        server: server.clone(),
+        timing: links::timing(&group.timing),
+        boot: clock::boot()?,
+        defects: Defects::NONE,
+    };
+    let (links, inbound) = links::start_guard(&config, &server).await?;
+    info!(server = %server, group = %group.id, gate = ?found, latch = ?latch, "guard starts");
+    let guard = Guard::new(guard_config, latch, found, rand::random(), clock::now());
+    let (local, locals) = mpsc::channel(LOCAL_QUEUE);
+    watch::start(host.clone(), local.clone());
+    let acts = acts::Acts::start(host.clone(), local.clone());
+    let nodes = config.nodes().keys().cloned().collect();
+    let mut shell = Shell {
+        guard,
+        latches,
+        links: links.clone(),
+        nodes,
+        host,
+        local,
+        acts,
+        calls: BTreeMap::new(),
+        next_call: 1,
+        open: None,
+    };
+    let outcome = shell.run(inbound, locals, links::timing(&group.timing).tick).await;
+    links.stop().await;
+    outcome
+}
+
+struct Shell {
+    guard: Guard,
+    latches: latches::LatchFile,
+    links: Links,
+    nodes: Vec<NodeId>,
+    host: Arc<Host>,
+    local: mpsc::Sender<Local>,
+    acts: acts::Acts,
+    calls: BTreeMap<u64, Replier>,
+    next_call: u64,
+    open: Option<model::Epoch>,
+}
+
+impl Shell {
+    async fn run(
+        &mut self,
+        mut inbound: mpsc::Receiver<Inbound>,
+        mut locals: mpsc::Receiver<Local>,
+        tick: Duration,
+    ) -> Result<()> {
+        let mut ticks = tokio::time::interval(tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stop = links::stop_signal()?;
+        loop {
+            let input = tokio::select! {
+                biased;
+                _ = stop.recv() => return Ok(()),
+                Some(local) = locals.recv() => Some(self.from_local(local)),
+                message = inbound.recv() => match message {
+                    Some(message) => self.from_links(message),
+                    None => anyhow::bail!("the links ended"),
+                },
+                _ = ticks.tick() => Some(Input::Tick),
+            };
+            let Some(input) = input else { continue };
+            let now = clock::now();
+            let effects = self.guard.on(input, now);
+            self.perform(effects)?;
+            self.tell_opening(now);
+        }
+    }
+
+    fn from_local(&mut self, local: Local) -> Input {
+        match local {
+            Local::Process { process, ended } => Input::Process { process, ended },
+            Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
+            Local::Gate(read) => Input::GateRead(read),
+            Local::Ended { act, end } => Input::Ended { act, end },
+        }
+    }
+
+    fn from_links(&mut self, message: Inbound) -> Option<Input> {
+        match message {
+            Inbound::Cast { topic: wire::ANSWER, body, from, .. } => {
+                read(&from, wire::unpack(&body)).map(Input::Answer)
+            }
+            Inbound::Cast { topic: wire::TOLD, body, from, .. } => {
+                read::<Told>(&from, wire::unpack(&body)).map(Input::Told)
+            }
+            Inbound::Call { topic: wire::ORDER, body, reply, from } => {
+                let ordered: wire::Ordered = match wire::unpack(&body) {
+                    Ok(ordered) => ordered,
+                    Err(why) => {
+                        reply.error(format!("order is not readable: {why}"));
+                        return None;
+                    }
+                };
+                if self.calls.len() >= CALLS_MAX {
+                    reply.error("too many orders wait");
+                    return None;
+                }
+                info!(from = %from, order = ?ordered.order, epoch = %ordered.authority.epoch, "ordered");
+                let call = self.next_call;
+                self.next_call += 1;
+                self.calls.insert(call, reply);
+                Some(Input::Ordered {
+                    call: CallId(call),
+                    authority: ordered.authority,
+                    order: ordered.order,
+                })
+            }
+            Inbound::Call { topic, reply, .. } => {
+                reply.error(format!("a guard does not answer topic {topic}"));
+                None
+            }
+            Inbound::Cast { .. } => None,
+        }
+    }
+
+    /// In order; `Persist` returns after the fsync, so what stands behind it never precedes it.
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<()> {
+        for effect in effects {
+            match effect {
+                Effect::Persist(latch) => tokio::task::block_in_place(|| self.latches.write(&latch))?,
+                Effect::Renew(renewal) => self.renew(&renewal),
+                Effect::Gate(act) => {
+                    let (host, local) = (self.host.clone(), self.local.clone());
+                    tokio::spawn(async move {
+                        let read = gate::perform(&host.gate, act).await;
+                        let _ = local.send(Local::Gate(read)).await;
+                    });
+                }
+                Effect::Act { id, act } => self.acts.begin(id, act),
+                Effect::Kill(life) => {
+                    warn!(process = %life, "SIGKILL to the database");
+                    self.host.kill(life);
+                }
+                Effect::Reply { call, reply } => {
+                    info!(reply = ?reply, "answered");
+                    if let Some(replier) = self.calls.remove(&call.0) {
+                        replier.ok(wire::pack(&reply));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn renew(&self, renewal: &Renewal) {
+        let body = wire::pack(renewal);
+        for node in &self.nodes {
+            // Lost ones are repeated; the direct link's health is the links' business.
+            let _: Sent = self.links.cast(&Endpoint::Node(node.clone()), wire::RENEW, &body);
+        }
+    }
+
+    fn tell_opening(&mut self, now: Timestamp) {
+        let open = self.guard.open_at(now);
+        if open != self.open {
+            match open {
+                Some(epoch) => info!(epoch = %epoch, "open for clients"),
+                None => {
+                    warn!(was = ?self.open, because = ?self.guard.report(now).shut_because, "shut for clients")
+                }
+            }
+            self.open = open;
+        }
+    }
+}
+
+fn read<T>(from: &Endpoint, body: Result<T, String>) -> Option<T> {
+    match body {
+        Ok(value) => Some(value),
+        Err(why) => {
+            warn!(from = %from, why, "message is not readable");
+            None
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Performs database acts. Short ones run one after another on an admin session that is kept open
+//! always: while an account change waits for an ack no new connection gets in (interleaving 23).
+//! Long ones and sentinels have sessions of their own.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
+use replication_mysql::{
+    Channel, Deadline, Donor, Outcome, RelayLog, Rescue, Sentinel, Session, Source, SourceTls, Switch,
+    arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, ensure_schema,
+    kill_client_sessions, point_at_source, promote, replica_semi_sync, save_extra_transactions,
+    set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_sentinel,
+};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::Local;
+use super::host::{Host, address_of};
+
+/// Deadline of a short act: ten times what the slowest took when measured.
+const SHORT: Duration = Duration::from_secs(2);
+/// Deadline of rung 2.
+const FENCE: Duration = Duration::from_millis(400);
+/// A sentinel's answer is not waited for longer: a second one is written then.
+const SENTINEL: Duration = Duration::from_secs(10);
+/// Deadline of draining a relay log; the executor asks again.
+const DRAIN: Duration = Duration::from_secs(60);
+/// Deadline of copying binary logs and writing SQL.
+const SAVE: Duration = Duration::from_secs(600);
+/// Deadline of a clone.
+const CLONE: Duration = Duration::from_secs(3_000);
+/// Between two looks at the admin session while nothing is to be done.
+const KEEP_OPEN: Duration = Duration::from_millis(500);
+/// One act a lane is under way, so this never fills.
+const QUEUE: usize = 8;
+
+/// See the module.
+pub struct Acts {
+    admin: mpsc::Sender<(ActId, DatabaseAct)>,
+    host: Arc<Host>,
+    local: mpsc::Sender<Local>,
+}
+
+impl Acts {
+    /// Starts the owner of the admin session.
+    pub fn start(host: Arc<Host>, local: mpsc::Sender<Local>) -> Self {
+        let (admin, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(own_admin(host.clone(), local.clone(), queue));
+        Self { admin, host, local }
+    }
+
+    /// Begins an act; its end comes as `Local::Ended`.
+    pub fn begin(&self, id: ActId, act: DatabaseAct) {
+        if !matches!(act, DatabaseAct::Sentinel { .. }) {
+            info!(?act, "act begins");
+        }
+        if act.lane() == Lane::Admin {
+            if self.admin.try_send((id, act)).is_err() {
+                let end = ActEnd::Failed { why: "the admin session's queue is full".into() };
+                let local = self.local.clone();
+                tokio::spawn(async move { local.send(Local::Ended { act: id, end }).await });
+            }
+            return;
+        }
+        let (host, local) = (self.host.clone(), self.local.clone());
+        tokio::spawn(async move {
+            let end = own_session(&host, &act).await;
+            tell(&act, &end);
+            let _ = local.send(Local::Ended { act: id, end }).await;
+        });
+    }
+}
+
+fn tell(act: &DatabaseAct, end: &ActEnd) {
+    match end {
+        ActEnd::Done { .. } => info!(?act, "act done"),
+        ActEnd::Failed { why } | ActEnd::Unknown { why } => warn!(?act, why, "act not done"),
+    }
+}
+
+async fn own_admin(
+    host: Arc<Host>,
+    local: mpsc::Sender<Local>,
+    mut queue: mpsc::Receiver<(ActId, DatabaseAct)>,
+) {
+    let mut session: Option<Session> = None;
+    loop {
+        let next = tokio::time::timeout(KEEP_OPEN, queue.recv()).await;
+        if session.as_ref().is_none_or(Session::is_broken) {
+            session = Session::connect(&host.admin, Deadline::after(SHORT)).await.ok();
+        }
+        let (id, act) = match next {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return,
+            Err(_) => continue,
+        };
+        let end = match session.as_mut() {
+            None => ActEnd::Failed { why: "the database does not answer".into() },
+            Some(session) => short(&host, session, &act).await,
+        };
+        tell(&act, &end);
+        if local.send(Local::Ended { act: id, end }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd {
+    let deadline = Deadline::after(SHORT);
+    match act {
+        DatabaseAct::Fence => fence(session).await,
+        DatabaseAct::SetReadOnly => end(set_super_read_only(session, Switch::On, deadline).await),
+        DatabaseAct::SetWritable => end(set_super_read_only(session, Switch::Off, deadline).await),
+        DatabaseAct::DropSockets => drop_sockets(host).await,
+        DatabaseAct::ArmSource { count } => end(arm_source_semi_sync(session, *count, deadline).await),
+        DatabaseAct::DisarmSource => end(disarm_source_semi_sync(session, deadline).await),
+        DatabaseAct::ReplicaSemiSync { on } => {
+            let to = if *on { Switch::On } else { Switch::Off };
+            end(replica_semi_sync(session, to, deadline).await)
+        }
+        DatabaseAct::StopIo => end::<Channel>(stop_io_thread(session, deadline).await),
+        DatabaseAct::StartReplica => end(start_replica(session, deadline).await),
+        DatabaseAct::Promote => match promote(session, deadline).await {
+            Outcome::Done(done) => ActEnd::Done { reached: Some(done.executed) },
+            other => end(other),
+        },
+        DatabaseAct::Rejoin { source } => match address_of(host, source) {
+            Ok(address) => rejoin(host, session, address).await,
+            Err(error) => ActEnd::Failed { why: format!("{error:#}") },
+        },
+        other => ActEnd::Failed { why: format!("{other:?} is no short act") },
+    }
+}
+
+/// Rung 2: no session, and super_read_only believed by its return; proven by the process list.
+async fn fence(session: &mut Session) -> ActEnd {
+    let deadline = Deadline::after(FENCE);
+    if let other @ (Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_)) =
+        kill_client_sessions(session, deadline).await
+    {
+        return end(other);
+    }
+    if let other @ (Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_)) =
+        set_super_read_only(session, Switch::On, deadline).await
+    {
+        return end(other);
+    }
+    match client_sessions(session, deadline).await {
+        Ok(left) if left.is_empty() => ActEnd::Done { reached: None },
+        Ok(left) => ActEnd::Failed { why: format!("{} client sessions are left", left.len()) },
+        Err(error) => ActEnd::Unknown { why: error.to_string() },
+    }
+}
+
+async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr) -> ActEnd {
+    let deadline = Deadline::after(SHORT * 2);
+    let (user, password) = host.replication.clone();
+    let source = Source {
+        host: source.ip().to_string(),
+        port: source.port(),
+        user,
+        password,
+        tls: SourceTls::PublicKey,
+    };
+    // A returning server's channel is an old one or what CLONE brought along; all it had applied is
+    // in gtid_executed, which was compared.
+    match point_at_source(session, &source, RelayLog::Reset, deadline).await {
+        Outcome::Done(()) => end(start_replica(session, deadline).await),
+        other => end(other),
+    }
+}
+
+async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
+    let connect = Session::connect(&host.admin, Deadline::after(SHORT)).await;
+    let mut session = match connect {
+        Ok(session) => session,
+        Err(error) => return ActEnd::Failed { why: error.to_string() },
+    };
+    match act {
+        DatabaseAct::Sentinel { epoch, g } => {
+            let deadline = Deadline::after(SENTINEL);
+            let sentinel = Sentinel { epoch: *epoch, g: *g, nonce: rand::random() };
+            match ensure_schema(&mut session, deadline).await {
+                Outcome::Done(()) => end(write_sentinel(&mut session, sentinel, deadline).await),
+                other => end(other),
+            }
+        }
+        DatabaseAct::Drain => {
+            let deadline = Deadline::after(DRAIN);
+            // The applier never stops in a fence; after a restart it may not have been started.
+            if let Outcome::Unknown(why) = start_applier(&mut session, deadline).await {
+                return ActEnd::Unknown { why: why.to_string() };
+            }
+            match wait_drained(&mut session, deadline).await {
+                Outcome::Done(set) => ActEnd::Done { reached: Some(set) },
+                // Already promoted: nothing is received any more, so nothing is left to apply.
+                Outcome::Refused(replication_mysql::Refusal::NoSource) => ActEnd::Done { reached: None },
+                other => end(other),
+            }
+        }
+        DatabaseAct::SaveExtra { extra } => {
+            let rescue = Rescue {
+                index: host.binlog_index.clone(),
+                extra: extra.clone(),
+                into: host.rescue_dir.join(folder_of(extra)),
+                mysqlbinlog: host.mysqlbinlog.clone(),
+            };
+            match save_extra_transactions(&rescue, Deadline::after(SAVE)).await {
+                Ok(saved) => {
+                    info!(sql = %saved.sql.display(), "extra transactions are saved");
+                    ActEnd::Done { reached: Some(extra.clone()) }
+                }
+                Err(error) => ActEnd::Failed { why: chain(&error) },
+            }
+        }
+        DatabaseAct::Rebuild { donor } => match address_of(host, donor) {
+            Ok(address) => {
+                let (user, password) = host.replication.clone();
+                let donor = Donor { address, user, password };
+                end(clone_from(&mut session, &donor, Deadline::after(CLONE)).await)
+            }
+            Err(error) => ActEnd::Failed { why: format!("{error:#}") },
+        },
+        other => ActEnd::Failed { why: format!("{other:?} has no session of its own") },
+    }
+}
+
+/// A folder's name for a set: its text, shortened, safe in a path.
+fn folder_of(extra: &model::GtidSet) -> String {
+    let safe: String = extra
+        .to_string()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+        .collect();
+    safe.chars().take(200).collect()
+}
+
+/// Destroys what is left of client sockets of earlier lives and epochs, and proves that none is left:
+/// an answer queued in the kernel outlives the process that wrote it (ss(8), `--kill`).
+async fn drop_sockets(host: &Host) -> ActEnd {
+    for action in ["-K", "-H"] {
+        let mut left = 0;
+        for port in &host.gate.ports {
+            let mut filter = format!("sport = :{port}");
+            for address in &host.gate.exempt {
+                let address = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+                filter += &format!(" and not dst {address}");
+            }
+            let mut command = Command::new("ss");
+            command.args(["-tn", action, "state", "connected", "exclude", "time-wait", &filter]);
+            if action == "-K" {
+                command.arg("-H");
+            }
+            command.stdin(Stdio::null()).kill_on_drop(true);
+            match tokio::time::timeout(SHORT, command.output()).await {
+                Ok(Ok(output)) if output.status.success() => {
+                    let text = String::from_utf8_lossy(&output.stdout);
+                    left += text.lines().filter(|l| !l.trim().is_empty()).count();
+                }
+                Ok(Ok(output)) => {
+                    return ActEnd::Failed { why: String::from_utf8_lossy(&output.stderr).trim().to_owned() };
+                }
+                Ok(Err(error)) => {
+                    return ActEnd::Failed { why: format!("run ss: {error}; install iproute2") };
+                }
+                Err(_) => return ActEnd::Failed { why: "ss was not done in time".into() },
+            }
+        }
+        if action == "-H" && left > 0 {
+            return ActEnd::Failed { why: format!("{left} client sockets are left") };
+        }
+    }
+    ActEnd::Done { reached: None }
+}
+
+fn end<T>(outcome: Outcome<T>) -> ActEnd {
+    match outcome {
+        Outcome::Done(_) => ActEnd::Done { reached: None },
+        Outcome::Refused(why) => ActEnd::Failed { why: chain(&why) },
+        Outcome::Failed(why) => ActEnd::Failed { why: chain(&why) },
+        Outcome::Unknown(why) => ActEnd::Unknown { why: chain(&why) },
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = inner.source();
+    }
+    text
+}

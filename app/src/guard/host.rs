@@ -1,0 +1,98 @@
+//! What the guard knows of its own host and its group's other servers, resolved once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result};
+use app_config::{Config, Database, SecretSource, Server};
+use model::{ProcessStart, ServerId};
+use replication_mysql::{Endpoint, MysqldProcess, ServerFiles};
+use tracing::warn;
+
+use super::gate::GateSpec;
+
+/// See the module.
+pub struct Host {
+    /// The admin account over the socket.
+    pub admin: Endpoint,
+    /// Replication's account.
+    pub replication: (String, String),
+    /// Where the other servers of the group replicate from.
+    pub others: BTreeMap<ServerId, SocketAddr>,
+    /// pid file and data directory.
+    pub files: ServerFiles,
+    /// The error log.
+    pub error_log: PathBuf,
+    /// The binary logs' index.
+    pub binlog_index: PathBuf,
+    /// How mysqlbinlog is run.
+    pub mysqlbinlog: Vec<String>,
+    /// Where extra transactions are saved.
+    pub rescue_dir: PathBuf,
+    /// The gate.
+    pub gate: GateSpec,
+    /// The life that runs, as the watcher last saw it.
+    pub process: Mutex<Option<MysqldProcess>>,
+}
+
+impl Host {
+    /// Reads the secrets.
+    pub fn new(config: &Config, database: &Database, server: &Server) -> Result<Self> {
+        let admin = database.admin.unlock(secret)?;
+        let replication = database.replication.unlock(secret)?;
+        let others: BTreeMap<_, _> = database
+            .servers
+            .values()
+            .filter(|s| s.id != server.id)
+            .map(|s| (s.id.clone(), s.endpoint()))
+            .collect();
+        let gate = GateSpec {
+            group: config
+                .groups()
+                .values()
+                .find(|g| g.database == database.id)
+                .map(|g| g.id.to_string())
+                .unwrap_or_default(),
+            ports: server.gated_ports().collect(),
+            exempt: others.values().map(SocketAddr::ip).collect(),
+        };
+        Ok(Self {
+            admin: Endpoint::socket(&server.socket, &admin.user, admin.password.reveal())
+                .with_replication_users(&[&replication.user]),
+            replication: (replication.user.clone(), replication.password.reveal().to_owned()),
+            others,
+            files: ServerFiles { pid_file: server.pid_file.clone(), data_dir: server.data_dir.clone() },
+            error_log: server.error_log.clone(),
+            binlog_index: server.data_dir.join("binlog.index"),
+            mysqlbinlog: server.mysqlbinlog.clone(),
+            rescue_dir: server.guard_dir.join("saved"),
+            gate,
+            process: Mutex::new(None),
+        })
+    }
+
+    /// SIGKILL to this life and no other.
+    pub fn kill(&self, life: ProcessStart) {
+        let process = self.process.lock().expect("no holder of this lock panics");
+        if let Some(process) = process.as_ref().filter(|p| p.start() == life)
+            && let Err(error) = process.kill()
+        {
+            warn!(%error, "the database could not be killed");
+        }
+    }
+}
+
+/// A password from where the configuration says.
+pub fn secret(from: &SecretSource) -> Result<String, String> {
+    match from {
+        SecretSource::File(path) => std::fs::read_to_string(path).map_err(|e| e.to_string()),
+        SecretSource::Env(name) => std::env::var(name).map_err(|e| e.to_string()),
+    }
+}
+
+/// The server named, or a clear word.
+pub fn address_of(host: &Host, server: &ServerId) -> Result<SocketAddr> {
+    host.others.get(server).copied().with_context(|| format!("server {server} is not another of this group"))
+}

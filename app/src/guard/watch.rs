@@ -1,0 +1,139 @@
+//! Watches the database of this host: its process by pidfd, its state ten times a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover_core::{HowItEnded, Process};
+use model::ProcessStart;
+use replication_mysql::{Deadline, Ending, MysqldProcess, Session, how_it_ended, read};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::Local;
+use super::host::Host;
+
+/// Between two readings.
+const READ_EVERY: Duration = Duration::from_millis(100);
+/// Deadline of one reading, connecting included. Longer than any of a server that serves.
+const READ_WITHIN: Duration = Duration::from_millis(1_000);
+/// Between two looks for a process that is not there.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A wait for the process's end is renewed this often, so that it can be ended itself.
+const EXIT_WAIT: Duration = Duration::from_secs(10);
+
+/// Starts both watchers; they end with the process.
+pub fn start(host: Arc<Host>, local: mpsc::Sender<Local>) {
+    let (life, lives) = watch::channel(None);
+    tokio::spawn(watch_process(host.clone(), local.clone(), life));
+    tokio::spawn(read_always(host, local, lives));
+}
+
+async fn watch_process(
+    host: Arc<Host>,
+    local: mpsc::Sender<Local>,
+    life: watch::Sender<Option<ProcessStart>>,
+) {
+    let mut last_pid = last_pid(&host);
+    let mut told_gone = false;
+    loop {
+        let found = match MysqldProcess::find(&host.files) {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(%error, "the database's process cannot be looked for");
+                None
+            }
+        };
+        let Some(process) = found else {
+            if !told_gone {
+                let ended = last_pid.map(|pid| ended(&host, pid));
+                let gone = Local::Process { process: Process::Gone { for_us: 0 }, ended };
+                if local.send(gone).await.is_err() {
+                    return;
+                }
+                told_gone = true;
+                life.send_replace(None);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        };
+        told_gone = false;
+        let start = process.start();
+        let previous = last_pid.filter(|pid| *pid != process.pid()).map(|pid| ended(&host, pid));
+        last_pid = Some(process.pid());
+        *host.process.lock().expect("no holder of this lock panics") = Some(process);
+        let running = Local::Process { process: Process::Running { start }, ended: previous };
+        if local.send(running).await.is_err() {
+            return;
+        }
+        life.send_replace(Some(start));
+        wait_for_end(&host, start).await;
+        host.process.lock().expect("no holder of this lock panics").take();
+    }
+}
+
+async fn wait_for_end(host: &Host, start: ProcessStart) {
+    loop {
+        let Ok(Some(process)) = MysqldProcess::find(&host.files) else { return };
+        if process.start() != start {
+            return;
+        }
+        if process.exited(Deadline::after(EXIT_WAIT)).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// The life before this guard's own: the last one in the error log.
+fn last_pid(host: &Host) -> Option<u32> {
+    replication_mysql::lives(&host.error_log).ok()?.last().map(|life| life.pid)
+}
+
+fn ended(host: &Host, pid: u32) -> HowItEnded {
+    match how_it_ended(&host.error_log, pid, false) {
+        Ending::Crashed => HowItEnded::Killed,
+        Ending::Graceful | Ending::Restarted => HowItEnded::Graceful,
+        Ending::NotYet | Ending::Unknown => HowItEnded::Unknown,
+    }
+}
+
+async fn read_always(
+    host: Arc<Host>,
+    local: mpsc::Sender<Local>,
+    mut lives: watch::Receiver<Option<ProcessStart>>,
+) {
+    let mut session: Option<Session> = None;
+    let mut every = tokio::time::interval(READ_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let Some(life) = *lives.borrow_and_update() else {
+            session = None;
+            continue;
+        };
+        let deadline = Deadline::after(READ_WITHIN);
+        if session.as_ref().is_none_or(Session::is_broken) {
+            session = match Session::connect(&host.admin, deadline).await {
+                Ok(session) => Some(session),
+                Err(error) => {
+                    debug!(%error, "the database does not answer yet");
+                    continue;
+                }
+            };
+        }
+        let Some(open) = session.as_mut() else { continue };
+        match read(open, deadline).await {
+            Ok(reading) => {
+                // A life that ended in between is told by the process watcher, and dropped there.
+                if *lives.borrow() == Some(life)
+                    && local.send(Local::Reading { reading: Box::new(reading), life }).await.is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => {
+                debug!(%error, "the database was not read");
+                session = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What processes say to one another over links: topics and bodies, version 1 (JSON; Raft's own bytes
+//! as they are). A body that cannot be read is dropped and counted by its receiver, never guessed.
+
+use failover_core::{Answer, Authority, Order, Renewal, Told};
+use model::{ServerId, SiteId};
+use runbooks_core::Outcome;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Raft messages, node to node.
+pub const RAFT: u8 = 1;
+/// A guard's renewal and report, guard to every node.
+pub const RENEW: u8 = 2;
+/// A renewal passed on by a follower, node to leader.
+pub const PASSED_ON: u8 = 3;
+/// The leader's answer to a renewal.
+pub const ANSWER: u8 = 4;
+/// The leader tells a changed authority.
+pub const TOLD: u8 = 5;
+/// The leader's executor orders a guard: a call.
+pub const ORDER: u8 = 6;
+/// What a node hears and observes, node to node.
+pub const VANTAGE: u8 = 7;
+/// A follower asks the leader for a quorum-confirmed read index: a call.
+pub const READ: u8 = 9;
+/// An API request passed on to the leader: a call.
+pub const API: u8 = 8;
+
+/// A renewal passed on.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PassedOn {
+    /// Whose it is; the passing node's own link authenticated it.
+    pub guard: ServerId,
+    /// It.
+    pub renewal: Renewal,
+}
+
+/// An order with the authority it is given under.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ordered {
+    /// The authority.
+    pub authority: Authority,
+    /// The order.
+    pub order: Order,
+}
+
+/// What one node sees of the world.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Seen {
+    /// Its site.
+    pub site: SiteId,
+    /// Guards it hears directly.
+    pub hears: Vec<ServerId>,
+    /// Newest probe results that it made itself.
+    pub observations: Vec<Observed>,
+}
+
+/// One probe's result on its way to other nodes. Its age travels, not its moment: clocks differ.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Observed {
+    /// The pool.
+    pub pool: model::PoolId,
+    /// The member.
+    pub member: model::MemberId,
+    /// Age when it was sent, microseconds.
+    pub age_us: u64,
+    /// Latency in microseconds, or why it failed.
+    pub result: Result<u64, String>,
+}
+
+/// An API request passed on.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "request")]
+pub enum ApiRequest {
+    /// `GET /v1/status`.
+    Status,
+    /// `GET /v1/groups/{group}/explain`.
+    Explain {
+        /// The group.
+        group: String,
+    },
+    /// `POST /v1/groups/{group}/failover`.
+    Failover {
+        /// The group.
+        group: String,
+        /// The request.
+        body: app_api::v1::FailoverRequest,
+    },
+}
+
+/// The leader's answer to a passed-on request: HTTP status and JSON body.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ApiResponse {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON.
+    pub body: serde_json::Value,
+}
+
+/// All body types, for `pack` and `unpack`.
+pub trait Body: Serialize + DeserializeOwned {}
+impl Body for Renewal {}
+impl Body for PassedOn {}
+impl Body for Answer {}
+impl Body for Told {}
+impl Body for Ordered {}
+impl Body for Outcome {}
+impl Body for Seen {}
+impl Body for ApiRequest {}
+impl Body for ApiResponse {}
+
+/// Bytes of a body.
+pub fn pack<T: Body>(body: &T) -> Vec<u8> {
+    serde_json::to_vec(body).expect("bodies are always representable")
+}
+
+/// The body in the bytes, or why there is none.
+pub fn unpack<T: Body>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
