@@ -17,6 +17,7 @@ use crate::wan::{self, Direction, WanRequest};
 pub fn down(lab: &Lab) -> anyhow::Result<Exit> {
     let lock = lifecycle::lock(lab)?;
     lifecycle::tear_down(lab, &lock)?;
+    drop(lock);
     println!("lab {} is gone", lab.dir().display());
     Ok(Exit::Done)
 }

@@ -41,8 +41,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
     let twofold = up::twofold_binary(args.twofold.as_deref())?;
-    let spec = up::raise(&lab, args.flavour, &twofold, &lock, &interrupt, &progress)?;
-    let outcome = all_runs(&lab, &spec, args, &interrupt, &progress);
+    let outcome = up::raise(&lab, args.flavour, &twofold, &lock, &interrupt, &progress)
+        .and_then(|spec| all_runs(&lab, &spec, args, &interrupt, &progress));
     end(&lab, &lock, args, &progress, outcome.is_err())?;
     let report = outcome?;
     print!("{}", report.table());
@@ -59,7 +59,7 @@ fn end(lab: &Lab, lock: &LabLock, args: &DemoArgs, progress: &Progress, broken: 
         progress.say(&format!("the lab stays up in {}; `lab down` takes it away", lab.dir().display()));
         return Ok(());
     }
-    if broken {
+    if broken && lab.log_dir().exists() {
         progress.say(&format!("the last logs are in {}", lab.log_dir().display()));
         keep_logs(lab, progress);
     }

@@ -5,6 +5,7 @@
 //! deletes only files that a lab is made of.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -95,11 +96,33 @@ pub enum LifecycleError {
     },
 }
 
-/// The right to change a lab, held until dropped; the kernel drops it with the process.
+/// The right to change a lab, held until dropped; the kernel drops it with the process. Its file
+/// goes with the lab.
 #[must_use]
 #[derive(Debug)]
 pub struct LabLock {
-    _file: Flock<File>,
+    file: Flock<File>,
+    path: PathBuf,
+    dir: PathBuf,
+}
+
+impl Drop for LabLock {
+    fn drop(&mut self) {
+        if !self.dir.exists() {
+            // Removed while it is held: whoever opened it meanwhile sees that it is not the one
+            // that stands there (see [`lock`]) and takes a new one.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl LabLock {
+    /// Whether the file that is locked is still the one that stands at its path.
+    fn stands(&self) -> bool {
+        let inode = |m: std::io::Result<std::fs::Metadata>| m.map(|m| (m.dev(), m.ino())).ok();
+        let held = inode(self.file.metadata());
+        held.is_some() && held == inode(std::fs::metadata(&self.path))
+    }
 }
 
 /// Takes the right to change a lab.
@@ -107,16 +130,25 @@ pub struct LabLock {
 /// # Errors
 /// [`LifecycleError::NotRoot`], [`LifecycleError::Busy`].
 pub fn lock(lab: &Lab) -> Result<LabLock, LifecycleError> {
+    /// Each try after the first means that another command ended in that very moment.
+    const TRIES: usize = 8;
     if !nix::unistd::geteuid().is_root() {
         return Err(LifecycleError::NotRoot);
     }
-    let path = lab.lock_file();
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|source| LifecycleError::File { path, source })?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(file) => Ok(LabLock { _file: file }),
-        Err(_) => Err(LifecycleError::Busy { dir: lab.dir().to_path_buf() }),
+    for _ in 0..TRIES {
+        let path = lab.lock_file();
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = match file {
+            Ok(file) => file,
+            Err(source) => return Err(LifecycleError::File { path, source }),
+        };
+        let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { break };
+        let lock = LabLock { file, path, dir: lab.dir().to_path_buf() };
+        if lock.stands() {
+            return Ok(lock);
+        }
     }
+    Err(LifecycleError::Busy { dir: lab.dir().to_path_buf() })
 }
 
 /// Makes the lab's directory and marks it as a lab's by writing its description.
@@ -185,13 +217,12 @@ pub fn tear_down(lab: &Lab, _lock: &LabLock) -> Result<(), LifecycleError> {
     remove_files(lab)
 }
 
-/// Kills a supervisor that did not answer, so that it starts nothing again. Its hub ends with it.
+/// Kills a supervisor that did not answer, so that it starts nothing again, and its hub. Found by
+/// their command lines, since an interruption may have left no file that names them.
 fn end_supervisor(lab: &Lab) -> Result<(), LifecycleError> {
-    let Ok(state) = std::fs::read(lab.state_file()) else { return Ok(()) };
-    let Ok(state) = serde_json::from_slice::<serde_json::Value>(&state) else { return Ok(()) };
-    for key in ["supervisor", "hub"] {
-        let pid = state[key].as_i64().and_then(|p| i32::try_from(p).ok());
-        // The id may have passed to a stranger since; only a process of this lab names its directory.
+    let file = |source| LifecycleError::File { path: "/proc".into(), source };
+    for entry in std::fs::read_dir("/proc").map_err(file)?.flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
         let Some(pid) = pid.filter(|p| is_ours(lab, *p)) else { continue };
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         await_death(pid, |p| is_ours(lab, p))?;

@@ -17,7 +17,6 @@ use crate::layout::{Host, HostKind, Lab};
 use crate::spec::LabSpec;
 use crate::status_view::ClusterStatus;
 use crate::up::Progress;
-use crate::web;
 
 /// Databases start in 2 s, nodes elect in 1 s, adoption and the way to `Sync` take some more: 40 s
 /// is what an operator is promised.
@@ -32,6 +31,14 @@ const SQL_DEADLINE: Duration = Duration::from_secs(5);
 /// One page.
 const PAGE_DEADLINE: Duration = Duration::from_secs(3);
 
+/// The clients' tables: [`writer::TABLE`] and [`crate::web::TABLE`].
+pub const TABLES: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS lab_writes (run INT UNSIGNED NOT NULL, writer INT UNSIGNED NOT NULL, \
+     seq BIGINT UNSIGNED NOT NULL, PRIMARY KEY (run, writer, seq))",
+    "CREATE TABLE IF NOT EXISTS lab_visits (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
+     site VARCHAR(16) NOT NULL)",
+];
+
 /// Waits until everything serves, saying what is waited for.
 ///
 /// # Errors
@@ -40,20 +47,26 @@ pub fn wait(lab: &Lab, spec: &LabSpec, interrupt: &Interrupt, progress: &Progres
     progress.say("waiting for the group to serve in Sync");
     wait_for_sync(lab, spec, interrupt, SYNC_DEADLINE, &mut |line| progress.say(line))?;
     progress.say("making the clients' tables");
-    make_tables(lab)?;
+    until_done(interrupt, || make_tables(lab))?;
     progress.say("waiting for the web applications");
     for host in Host::of_kind(HostKind::Web) {
-        let mut last = anyhow::anyhow!("it was not asked yet");
-        let served = interrupt.wait_for(SERVE_DEADLINE, || match page(lab, &host, "/visit") {
-            Ok(text) => Ok(Some(text)),
-            Err(e) => {
-                last = e;
-                Ok(None)
-            }
-        })?;
-        served.ok_or(last).with_context(|| format!("web application {} does not serve", host.name))?;
+        until_done(interrupt, || page(lab, &host, "/visit"))
+            .with_context(|| format!("web application {} does not serve", host.name))?;
     }
     Ok(())
+}
+
+/// Tries until it is done, at most for [`SERVE_DEADLINE`]; then the last reason stands.
+fn until_done<T>(interrupt: &Interrupt, mut act: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let mut last = None;
+    let done = interrupt.wait_for(SERVE_DEADLINE, || match act() {
+        Ok(done) => Ok(Some(done)),
+        Err(e) => {
+            last = Some(e);
+            Ok(None)
+        }
+    })?;
+    done.ok_or_else(|| last.expect("it was tried at least once"))
 }
 
 /// Waits until the group serves in `Sync`; `tell` is given each new state of it.
@@ -108,17 +121,9 @@ fn make_tables(lab: &Lab) -> anyhow::Result<()> {
         let mut resolver = Resolver::new(access.name.clone(), access.servers.clone());
         let found = resolver.resolve().await.context("the database's name has no address")?;
         let mut conn = Conn::new(writer::options(&access, found.address)).await?;
-        let writes = writer::TABLE;
-        conn.query_drop(format!(
-            "CREATE TABLE IF NOT EXISTS {writes} (run INT UNSIGNED NOT NULL, writer INT UNSIGNED NOT NULL, \
-             seq BIGINT UNSIGNED NOT NULL, PRIMARY KEY (run, writer, seq))"
-        ))
-        .await?;
-        let visits = web::TABLE;
-        conn.query_drop(format!(
-            "CREATE TABLE IF NOT EXISTS {visits} (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, site VARCHAR(16) NOT NULL)"
-        ))
-        .await?;
+        for statement in TABLES {
+            conn.query_drop(statement).await?;
+        }
         conn.disconnect().await?;
         Ok(())
     })

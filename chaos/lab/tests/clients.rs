@@ -91,15 +91,9 @@ fn open(up: &TestLab, site: LabSite) {
     let statements = [
         "SET GLOBAL super_read_only = OFF".to_owned(),
         "SET GLOBAL read_only = OFF".to_owned(),
-        format!(
-            "CREATE TABLE IF NOT EXISTS app.{} (run INT UNSIGNED, writer INT UNSIGNED, seq BIGINT UNSIGNED, \
-             PRIMARY KEY (run, writer, seq))",
-            chaos_lab::clients::writer::TABLE
-        ),
-        format!(
-            "CREATE TABLE IF NOT EXISTS app.{} (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, site VARCHAR(16))",
-            chaos_lab::web::TABLE
-        ),
+        format!("USE {}", mysqld::APPLICATION_SCHEMA),
+        ready::TABLES[0].to_owned(),
+        ready::TABLES[1].to_owned(),
     ];
     eventually("the database is open", || {
         let (socket, statements) = (socket.clone(), statements.clone());

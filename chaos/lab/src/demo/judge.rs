@@ -33,7 +33,7 @@ pub struct Seen {
     pub acks: Vec<Ack>,
     pub statuses: Vec<(Timestamp, String)>,
     pub lost: anyhow::Result<u64>,
-    pub missing_on_standby: Option<u64>,
+    pub missing_on_standby: anyhow::Result<u64>,
 }
 
 /// The report of a run.
@@ -53,7 +53,7 @@ pub fn judge(seen: Seen) -> Run {
         db_write_gap_ms: measure::write_gap_ms(&seen.acks, moments).map(tenths),
         acked_writes: seen.acks.len() as u64,
         lost_acked_writes: seen.lost.as_ref().ok().copied(),
-        missing_on_standby: seen.missing_on_standby,
+        missing_on_standby: seen.missing_on_standby.as_ref().ok().copied(),
         dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, seen.sides))),
         epoch_before: before.and_then(|g| g.epoch()),
         epoch_after: after.and_then(|g| g.epoch()),
@@ -103,8 +103,12 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
         hold(false, format!("the group did not return to Sync: {e:#}"));
     }
     hold(run.db_write_gap_ms.is_some(), "no write was acknowledged before the fault".to_owned());
-    if let Some(missing) = run.missing_on_standby {
-        hold(missing == 0, format!("{missing} acknowledged writes are not on the standby, which is in Sync"));
+    match &seen.missing_on_standby {
+        Ok(missing) => hold(
+            *missing == 0,
+            format!("{missing} acknowledged writes are not on the standby, which is in Sync"),
+        ),
+        Err(e) => hold(false, format!("the standby could not be read: {e:#}")),
     }
     match faults::expect(seen.fault) {
         Expect::Failover => {

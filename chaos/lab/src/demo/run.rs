@@ -105,7 +105,7 @@ pub fn one(
     let acks = measure::acks(&events);
     let acked: BTreeSet<RowKey> = acks.iter().map(|a| a.row).collect();
     let on_primary = audit::rows_on_primary(lab, number);
-    let missing_on_standby = missing_on_standby(lab, number, after.as_ref(), &acked, interrupt)?;
+    let missing_on_standby = missing_on_standby(lab, number, after.as_ref(), &acked, interrupt);
     let seen = Seen {
         number,
         fault,
@@ -165,25 +165,25 @@ fn reachable_servers(fault: Fault, active: LabSite) -> BTreeSet<String> {
     Host::of_kind(HostKind::Node).filter(|h| Some(h.site) != dark).map(|h| h.name.to_owned()).collect()
 }
 
-/// Acknowledged rows that the standby still lacks when it has had time to apply; none when it could
-/// not be read.
+/// Acknowledged rows that the standby still lacks when it has had time to apply.
 fn missing_on_standby(
     lab: &Lab,
     number: u32,
     after: Option<&ClusterStatus>,
     acked: &BTreeSet<RowKey>,
     interrupt: &Interrupt,
-) -> anyhow::Result<Option<u64>> {
+) -> anyhow::Result<u64> {
     let active = after.and_then(|s| s.group(cluster::GROUP)?.active_site()?.parse::<LabSite>().ok());
-    let Some(standby) = active.and_then(LabSite::peer) else { return Ok(None) };
+    let standby = active.and_then(LabSite::peer).context("the status names no standby")?;
     let mut last = None;
     interrupt.wait_for(APPLY_DEADLINE, || {
-        last = audit::rows_on_site(lab, standby, number)
-            .ok()
-            .map(|rows| measure::lost(acked, &rows).len() as u64);
-        Ok((last == Some(0)).then_some(()))
+        let rows = audit::rows_on_site(lab, standby, number);
+        let missing = rows.map(|rows| measure::lost(acked, &rows).len() as u64);
+        let all_there = matches!(missing, Ok(0));
+        last = Some(missing);
+        Ok(all_there.then_some(()))
     })?;
-    Ok(last)
+    last.context("the standby was not read")?
 }
 
 /// The report of a run that could not be made to its end.

@@ -87,7 +87,6 @@ impl Drop for TestLab {
         if let Some(lock) = self.lock.take() {
             let removed = lifecycle::tear_down(&self.lab, &lock);
             drop(lock);
-            let _ = std::fs::remove_file(self.lab.lock_file());
             if let Err(e) = removed {
                 eprintln!("test lab was not removed: {e}");
             }
