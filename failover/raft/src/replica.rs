@@ -20,17 +20,21 @@
 //! Deliberately absent: time, forwarding of proposals or reads to the leader, changes of the
 //! configuration (entries of that kind are refused; `Recovered` has the room).
 
+mod refused;
+mod work;
+
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType, Snapshot};
 use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::admission::{Refused, admit};
-use crate::image::{Compaction, ImageError, Persist, Recovered};
+use crate::image::{Compaction, Persist, Recovered};
 use crate::wire::MAX_MESSAGE_BYTES;
+pub use refused::{ProposeRefused, ReadRefused, ReplicaError, SnapshotRefused, TransferRefused};
+pub use work::{Change, Committed, Position, Progress, ReplicaStatus, Role, Work};
 
 /// Appends on their way to one follower that were not answered yet. 256 is raft-rs's own default;
 /// when it is reached the follower is sent more as it answers.
@@ -38,8 +42,8 @@ const MAX_INFLIGHT_APPENDS: usize = 256;
 /// Bytes of entries in one append, unless one entry alone is larger. Small beside a message, and
 /// a few milliseconds on a slow link between sites.
 const MAX_APPEND_BYTES: u64 = 256 * 1024;
-/// Bytes of entries that one work hands out as committed, so that applying a long backlog
-/// leaves room for ticks in between.
+/// Bytes of entries that one work hands out as committed, so that a long backlog is not copied
+/// at once; the rest comes with the next work.
 const MAX_COMMITTED_BYTES: u64 = 1024 * 1024;
 /// Bytes of proposals a leader holds that are not committed; beyond it proposals are refused as
 /// [`ProposeRefused::Busy`], so that a leader without followers does not fill its memory.
@@ -69,219 +73,6 @@ pub struct ReplicaConfig {
     pub heartbeat_ticks: u32,
     /// Voters refuse candidates of lower priority whose log is not longer. 0 for all is plain Raft.
     pub priority: i64,
-}
-
-/// Why a replica cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplicaError {
-    /// The ticks or the id make no sense.
-    #[error("raft configuration of node {id} is not sound: {why}")]
-    Config {
-        /// The node.
-        id: u64,
-        /// As raft-rs or we say it.
-        why: String,
-    },
-    /// The image contradicts itself.
-    #[error("raft log of node {id} is not sound")]
-    Image {
-        /// The node.
-        id: u64,
-        /// How.
-        #[source]
-        source: ImageError,
-    },
-}
-
-/// What a replica is in its term.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Hears a leader, or waits for one.
-    Follower,
-    /// Asks whether an election would succeed; its term has not grown.
-    PreCandidate,
-    /// Asks for votes.
-    Candidate,
-    /// Elected in its term. A reader must still ask for a quorum's confirmation.
-    Leader,
-}
-
-impl From<StateRole> for Role {
-    fn from(role: StateRole) -> Self {
-        match role {
-            StateRole::Follower => Self::Follower,
-            StateRole::PreCandidate => Self::PreCandidate,
-            StateRole::Candidate => Self::Candidate,
-            StateRole::Leader => Self::Leader,
-        }
-    }
-}
-
-/// Role, term and leader after a change of one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
-    /// Who leads, as far as this replica knows.
-    pub leader: Option<u64>,
-    /// The current term.
-    pub term: u64,
-    /// Its own part in that term.
-    pub role: Role,
-}
-
-/// Where an entry stands: both numbers name it for ever once it is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// Its place in the log.
-    pub index: u64,
-    /// The term of the leader that made it. Another term at the index is another entry.
-    pub term: u64,
-}
-
-/// A committed entry with a payload. Entries without (one for each new leader) are not handed
-/// out; [`Work::applied`] counts them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// Its place in the log.
-    pub index: u64,
-    /// The term of the leader that made it.
-    pub term: u64,
-    /// As proposed.
-    pub data: Bytes,
-}
-
-/// What the caller must do now, in the order of the fields.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Work {
-    /// Role, term or leader changed.
-    pub change: Option<Change>,
-    /// May be sent before or while `persist` is written.
-    pub send_before: Vec<Message>,
-    /// To be written as one unit; synced if it says so.
-    pub persist: Persist,
-    /// May be sent only after `persist` is on disk.
-    pub send_after: Vec<Message>,
-    /// State that replaces the state machine's, from a leader's snapshot. Comes before `committed`.
-    pub restored: Option<Bytes>,
-    /// To be applied, in this order.
-    pub committed: Vec<Committed>,
-    /// Once the above is applied, the state machine is at this index.
-    pub applied: u64,
-    /// Confirmed reads: the context as given, and the index that must be applied before reading.
-    pub reads: Vec<(Vec<u8>, u64)>,
-}
-
-/// Why a proposal was not taken. It is in no log; the caller may try again as the variant says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeRefused {
-    /// Ask the leader, if one is known.
-    #[error("this node does not lead (leader: {leader:?})")]
-    NotLeader {
-        /// Who does.
-        leader: Option<u64>,
-    },
-    /// Leadership is being handed over; ask again, of whoever leads then.
-    #[error("leadership is being handed to node {to}")]
-    Transferring {
-        /// To whom.
-        to: u64,
-    },
-    /// Too much is waiting to be committed; try again later.
-    #[error("over {MAX_UNCOMMITTED_BYTES} bytes of proposals wait for a quorum")]
-    Busy,
-    /// Longer than [`MAX_PROPOSAL_BYTES`], or empty.
-    #[error("proposal of {bytes} bytes is not within 1 to {MAX_PROPOSAL_BYTES}")]
-    Size {
-        /// Its length.
-        bytes: usize,
-    },
-}
-
-/// Why a read round was not begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReadRefused {
-    /// Ask the leader, if one is known.
-    #[error("this node does not lead (leader: {leader:?})")]
-    NotLeader {
-        /// Who does.
-        leader: Option<u64>,
-    },
-    /// The leader has not committed an entry of its own term: it does not know yet what is
-    /// committed. Try again after the next work.
-    #[error("the leader has not committed in its term {term} yet")]
-    NotYet {
-        /// The term.
-        term: u64,
-    },
-}
-
-/// Why leadership is not being handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TransferRefused {
-    /// Ask the leader, if one is known.
-    #[error("this node does not lead (leader: {leader:?})")]
-    NotLeader {
-        /// Who does.
-        leader: Option<u64>,
-    },
-    /// Only a voter can lead.
-    #[error("node {to} is not a voter")]
-    NotVoter {
-        /// As asked.
-        to: u64,
-    },
-}
-
-/// Why a snapshot of the state machine was not taken over. The log stays as long as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotRefused {
-    /// Only what is applied and newer than the last snapshot can be one.
-    #[error("snapshot at {index} is not within {least} to {most}")]
-    Index {
-        /// As given.
-        index: u64,
-        /// One after the last snapshot.
-        least: u64,
-        /// The applied index.
-        most: u64,
-    },
-    /// It would not fit into a message.
-    #[error("snapshot of {bytes} bytes is over the limit of {MAX_SNAPSHOT_BYTES}")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
-}
-
-/// How far a peer is, as the leader knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The peer.
-    pub id: u64,
-    /// It has this much of the leader's log on disk.
-    pub matched: u64,
-    /// It was heard since the leader last checked for a quorum.
-    pub active: bool,
-    /// It is being sent a snapshot.
-    pub snapshot: bool,
-}
-
-/// What a replica knows of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplicaStatus {
-    /// This node.
-    pub id: u64,
-    /// Role, term, leader.
-    pub change: Change,
-    /// Known to be on a quorum.
-    pub commit: u64,
-    /// Handed out and acknowledged by [`Replica::persisted`].
-    pub applied: u64,
-    /// End of the log.
-    pub last_index: u64,
-    /// Index of the snapshot in the log.
-    pub snapshot_index: u64,
-    /// The leader's view of every member, itself included, by id; empty elsewhere.
-    pub progress: Vec<Progress>,
 }
 
 /// See the head of this file.

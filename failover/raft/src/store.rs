@@ -9,6 +9,9 @@
 //!   a torn one and silently rolled back, and with it an entry that was acknowledged;
 //! - a failed write or sync is final ("fsyncgate": a second fsync may lie).
 //!
+//! A limit that a test states: which of its two last transactions counts is one unguarded bit of
+//! redb's header, so a disk that loses or flips exactly that write takes back one transaction.
+//!
 //! Deliberately absent: repair. A damaged log is moved aside by a person and the node re-joins.
 
 mod error;

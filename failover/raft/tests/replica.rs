@@ -4,7 +4,10 @@
 
 mod network;
 
-use failover_raft::{ReadRefused, Role, TransferRefused};
+use failover_raft::{
+    MAX_PROPOSAL_BYTES, MAX_SNAPSHOT_BYTES, ProposeRefused, ReadRefused, Recovered, Replica, ReplicaConfig,
+    ReplicaError, Role, SnapshotRefused, TransferRefused,
+};
 use network::{CALM, Cluster, Faults};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -183,6 +186,81 @@ fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
     let first = trace(42);
     assert_eq!(first, trace(42));
     assert_ne!(first, trace(43));
+}
+
+#[test]
+fn a_voter_of_higher_priority_does_not_elect_another_whose_log_is_no_longer() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::preferring(2, 2, seed, CALM);
+        assert!(cluster.run_until(10_000, |cluster| cluster.leader().is_some()));
+        assert_eq!(cluster.leader(), Some(2), "seed {seed}");
+    }
+}
+
+#[test]
+fn proposals_and_snapshots_out_of_bounds_are_refused_and_change_nothing() {
+    let (mut cluster, leader) = elected(3, 23);
+    cluster.run_for(500);
+    let other = follower(&cluster, leader);
+    let before = cluster.replica(leader).status();
+    let replica = cluster.replica(leader);
+    assert_eq!(replica.propose(Vec::new()), Err(ProposeRefused::Size { bytes: 0 }));
+    let bytes = MAX_PROPOSAL_BYTES + 1;
+    assert_eq!(replica.propose(vec![0; bytes]), Err(ProposeRefused::Size { bytes }));
+    let (least, most) = (2, before.applied);
+    for index in [1, most + 1] {
+        let refused = SnapshotRefused::Index { index, least, most };
+        assert_eq!(replica.snapshot_taken(index, Vec::new()), Err(refused));
+    }
+    let bytes = MAX_SNAPSHOT_BYTES + 1;
+    assert_eq!(replica.snapshot_taken(most, vec![0; bytes]), Err(SnapshotRefused::TooLong { bytes }));
+    assert_eq!(replica.status(), before);
+    replica.transfer_leader(other).unwrap();
+    assert_eq!(replica.propose(vec![1]), Err(ProposeRefused::Transferring { to: other }));
+    let refused = ProposeRefused::NotLeader { leader: Some(leader) };
+    assert_eq!(cluster.replica(other).propose(vec![1]), Err(refused));
+}
+
+#[test]
+fn a_leader_without_followers_holds_only_so_much() {
+    let (mut cluster, leader) = elected(3, 29);
+    cluster.run_for(500);
+    cluster.isolate(leader);
+    let accepted =
+        (0..100).filter(|_| cluster.propose(leader, &vec![1; MAX_PROPOSAL_BYTES]).is_some()).count();
+    assert!((10..=17).contains(&accepted), "{accepted} MiB");
+    assert_eq!(cluster.replica(leader).propose(vec![1; MAX_PROPOSAL_BYTES]), Err(ProposeRefused::Busy));
+}
+
+#[test]
+fn a_replica_does_not_start_from_what_makes_no_sense() {
+    let sound = Recovered::genesis(&[1, 2, 3], Vec::new());
+    let config = ReplicaConfig {
+        id: 1,
+        election_ticks_min: 5,
+        election_ticks_max: 10,
+        heartbeat_ticks: 2,
+        priority: 0,
+    };
+    assert!(Replica::new(&config, sound.clone(), 1).is_ok());
+    let configs = [
+        ReplicaConfig { id: 0, ..config.clone() },
+        ReplicaConfig { election_ticks_max: 5, ..config.clone() },
+        ReplicaConfig { election_ticks_max: 0, ..config.clone() },
+        ReplicaConfig { heartbeat_ticks: 5, ..config.clone() },
+        ReplicaConfig { heartbeat_ticks: 0, ..config.clone() },
+    ];
+    for config in configs {
+        let refused = Replica::new(&config, sound.clone(), 1);
+        assert!(matches!(refused, Err(ReplicaError::Config { .. })), "{config:?}");
+    }
+    let mut beyond = sound.clone();
+    beyond.hard_state.commit = 5;
+    let images =
+        [Recovered::default(), Recovered::genesis(&[], vec![]), Recovered::genesis(&[1, 1], vec![]), beyond];
+    for image in images {
+        assert!(matches!(Replica::new(&config, image, 1), Err(ReplicaError::Image { id: 1, .. })));
+    }
 }
 
 fn stormy(seed: u64, size: u64, send_before_persist: bool) -> Cluster {

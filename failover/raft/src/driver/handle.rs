@@ -217,7 +217,8 @@ impl Handle {
         Self { sender, queued, stopping, status, thread: Arc::new(Mutex::new(Some(thread))) }
     }
 
-    /// Proposes `data`; done when it is committed and applied on this node, which leads.
+    /// Proposes `data`; done when it is committed and applied on this node, which leads. The status
+    /// may show that a moment later.
     ///
     /// # Errors
     /// As [`ProposeError`] says; only some leave open whether it will be committed.

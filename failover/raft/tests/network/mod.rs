@@ -71,10 +71,16 @@ pub struct Cluster {
     random: StdRng,
     seed: u64,
     config: ReplicaConfig,
+    preferred: u64,
 }
 
 impl Cluster {
     pub fn new(size: u64, seed: u64, faults: Faults) -> Self {
+        Self::preferring(0, size, seed, faults)
+    }
+
+    /// As `new`, with priority 1 for the `preferred` node and 0 for the others.
+    pub fn preferring(preferred: u64, size: u64, seed: u64, faults: Faults) -> Self {
         let voters: Vec<u64> = (1..=size).collect();
         let genesis = Recovered::genesis(&voters, encode_state(&[]));
         let config = ReplicaConfig {
@@ -106,6 +112,7 @@ impl Cluster {
             random: StdRng::seed_from_u64(seed),
             seed,
             config,
+            preferred,
         };
         for id in voters {
             let node = Node {
@@ -131,7 +138,8 @@ impl Cluster {
     fn start(&mut self, id: u64) {
         let node = self.nodes.get_mut(&id).unwrap();
         node.starts += 1;
-        let config = ReplicaConfig { id, ..self.config.clone() };
+        let priority = i64::from(id == self.preferred);
+        let config = ReplicaConfig { id, priority, ..self.config.clone() };
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(id * 1_000 + node.starts);
         let mut replica = Replica::new(&config, node.disk.clone(), seed).unwrap();
         replica.keep_entries(5);
