@@ -96,7 +96,8 @@ impl World {
             let mut line = Line::new("try".into(), text);
             let word = line.word();
             let running = self.state.groups[&group].execution.as_ref().map_or(ExecutionId(1), |e| e.id);
-            let change = change(&word, &mut line, running);
+            let execution = line.number("execution").map_or(running, ExecutionId);
+            let change = change(&word, &mut line, execution);
             let mut state = self.state.clone();
             let command = Command::Change { group: group.clone(), expect: version, change, at: self.wall() };
             let result = match apply(&mut state, command) {

@@ -89,6 +89,7 @@ impl World {
             latch,
             boot,
             life: None,
+            life_before: old.as_ref().and_then(|h| h.life_before),
             reading: old.map_or_else(|| reading_at_boot(server), |h| h.reading),
             gate: None,
             acts: BTreeMap::new(),
@@ -110,8 +111,7 @@ impl World {
                 (Some(start), Process::Running { start })
             }
         };
-        let host = self.host_mut(server);
-        host.life = life;
+        self.host_mut(server).lives(life);
         self.input(server, Input::Process { process, ended }, out);
     }
 
@@ -204,7 +204,7 @@ impl World {
             let host = self.host_mut(server);
             if let Some(life) = host.kills.pop() {
                 if host.life == Some(life) {
-                    host.life = None;
+                    host.lives(None);
                     say(out, format!("> process {life} is gone"));
                     let ended = Some(failover_core::HowItEnded::Killed);
                     self.input(server, Input::Process { process: Process::Gone { for_us: 0 }, ended }, out);

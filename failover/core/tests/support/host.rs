@@ -19,6 +19,8 @@ pub struct Host {
     pub latch: Option<Latch>,
     pub boot: String,
     pub life: Option<ProcessStart>,
+    /// The life that was seen last, gone or not.
+    pub life_before: Option<ProcessStart>,
     /// What the next look at the database will show.
     pub reading: DatabaseReading,
     /// The gate act under way.
@@ -52,6 +54,20 @@ impl Host {
         self.acts.iter().find(|(_, a)| !but.iter().any(|b| act_name(a) == b)).map(|(id, _)| *id)
     }
 
+    /// Another life of the database, or none. A server boots fenced and without replication (I6).
+    pub fn lives(&mut self, life: Option<ProcessStart>) {
+        if life == self.life || life.is_none() {
+            self.life = life;
+            return;
+        }
+        let restarted = self.life_before.is_some_and(|before| Some(before) != life);
+        (self.life, self.life_before) = (life, life);
+        if restarted {
+            let fresh = reading_at_boot_of(&self.reading);
+            self.reading = fresh;
+        }
+    }
+
     /// What a done act makes of the database.
     pub fn perform(&mut self, act: &DatabaseAct) {
         let r = &mut self.reading;
@@ -70,7 +86,12 @@ impl Host {
             }
             DatabaseAct::ReplicaSemiSync { on } => r.semi_sync.replica_enabled = *on,
             DatabaseAct::StopIo => set_io(r, ReplicaThread::Stopped),
-            DatabaseAct::StartReplica => set_io(r, ReplicaThread::Running),
+            DatabaseAct::StartReplica => {
+                set_io(r, ReplicaThread::Running);
+                if let Some(replica) = &mut r.replica {
+                    replica.sql = ReplicaThread::Running;
+                }
+            }
             DatabaseAct::Drain => r.gtid_executed = r.gtid_held(),
             DatabaseAct::Promote => r.replica = None,
             DatabaseAct::Rejoin { source } => r.replica = Some(replica_of(source)),
@@ -81,6 +102,27 @@ impl Host {
         }
     }
 }
+
+/// What a restart makes of a reading.
+fn reading_at_boot_of(before: &DatabaseReading) -> DatabaseReading {
+    let mut reading = before.clone();
+    (reading.read_only, reading.super_read_only) = (true, true);
+    reading.semi_sync = SEMI_SYNC_AT_BOOT;
+    set_io(&mut reading, ReplicaThread::Stopped);
+    if let Some(replica) = &mut reading.replica {
+        replica.sql = ReplicaThread::Stopped;
+    }
+    reading
+}
+
+const SEMI_SYNC_AT_BOOT: SemiSyncReading = SemiSyncReading {
+    source_enabled: false,
+    source_operating: false,
+    wait_count: 1,
+    clients: 0,
+    waiting_sessions: 0,
+    replica_enabled: false,
+};
 
 fn set_io(reading: &mut DatabaseReading, io: ReplicaThread) {
     if let Some(replica) = &mut reading.replica {
@@ -134,14 +176,7 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
         super_read_only: true,
         offline_mode: false,
         client_sessions: 0,
-        semi_sync: SemiSyncReading {
-            source_enabled: false,
-            source_operating: false,
-            wait_count: 1,
-            clients: 0,
-            waiting_sessions: 0,
-            replica_enabled: false,
-        },
+        semi_sync: SEMI_SYNC_AT_BOOT,
         replica: None,
         settings: SettingsReading {
             sync_binlog: 1,

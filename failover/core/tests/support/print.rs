@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use failover_core::{
-    Answer, CallId, Change, Command, DatabaseAct, Durability, Effect, Event, Explanation, GateAct,
+    Answer, Await, CallId, Change, Command, DatabaseAct, Durability, Effect, Event, Explanation, GateAct,
     GateReport, Grant, Group, GuardReport, Latch, Order, Perform, Process, Reason, Verified,
 };
 use model::Epoch;
@@ -17,8 +17,7 @@ use super::names;
 /// `1.6s`, `300ms`.
 pub fn short_time(d: Duration) -> String {
     match d.as_micros() {
-        us if us % 1000 != 0 && us < 1_000_000 => format!("{us}us"),
-        us if us < 1_000_000 => format!("{}ms", us / 1000),
+        us if us < 1_000_000 => format!("{}ms", us as f64 / 1e3),
         us => format!("{}s", us as f64 / 1e6),
     }
 }
@@ -202,7 +201,8 @@ pub fn perform(perform: &Perform) -> String {
             format!("fence {server} through epoch {epoch}; {wait}")
         }
         Perform::Propose(c) => format!("propose {}", change(c)),
-        Perform::Await(wait) => format!("await {wait:?}"),
+        Perform::Await(Await::Open { server, epoch }) => format!("await {server} open at epoch {epoch}"),
+        Perform::Await(Await::Replica { server }) => format!("await {server} as a replica"),
     }
 }
 

@@ -35,10 +35,27 @@ pub fn scene(name: &str) -> Option<Vec<&'static str>> {
         "guard mdc-db told",
         "guard pdc-db told peer=mdc-db/A:1-50/1",
     ];
+    let promoted = [
+        "commit begin mdc-db",
+        "commit step stop-ackers done",
+        "commit step fence fenced",
+        "commit step drain done",
+        "commit step promote done",
+    ];
+    let moved = [
+        "commit open",
+        "commit step open done",
+        "commit step await-open done",
+        "commit route",
+        "commit step route done",
+    ];
     Some(match name {
         // The group has an authority; nobody's guard is shown.
         "serving" => started.to_vec(),
         "serving-sync" => [&started[..], &synced].concat(),
+        // A failover from pdc-db to mdc-db, before its Open and after its end.
+        "promoted" => [&started[..], &synced, &promoted].concat(),
+        "moved" => [&started[..], &synced, &promoted, &moved].concat(),
         // Both guards run and pdc-db is open.
         "open" => [&started[..], &hosts, &opened].concat(),
         "open-sync" => [&started[..], &hosts, &opened, &armed].concat(),
