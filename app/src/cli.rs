@@ -106,7 +106,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Serve(serve) => run_serve(serve),
         Command::Guard(guard) => run_guard(guard),
         Command::Check(check) => Ok(check::run(&check)),
-        Command::Cert(cert) => Ok(cert::run(&cert)),
+        Command::Cert(cert) => cert::run(&cert),
         Command::Status(status) => operate::status(&status),
         Command::Explain(explain) => operate::explain(&explain),
         Command::Failover(failover) => operate::failover(&failover),

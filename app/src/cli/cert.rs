@@ -1,16 +1,22 @@
-//! `twofold cert ca|node|guard|client`.
+//! `twofold cert ca|node|guard|client`: names, folders and addresses come from the configuration, or
+//! are given where there is none yet.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use app_cert::{CA_DAYS, CertError, Identity, IssuedFiles, Kind, LEAF_DAYS, Request, create_ca, issue};
+use anyhow::{Context, Result};
+use app_cert::{CA_DAYS, Identity, IssuedFiles, Kind, LEAF_DAYS, Request, create_ca, issue};
+use app_config::Config;
 use clap::{Args, Subcommand};
+use model::NodeId;
+
+use super::{BadInput, load};
 
 /// What to make.
 #[derive(Debug, Subcommand)]
 pub enum Cert {
-    /// The CA of a cluster: DIR/ca.pem and DIR/ca.key.
+    /// The CA of a cluster: ca.pem and ca.key.
     Ca(Ca),
     /// The certificate of a node, signed by the CA.
     Node(Leaf),
@@ -20,15 +26,25 @@ pub enum Cert {
     Client(Leaf),
 }
 
+/// Where, and for which cluster.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The configuration: gives the cluster's name, `tls.dir` and the nodes' addresses.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The cluster's name, where no configuration is given.
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The folder for certificates and keys, where no configuration is given.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
 /// Arguments of `cert ca`.
 #[derive(Debug, Args)]
 pub struct Ca {
-    /// The cluster's name, as in the configuration.
-    #[arg(long)]
-    pub cluster: String,
-    /// Where to put it; usually the folder `tls.dir` of the configuration.
-    #[arg(long, default_value = "pki", value_name = "DIR")]
-    pub dir: PathBuf,
+    #[command(flatten)]
+    pub place: Place,
     /// How many days it lives.
     #[arg(long, default_value_t = CA_DAYS)]
     pub days: u32,
@@ -38,17 +54,14 @@ pub struct Ca {
 #[derive(Debug, Args)]
 pub struct Leaf {
     /// The node's, server's or client's name.
+    #[arg(default_value = "client")]
     pub name: String,
-    /// The cluster's name.
-    #[arg(long)]
-    pub cluster: String,
-    /// Where the CA is.
-    #[arg(long, default_value = "pki", value_name = "DIR")]
-    pub ca_dir: PathBuf,
-    /// Where to put NAME.pem and NAME.key; the CA's folder unless given.
+    #[command(flatten)]
+    pub place: Place,
+    /// Where the CA is, when not in the same folder.
     #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// An address under which it is dialed, beside its name; may be repeated.
+    pub ca_dir: Option<PathBuf>,
+    /// A further address under which it is dialed; may be repeated.
     #[arg(long, value_name = "IP")]
     pub address: Vec<IpAddr>,
     /// How many days it lives.
@@ -56,29 +69,65 @@ pub struct Leaf {
     pub days: u32,
 }
 
+/// What a place comes to.
+struct Settled {
+    cluster: String,
+    dir: PathBuf,
+    config: Option<Config>,
+}
+
 /// Makes it and says where it is.
-pub fn run(cert: &Cert) -> u8 {
+pub fn run(cert: &Cert) -> Result<u8> {
     let now = SystemTime::now();
-    let made = match cert {
-        Cert::Ca(ca) => create_ca(&ca.dir, &ca.cluster, ca.days, now),
+    let files = match cert {
+        Cert::Ca(ca) => {
+            let settled = settle(&ca.place)?;
+            create_ca(&settled.dir, &settled.cluster, ca.days, now).map_err(anyhow::Error::from)
+        }
         Cert::Node(leaf) => make(Kind::Node, leaf, now),
         Cert::Guard(leaf) => make(Kind::Guard, leaf, now),
         Cert::Client(leaf) => make(Kind::Client, leaf, now),
-    };
-    match made {
-        Ok(files) => {
-            println!("{}\n{}", files.certificate.display(), files.key.display());
-            0
-        }
-        Err(error) => {
-            eprintln!("twofold: {:#}", anyhow::Error::from(error));
-            2
-        }
-    }
+    }?;
+    println!("{}\n{}", files.certificate.display(), files.key.display());
+    Ok(0)
 }
 
-fn make(kind: Kind, leaf: &Leaf, now: SystemTime) -> Result<IssuedFiles, CertError> {
-    let holder = Identity { kind, name: leaf.name.clone(), cluster: leaf.cluster.clone() };
-    let request = Request { holder, addresses: leaf.address.clone(), days: leaf.days };
-    issue(&leaf.ca_dir, leaf.dir.as_ref().unwrap_or(&leaf.ca_dir), &request, now)
+fn settle(place: &Place) -> Result<Settled> {
+    let config = place.config.as_deref().map(load).transpose()?;
+    let cluster = place.cluster.clone().or_else(|| config.as_ref().map(|c| c.cluster().to_string()));
+    let dir = place.dir.clone().or_else(|| config.as_ref().map(|c| c.tls().dir.clone()));
+    let cluster =
+        cluster.ok_or_else(|| BadInput("which cluster? give --config FILE or --cluster NAME".into()))?;
+    Ok(Settled { cluster, dir: dir.unwrap_or_else(|| "pki".into()), config })
+}
+
+fn make(kind: Kind, leaf: &Leaf, now: SystemTime) -> Result<IssuedFiles> {
+    let settled = settle(&leaf.place)?;
+    let mut addresses = leaf.address.clone();
+    if let Some(config) = &settled.config {
+        addresses.extend(known_address(config, kind, &leaf.name)?);
+    }
+    let holder = Identity { kind, name: leaf.name.clone(), cluster: settled.cluster };
+    let request = Request { holder, addresses, days: leaf.days };
+    let ca_dir = leaf.ca_dir.as_ref().unwrap_or(&settled.dir);
+    issue(ca_dir, &settled.dir, &request, now).context("no certificate was made")
+}
+
+/// The address that the configuration gives; a name that is not in it is a mistake.
+fn known_address(config: &Config, kind: Kind, name: &str) -> Result<Option<IpAddr>> {
+    let unknown = |list: &str| {
+        BadInput(format!("{kind} {name:?} is not in the configuration; add it under {list} or mend the name"))
+    };
+    match kind {
+        Kind::Client => Ok(None),
+        Kind::Node => {
+            let id: Option<NodeId> = name.parse().ok();
+            let node = id.and_then(|id| config.nodes().get(&id)).ok_or_else(|| unknown("nodes"))?;
+            Ok(Some(node.address))
+        }
+        Kind::Guard => {
+            let (_, server) = config.server(name).ok_or_else(|| unknown("databases"))?;
+            Ok(Some(server.address))
+        }
+    }
 }

@@ -143,6 +143,7 @@ fn make(
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
     check_configuration(lab, &spec)?;
+    make_logs(lab, &spec)?;
     interrupt.check()?;
     progress.say("namespaces, WAN hub, supervisor");
     lifecycle::start(lab, &spec, lock)?;
@@ -236,6 +237,15 @@ fn make_certificates(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
         twofold(spec, lab, &["cert", "guard", "--config", &config, host.name])?;
     }
     twofold(spec, lab, &["cert", "client", "--config", &config])
+}
+
+/// Each node's Raft log, which no node makes by itself: one that lost its log must not come back as new.
+fn make_logs(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
+    let config = lab.config_file();
+    for host in Host::of_kind(HostKind::Node) {
+        twofold(spec, lab, &["serve", "--config", &config.to_string_lossy(), "--node", host.name, "--init"])?;
+    }
+    Ok(())
 }
 
 fn check_configuration(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
