@@ -29,9 +29,10 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["check", ..] | ["cert", ..] => {}
+        ["serve", .., "--init"] => {}
         ["serve", "--config", config, "--node", node] => serve(&lab_of(config), node),
         ["guard", "--config", config, "--server", server] => guard(&lab_of(config), server),
-        ["status", "-o", "json", "--config", config] => status(&lab_of(config)),
+        ["status", "-o", "json", "--config", config, ..] => status(&lab_of(config)),
         other => panic!("{other:?} is nothing this tool does"),
     }
 }

@@ -14,6 +14,9 @@ use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::mysqld::{self, InstanceSpec, MysqlRoot};
 use crate::spec::ProcessSpec;
 
+/// The cluster.
+pub const CLUSTER: &str = "lab";
+
 /// The zone.
 pub const ZONE: &str = "gslb.example.com";
 
@@ -64,6 +67,19 @@ pub fn instance(lab: &Lab, host: &Host) -> InstanceSpec {
     }
 }
 
+/// Where the nodes' APIs listen.
+const API_PORT: u16 = 7443;
+
+/// The nodes' APIs, the witness's first: it is never in the site that a fault strikes, but for the
+/// one fault that strikes it, and dead nodes cost whoever asks a deadline each.
+#[must_use]
+pub fn apis() -> String {
+    let mut nodes: Vec<_> = Host::of_kind(HostKind::Node).collect();
+    nodes.sort_by_key(|h| h.site != LabSite::Wit);
+    let urls: Vec<_> = nodes.iter().map(|h| format!("https://{}:{API_PORT}", h.address())).collect();
+    urls.join(",")
+}
+
 /// The nodes' DNS servers.
 #[must_use]
 pub fn name_servers() -> Vec<NameServer> {
@@ -90,10 +106,10 @@ pub fn access_from(host: &Host) -> DatabaseAccess {
 /// The cluster's configuration (`twofold.yaml`, version 1).
 #[must_use]
 pub fn configuration(lab: &Lab, root: &MysqlRoot) -> String {
-    let mut text =
-        String::from("# The lab's cluster. Written by `lab up`.\nversion: 1\ncluster: lab\ntiming: metro\n");
+    let mut text = String::from("# The lab's cluster. Written by `lab up`.\nversion: 1\n");
     let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").expect("a String takes all");
     let path = |p: &Path| quoted(&p.to_string_lossy());
+    line(format_args!("cluster: {CLUSTER}\ntiming: metro"));
     line(format_args!("data-dir: {}", path(&lab.dir().join("hosts/nodes"))));
     line(format_args!("tls: {{ca: {}, dir: {}}}", path(&lab.pki_dir().join("ca.pem")), path(&lab.pki_dir())));
     line(format_args!(
@@ -101,7 +117,9 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot) -> String {
     ));
     for h in Host::of_kind(HostKind::Node) {
         let (name, site, address) = (h.name, h.site, h.address());
-        line(format_args!("  {name}: {{site: {site}, address: {address}, dns: [\"{address}:{DNS_PORT}\"]}}"));
+        line(format_args!(
+            "  {name}: {{site: {site}, address: {address}, api-port: {API_PORT}, dns: [\"{address}:{DNS_PORT}\"]}}"
+        ));
     }
     line(format_args!("databases:\n  orders:\n    flavour: mysql"));
     for (account, user) in [("admin", mysqld::ADMIN_USER), ("replication", mysqld::REPLICATION_USER)] {

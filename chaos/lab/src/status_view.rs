@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::cluster;
 use crate::inside;
 use crate::layout::{Host, Lab};
 use crate::spec::LabSpec;
 
 /// `status` has deadlines of its own; this one only bounds a broken binary.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One answer of `twofold status -o json`.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +34,7 @@ impl ClusterStatus {
         let mut command = vec![text(&spec.twofold)];
         command.extend(["status", "-o", "json", "--config"].map(str::to_owned));
         command.push(text(&lab.config_file()));
+        command.extend(["--api".to_owned(), cluster::apis()]);
         let host = Host::named("cli").expect("the table of hosts has it");
         let output = inside::output(lab, spec, &host, &command, DEADLINE)?;
         if !output.status.success() {

@@ -227,19 +227,24 @@ fn twofold(spec: &LabSpec, lab: &Lab, arguments: &[&str]) -> anyhow::Result<()> 
 }
 
 fn make_certificates(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
-    let config = lab.config_file();
-    let config = config.to_string_lossy();
-    twofold(spec, lab, &["cert", "ca", "--config", &config])?;
-    for host in Host::of_kind(HostKind::Node) {
-        twofold(spec, lab, &["cert", "node", "--config", &config, host.name])?;
+    let dir = lab.pki_dir();
+    let dir = dir.to_string_lossy();
+    let cluster = cluster::CLUSTER;
+    twofold(spec, lab, &["cert", "ca", "--cluster", cluster, "--dir", &dir])?;
+    let leaf = |kind: &str, name: &str, address: &[&str]| {
+        let mut words = vec!["cert", kind, name, "--cluster", cluster, "--ca-dir", &dir];
+        words.extend(address);
+        twofold(spec, lab, &words)
+    };
+    for (kind, hosts) in [("node", HostKind::Node), ("guard", HostKind::Database)] {
+        for host in Host::of_kind(hosts) {
+            leaf(kind, host.name, &["--address", &host.address().to_string()])?;
+        }
     }
-    for host in Host::of_kind(HostKind::Database) {
-        twofold(spec, lab, &["cert", "guard", "--config", &config, host.name])?;
-    }
-    twofold(spec, lab, &["cert", "client", "--config", &config])
+    leaf("client", "client", &[])
 }
 
-/// Each node's Raft log, which no node makes by itself: one that lost its log must not come back as new.
+/// Makes each node's first log, once in its life.
 fn make_logs(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
     let config = lab.config_file();
     for host in Host::of_kind(HostKind::Node) {
