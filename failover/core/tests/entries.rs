@@ -1,0 +1,128 @@
+//! `testdata/entries-v1.jsonl`: one log entry of every kind, as form 1 writes it.
+//!
+//! Entries stay readable for ever: the unit test of `command.rs` reads the file back to the letter.
+//! Here is where it comes from. A new kind of command is added to `samples` and written with
+//! `UPDATE_GOLDEN=1`; a line that changes otherwise is a new form, not an update.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use failover_core::{Acker, Change, Command, GroupSpec, Primary, Reason, ServerSpec, decode, encode};
+use model::{GroupId, Incarnation, ProcessStart, Version, WallTime};
+use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
+
+const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+const AT: WallTime = WallTime(1_767_225_600_000);
+
+fn group() -> GroupId {
+    "shop".parse().unwrap()
+}
+
+fn reason() -> Reason {
+    Reason {
+        why: "database-dead".into(),
+        by: "twofold".into(),
+        evidence: vec!["guard of pdc-db sees no database process for 200 ms".into()],
+    }
+}
+
+fn primary() -> Primary {
+    Primary { server: "pdc-db".parse().unwrap(), uuid: A.parse().unwrap(), site: "pdc".parse().unwrap() }
+}
+
+fn changes() -> Vec<Change> {
+    let server = || "mdc-db".parse().unwrap();
+    let extra = || format!("{A}:51-52").parse().unwrap();
+    let acker = Acker { server: server(), uuid: A.parse().unwrap(), process_start: ProcessStart(77) };
+    vec![
+        Change::Start { primary: primary(), reason: reason() },
+        Change::Begin { candidate: primary(), reason: reason() },
+        Change::Open { execution: ExecutionId(3) },
+        Change::Abort { reason: reason() },
+        Change::Async { reason: reason() },
+        Change::CatchUp { ackers: BTreeSet::from([acker]) },
+        Change::Sync { gtid: extra() },
+        Change::Route,
+        Change::Rejoin { server: server(), reason: reason() },
+        Change::Rebuild { server: server(), extra: extra(), reason: reason() },
+        Change::Quarantine { server: server(), extra: extra(), reason: reason() },
+    ]
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let done = |evidence| Outcome::Done { evidence };
+    vec![
+        done(Evidence::Fenced { by: "gate shut, process gone".into() }),
+        done(Evidence::Outwaited { waited_ms: 1704 }),
+        done(Evidence::Reached { gtid: format!("{A}:1-52:54").parse().unwrap() }),
+        done(Evidence::Note { text: "ok".into() }),
+        Outcome::Refused { why: "a newer epoch".into() },
+        Outcome::Failed { why: "no answer".into() },
+        Outcome::Unknown { why: "the connection was lost".into() },
+    ]
+}
+
+fn samples() -> Vec<Command> {
+    let spec = ServerSpec { site: "pdc".parse().unwrap() };
+    let servers = BTreeMap::from([("pdc-db".parse().unwrap(), spec)]);
+    let groups = BTreeMap::from([(group(), GroupSpec { servers })]);
+    let mut all = vec![Command::Found { incarnation: Incarnation(1), groups }];
+    let change = |change| Command::Change { group: group(), expect: Version(4), change, at: AT };
+    all.extend(changes().into_iter().map(change));
+    let (execution, step) = (ExecutionId(3), StepId::from("fence"));
+    all.push(Command::StepStarted {
+        group: group(),
+        execution,
+        step: step.clone(),
+        by: Performer { node: "mdc-1".parse().unwrap(), term: 7 },
+        at: AT,
+    });
+    all.extend(outcomes().into_iter().map(|outcome| Command::StepEnded {
+        group: group(),
+        execution,
+        step: step.clone(),
+        outcome,
+        at: AT,
+    }));
+    all
+}
+
+/// A new variant makes this stop to compile, so that nobody forgets its sample.
+fn every_variant_has_a_sample(command: &Command) {
+    match command {
+        Command::Found { .. } | Command::StepStarted { .. } | Command::StepEnded { .. } => {}
+        Command::Change { change, .. } => match change {
+            Change::Start { .. }
+            | Change::Begin { .. }
+            | Change::Open { .. }
+            | Change::Abort { .. }
+            | Change::Async { .. }
+            | Change::CatchUp { .. }
+            | Change::Sync { .. }
+            | Change::Route
+            | Change::Rejoin { .. }
+            | Change::Rebuild { .. }
+            | Change::Quarantine { .. } => {}
+        },
+    }
+}
+
+/// Goal: what this build writes is what the checked-in sample says. Method: encode a list of one of
+/// each, compare to the letter; and decode it again.
+#[test]
+fn entries_are_written_as_the_sample_says() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/entries-v1.jsonl");
+    let mut written = String::new();
+    for command in samples() {
+        every_variant_has_a_sample(&command);
+        let bytes = encode(&command);
+        assert_eq!(decode(&bytes).as_ref(), Ok(&command));
+        written.push_str(&String::from_utf8(bytes).unwrap());
+        written.push('\n');
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|v| v == "1") {
+        std::fs::write(&path, &written).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), written, "UPDATE_GOLDEN=1 rewrites it");
+}
