@@ -94,12 +94,14 @@ fn of_host(wildcard: &SocketAddr) -> Result<BTreeSet<SocketAddr>, ListenError> {
 pub(crate) fn udp(address: SocketAddr) -> Result<Socket, ListenError> {
     let open = || {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_reuse_port(true)?;
+        // A free port must be free of other sharers too, so it is shared only once it is ours.
+        socket.set_reuse_port(address.port() != 0)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
         widen(&socket)?;
         socket.bind(&address.into())?;
+        socket.set_reuse_port(true)?;
         Ok(socket)
     };
     open().map_err(|source| ListenError::Bind { transport: "udp", address, source })

@@ -28,8 +28,8 @@ pub enum TextError {
     },
 }
 
-/// Reads `text` as data of `record_type`, such as `10 mail.example.com.` for MX. Names are absolute with or
-/// without the last dot.
+/// Reads `text` as data of `record_type`, such as `10 mail.example.com.` for MX. Names in it are absolute with
+/// or without the last dot, and hickory folds them to lower case.
 ///
 /// # Errors
 /// [`TextError`] says what could not be read.
@@ -71,7 +71,7 @@ mod tests {
     fn text_becomes_the_octets_of_its_type() {
         for (record_type, text, wire) in [
             (RecordType::A, "192.0.2.1", b"\xc0\x00\x02\x01".as_slice()),
-            (RecordType::MX, "10 Mail.example.", b"\x00\x0a\x04Mail\x07example\x00"),
+            (RecordType::MX, "10 Mail.example.", b"\x00\x0a\x04mail\x07example\x00"),
             (RecordType::CNAME, "a.b", b"\x01a\x01b\x00"),
             (RecordType::TXT, "\"two words\" three", b"\x09two words\x05three"),
             (RecordType::SRV, "1 2 443 a.", b"\x00\x01\x00\x02\x01\xbb\x01a\x00"),

@@ -109,6 +109,8 @@ impl UdpServer {
         let ending = self.ending.clone();
         let work = move || {
             loop_.run();
+            // Whoever waits for the end must find the address free.
+            drop(loop_);
             drop(ending);
         };
         let thread = builder.spawn(work).map_err(thread_error)?;
