@@ -27,7 +27,7 @@ use hickory_server::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_server::net::tcp::TcpStream;
 use hickory_server::server::TimeoutStream;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::counters::{Counter, Tally};
@@ -162,10 +162,7 @@ impl Accepting {
                 stopped: self.stopped.clone(),
             };
             let idle = self.idle;
-            connections.spawn(async move {
-                connection.run(stream, idle).await;
-                drop(permit);
-            });
+            connections.spawn(connection.run(stream, idle, permit));
         }
         while connections.join_next().await.is_some() {}
     }
@@ -186,11 +183,13 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, stream: tokio::net::TcpStream, idle: Duration) {
+    async fn run(mut self, stream: tokio::net::TcpStream, idle: Duration, permit: OwnedSemaphorePermit) {
         let stream = AsyncIoTokioAsStd(stream);
         let (stream, mut outbound) = TcpStream::from_stream_with_buffer_size(stream, self.peer, OUTBOUND);
         let mut messages = TimeoutStream::new(stream, idle);
         let mut stopped = self.stopped.clone();
+        // The newest local is dropped first: who sees the connection close finds its place free.
+        let _permit = permit;
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
