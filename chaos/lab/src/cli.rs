@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::layout::Lab;
-use crate::{clients, commands, demo, enter, status, supervisor, up, wan, web};
+use crate::{clients, commands, demo, enter, priority, status, supervisor, up, wan, web};
 
 /// Where the lab keeps its state unless `--dir` says otherwise. On a real disk and not on /run,
 /// which is memory on most machines: commits must pay for their fsync.
@@ -213,6 +213,9 @@ pub struct EnterArgs {
     /// The control group's folder to join, if the machine has them.
     #[arg(long)]
     pub cgroup: Option<PathBuf>,
+    /// Head a session of one's own, with priority.
+    #[arg(long)]
+    pub own_session: bool,
     /// The command and its arguments.
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
@@ -270,6 +273,9 @@ fn perform(command: LabCommand) -> anyhow::Result<Exit> {
         LabCommand::Wan(which) => wan::run(&Lab::at(&which.dir)).map(|()| Exit::Done),
         LabCommand::Supervise(which) => supervisor::run(&Lab::at(&which.dir)).map(|()| Exit::Done),
         LabCommand::Enter(args) => {
+            if args.own_session {
+                priority::own_session();
+            }
             Err(enter::become_process(&args.netns, args.cgroup.as_deref(), &args.command).into())
         }
         LabCommand::Client(args) => clients::run(&args.plan).map(|()| Exit::Done),

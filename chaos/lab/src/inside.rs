@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::enter::join_netns;
 use crate::layout::{Host, Lab};
-use crate::spec::LabSpec;
+use crate::spec::{LabSpec, Place};
 
 /// How often a running command is looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -58,7 +58,7 @@ pub fn output(
     command: &[String],
     deadline: Duration,
 ) -> anyhow::Result<Output> {
-    let line = spec.inside(lab, host, None, command);
+    let line = spec.inside(lab, host, &Place::OwnSession, command);
     let (program, arguments) = line.split_first().expect("`lab enter` comes first");
     let mut child = Command::new(program)
         .args(arguments)

@@ -27,6 +27,7 @@ pub mod measure;
 pub mod mysqld;
 pub mod net;
 pub mod packages;
+pub mod priority;
 pub mod ready;
 pub mod report;
 pub mod spec;

@@ -11,7 +11,7 @@ use anyhow::Context;
 use crate::clients::{ClientPlan, Event};
 use crate::cluster;
 use crate::layout::{Host, HostKind, Lab, LabSite};
-use crate::spec::LabSpec;
+use crate::spec::{LabSpec, Place};
 
 /// Between two commits of a writer. Ten writers at this pace make some 190 commits a second.
 const PACE: Duration = Duration::from_millis(50);
@@ -27,6 +27,9 @@ const PENDING_MAX: usize = 1 << 16;
 
 /// After the end of their input clients bring their commits to an end, which takes at most 5 s.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Writers of a load, all together.
+pub const WRITERS: u32 = WRITERS_OUTSIDE + 2 * WRITERS_INSIDE;
 
 /// One client process.
 struct Client {
@@ -139,7 +142,7 @@ fn start_client(
         .context("client plan")?;
     let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
     let command = [text(&spec.program), "lab".into(), "client".into(), "--plan".into(), text(&file)];
-    let line = spec.inside(lab, &host, None, &command);
+    let line = spec.inside(lab, &host, &Place::OwnSession, &command);
     let (program, arguments) = line.split_first().expect("`lab enter` comes first");
     let mut child = Command::new(program)
         .args(arguments)

@@ -28,13 +28,15 @@ pub const APPLICATION_SCHEMA: &str = "app";
 pub const PASSWORD: &str = "lab-only";
 
 /// Raised when what a template holds changes, so that an old one in the cache is not used.
-const TEMPLATE_FORMAT: u32 = 2;
+const TEMPLATE_FORMAT: u32 = 3;
 /// Room for the redo log in MiB. Small, since a template is copied; 16 holds seconds of the lab's load.
 const REDO_LOG_MIB: u32 = 16;
 
+/// Role that holds the rights of [`ADMIN_USER`].
+const ADMIN_ROLE: &str = "'twofold_agent'";
 /// Rights of [`ADMIN_USER`] everywhere: those the MySQL adapter lists for its acts, which a test
 /// compares, and CREATE USER, which the lab's tests use.
-const ADMIN_RIGHTS: &str = "SELECT, PROCESS, RELOAD, REPLICATION CLIENT, CLONE_ADMIN, CONNECTION_ADMIN, \
+const ADMIN_RIGHTS: &str = "PROCESS, RELOAD, REPLICATION CLIENT, CLONE_ADMIN, CONNECTION_ADMIN, \
     BACKUP_ADMIN, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CREATE USER, ROLE_ADMIN";
 
 /// Why a server cannot be laid out.
@@ -338,8 +340,13 @@ fn accounts() -> String {
     let application = format!("'{APPLICATION_USER}'@'%'");
     [
         format!("CREATE USER {admin} IDENTIFIED BY '{PASSWORD}';"),
-        format!("GRANT {ADMIN_RIGHTS} ON *.* TO {admin};"),
-        format!("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `twofold`.* TO {admin};"),
+        // Through a role: while an account change waits for its ack the server cannot look up
+        // accounts, and only rights of a role that is active already can still be used.
+        format!("CREATE ROLE {ADMIN_ROLE};"),
+        format!("GRANT {ADMIN_RIGHTS} ON *.* TO {ADMIN_ROLE};"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `twofold`.* TO {ADMIN_ROLE};"),
+        format!("GRANT {ADMIN_ROLE} TO {admin};"),
+        format!("SET DEFAULT ROLE {ADMIN_ROLE} TO {admin};"),
         format!("CREATE USER {replication} IDENTIFIED BY '{PASSWORD}';"),
         // CONNECTION_ADMIN keeps the dump thread alive under offline_mode; BACKUP_ADMIN lets it be
         // a CLONE donor's account.

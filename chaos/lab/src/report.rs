@@ -63,6 +63,9 @@ pub struct Run {
     pub rejoin_write_gap_ms: Option<f64>,
     /// Not in this lab yet.
     pub images_missing_on_standby: Option<u64>,
+    /// Processes that wanted a processor, for each there is, on average of the run's last minute.
+    /// Above 1 the machine was busy with other things, and the times are its as much as the lab's.
+    pub machine_busyness: Option<f64>,
     /// Commits a second just before the fault.
     pub commits_per_second: f64,
     /// Commits that a server refused.
@@ -156,6 +159,11 @@ impl Report {
                     seconds(Some(worst))
                 ));
             }
+        }
+        if self.runs.iter().any(|r| r.machine_busyness.is_some_and(|b| b > 1.0)) {
+            line(format_args!(
+                "the machine was overloaded in some runs; their times are its as much as the lab's"
+            ));
         }
         let lost: u64 = self.runs.iter().filter_map(|r| r.lost_acked_writes).sum();
         let acked: u64 = self.runs.iter().map(|r| r.acked_writes).sum();

@@ -39,6 +39,15 @@ impl ProcessSpec {
     }
 }
 
+/// Where a process of a host stands on the machine.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// In its host's control group, if the machine has them, and its starter's session.
+    Group(Option<&'a std::path::Path>),
+    /// In no group, so no power switch reaches it, and a session of its own: an instrument.
+    OwnSession,
+}
+
 /// What a lab is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -111,18 +120,14 @@ impl LabSpec {
 
     /// The command line that runs `command` as a process of `host`.
     #[must_use]
-    pub fn inside(
-        &self,
-        lab: &Lab,
-        host: &Host,
-        cgroup: Option<&std::path::Path>,
-        command: &[String],
-    ) -> Vec<String> {
+    pub fn inside(&self, lab: &Lab, host: &Host, place: &Place<'_>, command: &[String]) -> Vec<String> {
         let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
         let mut line = vec![text(&self.program), "lab".into(), "enter".into()];
         line.extend(["--netns".into(), text(&lab.netns_file(host))]);
-        if let Some(group) = cgroup {
-            line.extend(["--cgroup".into(), text(group)]);
+        match place {
+            Place::OwnSession => line.push("--own-session".into()),
+            Place::Group(Some(group)) => line.extend(["--cgroup".into(), text(group)]),
+            Place::Group(None) => {}
         }
         line.push("--".into());
         line.extend_from_slice(command);

@@ -1,6 +1,8 @@
 //! From what was seen in a run to its report. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use model::Timestamp;
 
@@ -34,6 +36,7 @@ pub struct Seen {
     pub statuses: Vec<(Timestamp, String)>,
     pub lost: anyhow::Result<u64>,
     pub missing_on_standby: anyhow::Result<u64>,
+    pub busyness: Option<f64>,
 }
 
 /// The report of a run.
@@ -64,6 +67,7 @@ pub fn judge(seen: Seen) -> Run {
         rejoin_ms: seen.rejoined.as_ref().ok().map(|at| tenths(millis_between(seen.healed.at, *at))),
         rejoin_write_gap_ms: measure::pause(&seen.acks, seen.healed.at, load_end(&seen)).map(tenths),
         commits_per_second: tenths(measure::rate(&seen.acks, moments.fault, RATE_OVER)),
+        machine_busyness: seen.busyness.map(tenths),
         refused_writes,
         unknown_writes,
         timeline: timeline(&seen, moments),
@@ -154,26 +158,47 @@ fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
     if let Some(first) = seen.acks.iter().find(|a| a.address == seen.sides.new) {
         all.push(moment(fault, first.at, "clients", format!("first commit from {}", first.address)));
     }
-    let answer = |a: &Option<std::net::Ipv4Addr>| a.map_or("no address".to_owned(), |a| a.to_string());
-    for event in &seen.events {
+    all.extend(answers(&seen.events, fault).into_iter().map(|(at, what)| moment(fault, at, "dns", what)));
+    all.extend(seen.statuses.iter().map(|(at, what)| moment(fault, *at, "status", what.clone())));
+    all.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
+    all
+}
+
+/// A DNS client that saw nothing for less than this had a lost datagram or a slow moment: counted,
+/// but no part of the story.
+const BLINK: Duration = Duration::from_millis(250);
+
+/// What the DNS clients saw from the fault on, without blinks.
+fn answers(events: &[Event], fault: Timestamp) -> Vec<(Timestamp, String)> {
+    let mut seen: BTreeMap<&str, Vec<(Timestamp, Option<Ipv4Addr>, &str)>> = BTreeMap::new();
+    for event in events {
         match event {
-            Event::Answered { server, at, address, code } if *at >= fault => {
-                all.push(moment(fault, *at, "dns", format!("{server} answers {} ({code})", answer(address))));
+            Event::Answered { server, at, address, code } => {
+                seen.entry(server).or_default().push((*at, *address, code));
             }
-            Event::Resolved { at, address } if *at >= fault => {
-                all.push(moment(
-                    fault,
-                    *at,
-                    "dns",
-                    format!("a client that honours the TTL sees {}", answer(address)),
-                ));
+            Event::Resolved { at, address } => {
+                seen.entry("a client that honours the TTL").or_default().push((*at, *address, ""));
             }
             _ => {}
         }
     }
-    all.extend(seen.statuses.iter().map(|(at, what)| moment(fault, *at, "status", what.clone())));
-    all.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
-    all
+    let mut told = Vec::new();
+    for (who, changes) in seen {
+        let mut last = None;
+        for (index, (at, address, code)) in changes.iter().enumerate() {
+            let next = changes.get(index + 1).map(|(at, _, _)| *at);
+            let blink = address.is_none() && next.is_some_and(|next| next.since(*at) < BLINK);
+            if blink || last == Some(*address) {
+                continue;
+            }
+            if *at >= fault {
+                let what = address.map_or_else(|| format!("no address ({code})"), |a| a.to_string());
+                told.push((*at, format!("{who}: {what}")));
+            }
+            last = Some(*address);
+        }
+    }
+    told
 }
 
 /// DESIGN §4's word for it.
@@ -189,4 +214,37 @@ fn durability(group: &GroupView<'_>) -> String {
 /// A tenth of a millisecond is finer than anything here is measured.
 fn tenths(ms: f64) -> f64 {
     (ms * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a blink is no line of the story, a silence and a new address are.
+    #[test]
+    fn the_story_leaves_blinks_out() {
+        let t = |ms: u64| Timestamp(ms * 1_000);
+        let (old, new) = (Ipv4Addr::new(10, 77, 1, 10), Ipv4Addr::new(10, 77, 2, 10));
+        let said = |ms, address| Event::Answered {
+            server: "pdc-1".to_owned(),
+            at: t(ms),
+            address,
+            code: "timeout".to_owned(),
+        };
+        let events = [
+            said(0, Some(old)),
+            said(1100, None),
+            said(1200, Some(old)),
+            said(2000, None),
+            said(3000, Some(new)),
+            said(3100, None),
+            said(3200, Some(new)),
+        ];
+        let told: Vec<_> =
+            answers(&events, t(1000)).into_iter().map(|(at, what)| (at.0 / 1_000, what)).collect();
+        assert_eq!(
+            told,
+            [(2000, "pdc-1: no address (timeout)".to_owned()), (3000, "pdc-1: 10.77.2.10".to_owned())]
+        );
+    }
 }

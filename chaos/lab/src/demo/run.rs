@@ -15,8 +15,9 @@ use crate::cluster;
 use crate::faults::{self, Expect, Target};
 use crate::interrupt::Interrupt;
 use crate::layout::{Host, HostKind, Lab, LabSite};
-use crate::load::Load;
+use crate::load::{self, Load};
 use crate::measure::{self, Moments, RowKey, Sides};
+use crate::priority;
 use crate::ready;
 use crate::report::{Moment, Run};
 use crate::spec::LabSpec;
@@ -124,6 +125,7 @@ pub fn one(
         statuses,
         lost: on_primary.map(|rows| measure::lost(&acked, &rows).len() as u64),
         missing_on_standby,
+        busyness: priority::busyness(),
     };
     Ok((judge::judge(seen), acked))
 }
@@ -135,7 +137,12 @@ fn await_steady(load: &mut Load, interrupt: &Interrupt) -> anyhow::Result<()> {
     let steady = interrupt.wait_for(STEADY_DEADLINE, || {
         let events = load.events();
         let now = clock::now();
-        rate = measure::rate(&measure::acks(events), now, RATE_OVER);
+        let acks = measure::acks(events);
+        rate = measure::rate(&acks, now, RATE_OVER);
+        // All of them for as long as the rate is taken over: it is not still rising.
+        let writing: BTreeSet<_> =
+            acks.iter().filter(|a| now.since(a.at) >= RATE_OVER).map(|a| a.row.0).collect();
+        let all_write = writing.len() == load::WRITERS as usize;
         let answered: BTreeSet<_> = events
             .iter()
             .filter_map(|e| match e {
@@ -143,7 +150,7 @@ fn await_steady(load: &mut Load, interrupt: &Interrupt) -> anyhow::Result<()> {
                 _ => None,
             })
             .collect();
-        Ok((rate >= RATE_MIN && answered.len() == servers).then_some(()))
+        Ok((rate >= RATE_MIN && all_write && answered.len() == servers).then_some(()))
     })?;
     steady.with_context(|| {
         format!("the load is not steady within {STEADY_DEADLINE:?}: {rate:.0} commits a second, {RATE_MIN} are wanted")

@@ -12,15 +12,18 @@ use nix::sys::signal::Signal;
 use super::process::{Power, Process};
 use super::{Acted, SupervisorReply, SupervisorRequest, SupervisorStatus};
 use crate::layout::{Host, Lab, LabSite};
-use crate::spec::LabSpec;
+use crate::spec::{LabSpec, Place};
 use crate::wan::{self, WanRequest};
-use crate::{cgroup, clock, control, net};
+use crate::{cgroup, clock, control, net, priority};
 
 /// A SIGKILLed process is gone in milliseconds, unless its disk hangs.
 const DEATH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The hub makes four ports by some ten calls of ip(8).
 const HUB_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The hub's nice value within the lab (nice(1)).
+const HUB_NICE: &str = "-10";
 
 /// How often the starting hub is asked.
 const HUB_TICK: Duration = Duration::from_millis(20);
@@ -42,8 +45,7 @@ struct Service {
 /// When the lab's description, the hub or the control socket fail.
 pub fn run(lab: &Lab) -> anyhow::Result<()> {
     // Away from the terminal that started the lab: its hang-up and its Ctrl-C are not meant for us.
-    // Fails only where we lead a session already.
-    let _ = nix::unistd::setsid();
+    priority::own_session();
     let spec = LabSpec::read(lab)?;
     let group = cgroup::make(&lab.cgroup_name());
     let hub = start_hub(lab, &spec)?;
@@ -71,7 +73,10 @@ pub fn run(lab: &Lab) -> anyhow::Result<()> {
 
 /// Starts the hub and waits until it answers.
 fn start_hub(lab: &Lab, spec: &LabSpec) -> anyhow::Result<Child> {
-    let mut hub = Command::new(&spec.program)
+    // The wire comes before what is plugged into it.
+    let mut hub = Command::new("nice")
+        .args(["-n", HUB_NICE])
+        .arg(&spec.program)
         .args(["lab", "wan", "--dir"])
         .arg(lab.dir())
         .stdin(Stdio::piped())
@@ -101,7 +106,7 @@ fn prepare(
         .map(|root| cgroup::make_below(root, &format!("{}/{}.{}", host.site, host.name, process.name)))
         .transpose()
         .context("control group")?;
-    let command = spec.inside(lab, &host, group.as_deref(), &process.command);
+    let command = spec.inside(lab, &host, &Place::Group(group.as_deref()), &process.command);
     let log = lab.log_dir().join(format!("{}.{}.log", process.host, process.name));
     Ok(Process::new(process.clone(), command, log, group))
 }
