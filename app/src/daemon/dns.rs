@@ -124,14 +124,14 @@ impl Feed {
         let problems = match spec.map(Snapshot::build) {
             Ok(Ok(snapshot)) => {
                 let grown = self.last.as_ref().is_none_or(|(g, ..)| *g < generation);
-                if grown && let Err(error) = disk::save(&self.path, &snapshot, clock::wall()) {
-                    warn!(%error, "the dns snapshot is not saved");
-                }
                 match published.publish(snapshot) {
                     Ok(sequence) => {
                         info!(%generation, sequence, ?freshness, routes = ?routes, "dns snapshot published");
                     }
                     Err(older) => warn!(%older, "dns snapshot not published"),
+                }
+                if grown {
+                    save(published.clone(), self.path.clone());
                 }
                 self.last = Some((generation, routes, freshness, verdicts));
                 return;
@@ -145,6 +145,15 @@ impl Feed {
         }
         self.last = Some((generation, routes, freshness, verdicts));
     }
+}
+
+/// Clients come first, the disk after: a node that restarts in between learns the route from Raft.
+fn save(published: Published, path: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = disk::save(&path, &published.load().snapshot, clock::wall()) {
+            warn!(%error, "the dns snapshot is not saved");
+        }
+    });
 }
 
 /// Asks the leader again and again for a read index. What counts is when the question was asked:

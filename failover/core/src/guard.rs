@@ -86,6 +86,10 @@ pub struct Guard {
     armed: Option<(SyncGeneration, ProcessStart)>,
     proven: Option<SyncGeneration>,
     progress: Progress,
+    /// When the last admin act ended: readings from before it say nothing about its goal any more.
+    acted_at: Timestamp,
+    /// What the last renewal told; a change of it is told at once.
+    told: Option<(Option<Epoch>, Option<ProcessStart>, Option<SyncGeneration>)>,
     shut_since: Option<Timestamp>,
     shut_because: Option<String>,
 }
@@ -185,6 +189,8 @@ impl Guard {
             armed: None,
             proven: None,
             progress: Progress::default(),
+            acted_at: now,
+            told: None,
             shut_since: None,
             shut_because: None,
         };
@@ -232,7 +238,18 @@ impl Guard {
         self.gate_goal(now, out);
         self.database_goals(now, out);
         self.start_orders(now, out);
+        self.tell_at_once(now);
         self.renew(now, out);
+    }
+
+    /// The leader hears of an opening, of the process's comings and goings and of a proof without
+    /// waiting for the next renewal.
+    fn tell_at_once(&mut self, now: Timestamp) {
+        let worth = (self.open_at(now), self.process.start(), self.proven);
+        if self.told != Some(worth) && self.process != Process::Unseen {
+            self.told = Some(worth);
+            self.next_renewal = now;
+        }
     }
 
     /// Remembers a higher authority; a lower one is ignored (I8).

@@ -20,7 +20,7 @@ impl Guard {
             return;
         }
         let Some(known) = self.known.clone() else { return };
-        if self.fresh(now).is_none() {
+        if self.fresh(now).is_none() || self.reading.as_ref().is_some_and(|s| s.at <= self.acted_at) {
             return;
         }
         let mine = self.named().is_some();
@@ -170,6 +170,9 @@ impl Guard {
             return;
         };
         let doing = self.lanes[lane].take().expect("its position was found");
+        if lane == Lane::Admin as usize {
+            self.acted_at = now;
+        }
         let same_life = doing.life == self.process.start();
         if !matches!(end, ActEnd::Done { .. }) {
             self.retry_at[lane] = now + std::time::Duration::from_micros(RETRY_US);
