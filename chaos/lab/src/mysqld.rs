@@ -28,7 +28,7 @@ pub const APPLICATION_SCHEMA: &str = "app";
 pub const PASSWORD: &str = "lab-only";
 
 /// Raised when what a template holds changes, so that an old one in the cache is not used.
-const TEMPLATE_FORMAT: u32 = 3;
+const TEMPLATE_FORMAT: u32 = 4;
 /// Room for the redo log in MiB. Small, since a template is copied; 16 holds seconds of the lab's load.
 const REDO_LOG_MIB: u32 = 16;
 
@@ -37,7 +37,8 @@ const ADMIN_ROLE: &str = "'twofold_agent'";
 /// Rights of [`ADMIN_USER`] everywhere: those the MySQL adapter lists for its acts, which a test
 /// compares, and CREATE USER, which the lab's tests use.
 const ADMIN_RIGHTS: &str = "PROCESS, RELOAD, REPLICATION CLIENT, CLONE_ADMIN, CONNECTION_ADMIN, \
-    BACKUP_ADMIN, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CREATE USER, ROLE_ADMIN";
+    BACKUP_ADMIN, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CREATE USER, ROLE_ADMIN, \
+    SYSTEM_USER";
 
 /// Why a server cannot be laid out.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,8 @@ pub struct ActGrants {
 pub const ACTS: &[ActGrants] = &[
     ActGrants { act: "read", grants: &["PROCESS", "REPLICATION CLIENT"] },
     ActGrants { act: "client_sessions", grants: &["PROCESS"] },
-    ActGrants { act: "kill_client_sessions", grants: &["PROCESS", "CONNECTION_ADMIN"] },
+    // SYSTEM_USER ends the sessions of those who have it too, such as a forgotten root's.
+    ActGrants { act: "kill_client_sessions", grants: &["PROCESS", "CONNECTION_ADMIN", "SYSTEM_USER"] },
     // super_read_only also wants CONNECTION_ADMIN, or one's own transactions would be refused first.
     ActGrants { act: "set_super_read_only", grants: &["SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN"] },
     ActGrants { act: "set_offline_mode", grants: &["SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN"] },
@@ -56,15 +57,23 @@ pub fn grants() -> Vec<&'static str> {
     all
 }
 
-/// Statements that give them to `account`, written as in `'twofold'@'localhost'`.
+/// The role the rights are given to.
+pub const ROLE: &str = "twofold_agent";
+
+/// Statements that give them to `account`, written as in `'twofold'@'localhost'`: through a role, so
+/// that they hold also while the server cannot look up accounts
+/// ([`Session::has_role`](crate::Session::has_role)).
 #[must_use]
 pub fn grant_statements(account: &str) -> Vec<String> {
     let (schema, global): (Vec<_>, Vec<_>) = grants().into_iter().partition(|g| g.contains(" ON "));
     let on_schema: Vec<_> =
         schema.iter().map(|g| g.split(" ON ").next().expect("split yields one")).collect();
     vec![
-        format!("GRANT {} ON *.* TO {account}", global.join(", ")),
-        format!("GRANT {} ON `{}`.* TO {account}", on_schema.join(", "), crate::SCHEMA),
+        format!("CREATE ROLE IF NOT EXISTS '{ROLE}'"),
+        format!("GRANT {} ON *.* TO '{ROLE}'", global.join(", ")),
+        format!("GRANT {} ON `{}`.* TO '{ROLE}'", on_schema.join(", "), crate::SCHEMA),
+        format!("GRANT '{ROLE}' TO {account}"),
+        format!("SET DEFAULT ROLE '{ROLE}' TO {account}"),
     ]
 }
 

@@ -51,7 +51,7 @@ pub use dialect::{Dialect, UnknownVersion, Version};
 pub use endpoint::{Address, Endpoint, Tls};
 pub use errant::{errant, extra_transactions};
 pub use error_log::{Ending, Life, how_it_ended, lives};
-pub use grants::{ACTS, ActGrants, grant_statements, grants};
+pub use grants::{ACTS, ActGrants, ROLE, grant_statements, grants};
 pub use outcome::{ActError, Outcome, Refusal};
 pub use process::{MysqldProcess, ProcessError, ServerFiles};
 pub use read::{ReadError, read};

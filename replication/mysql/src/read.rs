@@ -46,27 +46,30 @@ pub enum ReadError {
     },
 }
 
-/// Variables that are always there.
-const VARIABLES: &str = "SELECT @@server_uuid AS server_uuid, @@version AS version, \
+/// Variables that are always there. They are read one by one with `@@`: while an account change waits
+/// for its ack, SHOW GLOBAL VARIABLES and performance_schema.global_variables hang for everybody.
+const VARIABLES: &str = "@@server_uuid AS server_uuid, @@version AS version, \
     @@GLOBAL.gtid_executed AS gtid_executed, @@GLOBAL.gtid_purged AS gtid_purged, \
     @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, \
     @@GLOBAL.offline_mode AS offline_mode, @@GLOBAL.sync_binlog AS sync_binlog, \
     @@GLOBAL.innodb_flush_log_at_trx_commit AS flush_log_at_commit, \
     @@GLOBAL.sync_relay_log AS sync_relay_log, @@GLOBAL.relay_log_recovery AS relay_log_recovery";
 
-/// The plugins' variables and counters. SHOW … LIKE answers also when a plugin is not loaded.
-pub(crate) const SEMI_SYNC: &str = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%'; \
-    SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
+/// The plugins' counters. It answers also when neither is loaded.
+const SEMI_SYNC_STATUS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
 
 /// Takes everything that one look tells, in one round trip.
 pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseReading, ReadError> {
-    let sql = format!("{VARIABLES}; {SEMI_SYNC}; SHOW PROCESSLIST; SHOW REPLICA STATUS");
+    let semi_sync_variables = semi_sync_columns(session.plugins());
+    let sql = format!(
+        "SELECT {VARIABLES}, {semi_sync_variables}; {SEMI_SYNC_STATUS}; SHOW PROCESSLIST; SHOW REPLICA STATUS"
+    );
     let sets = session.ask("read the server", &sql, deadline).await?;
-    let [variables, semi_sync_variables, semi_sync_status, processes, channels] = sets.as_slice() else {
-        return Err(ReadError::Short { what: "five results" });
+    let [variables, status, processes, channels] = sets.as_slice() else {
+        return Err(ReadError::Short { what: "four results" });
     };
     let row = variables.first().ok_or(ReadError::Short { what: "the system variables" })?;
-    let semi_sync = SemiSync::of(semi_sync_variables, semi_sync_status)?;
+    let semi_sync = SemiSync::of(session.plugins(), row, status)?;
     let mut client_sessions = 0;
     for process in processes {
         if classify(session, process)?.kind == SessionKind::Client {
@@ -94,17 +97,49 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
     })
 }
 
+/// Semi-sync alone.
+pub(crate) async fn look_semi_sync(session: &mut Session, deadline: Deadline) -> Result<SemiSync, ReadError> {
+    let sql = format!("SELECT {}; {SEMI_SYNC_STATUS}", semi_sync_columns(session.plugins()));
+    let sets = session.ask("read semi-sync", &sql, deadline).await?;
+    let [variables, status] = sets.as_slice() else {
+        return Err(ReadError::Short { what: "two results" });
+    };
+    let row = variables.first().ok_or(ReadError::Short { what: "the semi-sync variables" })?;
+    SemiSync::of(session.plugins(), row, status)
+}
+
+/// Variables of the plugins that are loaded; those of others are errors to ask for.
+fn semi_sync_columns(plugins: Plugins) -> String {
+    let source = "@@GLOBAL.rpl_semi_sync_source_enabled AS source_enabled, \
+        @@GLOBAL.rpl_semi_sync_source_timeout AS source_timeout, \
+        @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count AS wait_count, \
+        @@GLOBAL.rpl_semi_sync_source_wait_no_replica AS wait_no_replica, \
+        @@GLOBAL.rpl_semi_sync_source_wait_point AS wait_point";
+    let replica = "@@GLOBAL.rpl_semi_sync_replica_enabled AS replica_enabled";
+    match (plugins.source, plugins.replica) {
+        (true, true) => format!("{source}, {replica}"),
+        (true, false) => source.to_owned(),
+        (false, true) => replica.to_owned(),
+        (false, false) => "0 AS no_plugin".to_owned(),
+    }
+}
+
 /// The first row of the last result set.
 pub(crate) fn last_row<'a>(sets: &'a [Vec<Row>], what: &'static str) -> Result<&'a Row, ReadError> {
     sets.last().and_then(|set| set.first()).ok_or(ReadError::Short { what })
 }
 
+/// Which semi-sync plugins are loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Plugins {
+    pub(crate) source: bool,
+    pub(crate) replica: bool,
+}
+
 /// Everything the two semi-sync plugins tell. What a plugin that is not loaded would say is zero and
-/// off, and `source_loaded`/`replica_loaded` tell the difference.
+/// off.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SemiSync {
-    pub(crate) source_loaded: bool,
-    pub(crate) replica_loaded: bool,
     pub(crate) source_enabled: bool,
     pub(crate) source_operating: bool,
     pub(crate) wait_count: u32,
@@ -119,35 +154,30 @@ pub(crate) struct SemiSync {
 }
 
 impl SemiSync {
-    pub(crate) fn of(variables: &[Row], status: &[Row]) -> Result<Self, ReadError> {
+    fn of(plugins: Plugins, variables: &Row, status: &[Row]) -> Result<Self, ReadError> {
         let mut all = Self::default();
-        for row in variables.iter().chain(status) {
-            let (name, value) = (row.text("Variable_name")?, row.text("Value")?);
-            all.take(&name.to_ascii_lowercase(), &value)?;
+        if plugins.source {
+            all.source_enabled = variables.flag("source_enabled")?;
+            all.timeout_ms = variables.parse("source_timeout", "a number")?;
+            all.wait_count = variables.parse("wait_count", "a number")?;
+            all.wait_no_replica = variables.flag("wait_no_replica")?;
+            all.wait_point = variables.text("wait_point")?;
+        }
+        if plugins.replica {
+            all.replica_enabled = variables.flag("replica_enabled")?;
+        }
+        for row in status {
+            all.take(&row.text("Variable_name")?.to_ascii_lowercase(), &row.text("Value")?)?;
         }
         Ok(all)
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), ReadError> {
         match name {
-            "rpl_semi_sync_source_enabled" => {
-                self.source_loaded = true;
-                self.source_enabled = flag(name, value)?;
-            }
-            "rpl_semi_sync_source_timeout" => self.timeout_ms = parse(name, value, "a number")?,
-            "rpl_semi_sync_source_wait_for_replica_count" => {
-                self.wait_count = parse(name, value, "a number")?;
-            }
-            "rpl_semi_sync_source_wait_no_replica" => self.wait_no_replica = flag(name, value)?,
-            "rpl_semi_sync_source_wait_point" => self.wait_point = value.to_owned(),
             "rpl_semi_sync_source_status" => self.source_operating = flag(name, value)?,
             "rpl_semi_sync_source_clients" => self.clients = parse(name, value, "a number")?,
             "rpl_semi_sync_source_wait_sessions" => {
                 self.waiting_sessions = parse(name, value, "a number")?;
-            }
-            "rpl_semi_sync_replica_enabled" => {
-                self.replica_loaded = true;
-                self.replica_enabled = flag(name, value)?;
             }
             "rpl_semi_sync_replica_status" => self.replica_attached = flag(name, value)?,
             _ => {}

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use replication_mysql::{
-    ConnectError, Deadline, MysqldProcess, Outcome, Session, SessionInfo, SessionKind, Switch, client_sessions,
-    disarm_source_semi_sync, kill_client_sessions, read, semi_sync_reading, set_offline_mode,
-    set_super_read_only, stop_io_thread,
+    ConnectError, Deadline, MysqldProcess, Outcome, Session, SessionInfo, SessionKind, Switch,
+    client_sessions, disarm_source_semi_sync, kill_client_sessions, read, semi_sync_reading,
+    set_offline_mode, set_super_read_only, stop_io_thread,
 };
 
 use crate::server::{Pair, assert_done, count, eventually_session, insert, patience, short};
@@ -147,6 +147,12 @@ async fn an_account_change_without_its_acker_locks_everybody_out_but_the_open_ad
     assert_done(replication_mysql::start_receiver(&mut pair.replica.admin().await, patience()).await);
     assert!(read(&mut kept, patience()).await.unwrap().semi_sync.waiting_sessions >= 1);
     assert!(!change.is_finished());
+    // What the ladder needs goes on, on the session that is open, because its rights come from a role.
+    assert!(kept.has_role());
+    assert_done(set_offline_mode(&mut kept, Switch::On, patience()).await);
+    assert_done(set_offline_mode(&mut kept, Switch::Off, patience()).await);
+    assert_done(kill_client_sessions(&mut kept, patience()).await);
+    assert_done(stop_io_thread(&mut kept, patience()).await);
     // After `Async` is committed:
     assert_done(disarm_source_semi_sync(&mut kept, patience()).await);
     tokio::time::timeout(crate::server::PATIENCE, change).await.unwrap().unwrap().unwrap();

@@ -7,6 +7,7 @@
 
 mod fence;
 mod ghost;
+mod grants;
 mod promotion;
 mod proxy;
 mod semi_sync;

@@ -138,6 +138,12 @@ impl Server {
         Conn::new(opts).await.unwrap()
     }
 
+    /// A connection with every right.
+    pub async fn root_conn(&self) -> Conn {
+        let socket = Some(self.spec.socket.display().to_string());
+        Conn::new(OptsBuilder::default().socket(socket).user(Some("root"))).await.unwrap()
+    }
+
     pub async fn reading(&self) -> DatabaseReading {
         read(&mut self.admin().await, patience()).await.unwrap()
     }

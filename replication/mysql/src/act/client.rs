@@ -72,6 +72,7 @@ pub async fn kill_client_sessions(session: &mut Session, deadline: Deadline) -> 
 
 async fn kill(session: &mut Session, deadline: Deadline) -> Result<KilledSessions, Stop> {
     let mut killed = 0;
+    let mut refused = None;
     for client in client_sessions(session, deadline).await? {
         if client.command == "Killed" {
             continue;
@@ -80,10 +81,12 @@ async fn kill(session: &mut Session, deadline: Deadline) -> Result<KilledSession
         {
             Ok(()) => killed += 1,
             Err(error) if error.code() == Some(GONE) => {}
+            // One that may not be ended must not save those after it.
+            Err(error) if error.code().is_some() => refused = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(KilledSessions { killed })
+    refused.map_or(Ok(KilledSessions { killed }), |error| Err(error.into()))
 }
 
 /// Reads one line of the process list.

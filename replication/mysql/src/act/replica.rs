@@ -233,10 +233,7 @@ pub(crate) async fn look(session: &mut Session, deadline: Deadline) -> Result<Ch
         return Err(ReadError::Short { what: "two results" });
     };
     let row = executed.first().ok_or(ReadError::Short { what: "gtid_executed" })?;
-    Ok(Channel {
-        executed: row.parse("gtid_executed", "a gtid set")?,
-        replica: replica(channels)?,
-    })
+    Ok(Channel { executed: row.parse("gtid_executed", "a gtid set")?, replica: replica(channels)? })
 }
 
 pub(crate) async fn run(

@@ -7,7 +7,7 @@ use crate::act::Switch;
 use crate::act::replica::{look, run};
 use crate::deadline::Deadline;
 use crate::outcome::{ActError, Outcome, Refusal, Stop};
-use crate::read::{ReadError, SEMI_SYNC, SemiSync};
+use crate::read::{ReadError, SemiSync, look_semi_sync};
 use crate::session::Session;
 
 /// `rpl_semi_sync_source_timeout` when armed: the greatest the server takes, 49.7 days in
@@ -31,10 +31,10 @@ pub async fn arm_source_semi_sync(
 
 async fn arm(session: &mut Session, wait_count: u32, deadline: Deadline) -> Result<SemiSyncReading, Stop> {
     assert!(wait_count >= 1, "semi-sync with no acknowledgement is asynchronous; disarm it instead");
-    let before = look_semi_sync(session, deadline).await?;
-    if !before.source_loaded {
+    if !session.plugins().source {
         return Err(Refusal::Plugin { plugin: "rpl_semi_sync_source" }.into());
     }
+    let before = look_semi_sync(session, deadline).await?;
     if before.clients != wait_count {
         return Err(Refusal::SemiSyncClients { wanted: wait_count, connected: before.clients }.into());
     }
@@ -79,7 +79,7 @@ fn read_back(name: &'static str, wanted: impl ToString, found: impl ToString) ->
 /// after `Async` is committed, and never to get a fence through. Idempotent.
 pub async fn disarm_source_semi_sync(session: &mut Session, deadline: Deadline) -> Outcome {
     async {
-        if !look_semi_sync(session, deadline).await?.source_loaded {
+        if !session.plugins().source {
             return Ok(());
         }
         run(session, "switch semi-sync off", "SET GLOBAL rpl_semi_sync_source_enabled = OFF", deadline).await
@@ -98,13 +98,13 @@ pub async fn replica_semi_sync(session: &mut Session, to: Switch, deadline: Dead
 }
 
 async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> Result<(), Stop> {
-    let now = look_semi_sync(session, deadline).await?;
-    if !now.replica_loaded {
+    if !session.plugins().replica {
         return match to {
             Switch::On => Err(Refusal::Plugin { plugin: "rpl_semi_sync_replica" }.into()),
             Switch::Off => Ok(()),
         };
     }
+    let now = look_semi_sync(session, deadline).await?;
     let wanted = to == Switch::On;
     let io = look(session, deadline).await?.replica.map_or(ReplicaThread::Stopped, |r| r.io);
     if now.replica_enabled != wanted {
@@ -130,12 +130,4 @@ pub async fn semi_sync_reading(
     deadline: Deadline,
 ) -> Result<SemiSyncReading, ReadError> {
     Ok(look_semi_sync(session, deadline).await?.reading())
-}
-
-async fn look_semi_sync(session: &mut Session, deadline: Deadline) -> Result<SemiSync, ReadError> {
-    let sets = session.ask("read semi-sync", SEMI_SYNC, deadline).await?;
-    let [variables, status] = sets.as_slice() else {
-        return Err(ReadError::Short { what: "two results" });
-    };
-    SemiSync::of(variables, status)
 }
