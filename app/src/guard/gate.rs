@@ -103,9 +103,13 @@ fn script(spec: &GateSpec, act: GateAct) -> String {
          table inet {table} {{\n\
          \x20 set open_{epoch} {{ type inet_service; flags timeout; {element} }}\n\
          \x20 chain input {{\n    type filter hook input priority -300; policy accept;\n{exempt_in}\
-         \x20   tcp dport @open_{epoch} accept\n    tcp dport {{ {ports} }} drop\n  }}\n\
+         \x20   tcp dport @open_{epoch} accept\n\
+         \x20   tcp dport {{ {ports} }} tcp flags syn / syn,ack reject with tcp reset\n\
+         \x20   tcp dport {{ {ports} }} drop\n  }}\n\
          \x20 chain output {{\n    type filter hook output priority -300; policy accept;\n{exempt_out}\
-         \x20   tcp sport @open_{epoch} accept\n    tcp sport {{ {ports} }} drop\n  }}\n\
+         \x20   tcp sport @open_{epoch} accept\n\
+         \x20   tcp sport {{ {ports} }} tcp flags rst / rst accept\n\
+         \x20   tcp sport {{ {ports} }} drop\n  }}\n\
          }}\n"
     )
 }
@@ -193,8 +197,11 @@ mod tests {
     fn the_script_opens_only_the_set_of_its_epoch_in_both_directions() {
         let text = script(&spec(), GateAct::Open { epoch: Epoch(7), left: Duration::from_millis(1234) });
         assert!(text.contains("set open_7 { type inet_service; flags timeout; elements = { 3306 timeout 1234ms, 33060 timeout 1234ms };"));
-        assert!(text.contains("tcp dport @open_7 accept\n    tcp dport { 3306, 33060 } drop"));
-        assert!(text.contains("tcp sport @open_7 accept\n    tcp sport { 3306, 33060 } drop"));
+        for direction in ["dport", "sport"] {
+            let accept = text.find(&format!("tcp {direction} @open_7 accept")).unwrap();
+            let drop = text.find(&format!("tcp {direction} {{ 3306, 33060 }} drop")).unwrap();
+            assert!(accept < drop);
+        }
         assert!(text.contains("ip saddr { 10.77.2.21 } tcp dport"));
         let shut = script(&spec(), GateAct::Shut);
         assert!(shut.contains("set open_0 { type inet_service; flags timeout;  }"));
