@@ -104,11 +104,11 @@ fn script(spec: &GateSpec, act: GateAct) -> String {
          \x20 set open_{epoch} {{ type inet_service; flags timeout; {element} }}\n\
          \x20 chain input {{\n    type filter hook input priority -300; policy accept;\n{exempt_in}\
          \x20   tcp dport @open_{epoch} accept\n\
-         \x20   tcp dport {{ {ports} }} tcp flags syn / syn,ack reject with tcp reset\n\
+         \x20   tcp dport {{ {ports} }} tcp flags & (syn|ack) == syn reject with tcp reset\n\
          \x20   tcp dport {{ {ports} }} drop\n  }}\n\
          \x20 chain output {{\n    type filter hook output priority -300; policy accept;\n{exempt_out}\
          \x20   tcp sport @open_{epoch} accept\n\
-         \x20   tcp sport {{ {ports} }} tcp flags rst / rst accept\n\
+         \x20   tcp sport {{ {ports} }} tcp flags & rst == rst accept\n\
          \x20   tcp sport {{ {ports} }} drop\n  }}\n\
          }}\n"
     )

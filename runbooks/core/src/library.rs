@@ -9,7 +9,9 @@ use crate::{Action, Runbook, Step, StepId};
 /// Deadline of steps that only talk to one host, milliseconds: ten times what they take.
 const SHORT_MS: u64 = 5_000;
 /// Deadline of the fence: W and a few tries of FENCE fit in. After it the failover is called off.
-const FENCE_MS: u64 = 15_000;
+const FENCE_MS: u64 = 10_000;
+/// Attempts of the fence: it spans two lost leaders; then the group goes back to its old primary.
+const FENCE_ATTEMPTS: u32 = 3;
 /// Deadline of draining and opening: an applier may lag; received is not applied.
 const DRAIN_MS: u64 = 120_000;
 /// Deadline of copying a database, milliseconds.
@@ -38,7 +40,7 @@ pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BT
             Action::FenceOrOutwait { server: old.clone(), epoch: revoked },
             &[],
             FENCE_MS,
-            ATTEMPTS,
+            FENCE_ATTEMPTS,
         ),
         step("drain", Action::DrainRelay { server: server.clone() }, &["stop-ackers"], DRAIN_MS, ATTEMPTS),
         step("promote", Action::Promote { server: server.clone() }, &["fence", "drain"], SHORT_MS, ATTEMPTS),
