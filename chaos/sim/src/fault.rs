@@ -1,0 +1,223 @@
+//! What goes wrong, and when: a mix drawn for each seed, with an end for every fault, and a phase of
+//! healing at the end of a run in which everything must come together again.
+//!
+//! Each seed takes a part of all kinds (a swarm), so that rare pairs of faults meet often somewhere.
+
+mod begins;
+mod ends;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chance::Chance;
+use crate::event::Event;
+use crate::options::Options;
+use crate::place::{MS, SECOND, Time};
+use crate::world::World;
+
+/// The cluster has this long to come up before the first fault.
+const BEGIN: Time = 25 * SECOND;
+/// Everything converges within this much after healing: three tries of a fence of ten seconds, a
+/// start of everything, a rebuild, and arming.
+pub const HEALING: Time = 110 * SECOND;
+/// Fewest faults of a run.
+const FAULTS_MIN: u64 = 5;
+/// Most.
+const FAULTS_MAX: u64 = 14;
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A site loses its links, then its power.
+    SiteKill,
+    /// A database host loses its power.
+    HostCrash,
+    /// A database host loses its power, and its disk had lied.
+    DiskLies,
+    /// A database host stops, kernel and all, and goes on.
+    HostPause,
+    /// A guard dies.
+    GuardCrash,
+    /// A guard is stopped and goes on.
+    GuardPause,
+    /// A database is killed.
+    MysqlKill,
+    /// A database is killed and not started again for a while.
+    MysqlDown,
+    /// A database is stopped and goes on.
+    MysqlPause,
+    /// A database without waiters is shut down in order.
+    MysqlShutdown,
+    /// The replica's database is restarted.
+    AckerRestart,
+    /// Somebody sets a finite ack timeout by hand.
+    AckTimeout,
+    /// The applier lags.
+    ApplierLag,
+    /// Two sites do not hear one another.
+    Cut,
+    /// One site does not hear another, which hears it.
+    CutOneWay,
+    /// A site is cut from both others.
+    Isolate,
+    /// A site is cut from everybody.
+    IsolateAll,
+    /// Messages are lost.
+    Loss,
+    /// Messages are late.
+    Slow,
+    /// Messages are doubled.
+    Double,
+    /// The leader dies.
+    LeaderKill,
+    /// A node's host stops and goes on.
+    NodePause,
+    /// A node dies and stays away for a while.
+    NodeDown,
+    /// The witness dies.
+    WitnessLoss,
+    /// A clock's rate changes.
+    Drift,
+    /// A disk is slow.
+    SlowDisk,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 26] = [
+        Kind::SiteKill,
+        Kind::HostCrash,
+        Kind::DiskLies,
+        Kind::HostPause,
+        Kind::GuardCrash,
+        Kind::GuardPause,
+        Kind::MysqlKill,
+        Kind::MysqlDown,
+        Kind::MysqlPause,
+        Kind::MysqlShutdown,
+        Kind::AckerRestart,
+        Kind::AckTimeout,
+        Kind::ApplierLag,
+        Kind::Cut,
+        Kind::CutOneWay,
+        Kind::Isolate,
+        Kind::IsolateAll,
+        Kind::Loss,
+        Kind::Slow,
+        Kind::Double,
+        Kind::LeaderKill,
+        Kind::NodePause,
+        Kind::NodeDown,
+        Kind::WitnessLoss,
+        Kind::Drift,
+        Kind::SlowDisk,
+    ];
+
+    /// How long it lasts at least and at most, milliseconds.
+    fn lasts(self) -> (u64, u64) {
+        match self {
+            Kind::SiteKill => (4_000, 50_000),
+            Kind::HostCrash | Kind::DiskLies | Kind::MysqlDown | Kind::NodeDown | Kind::WitnessLoss => {
+                (2_000, 30_000)
+            }
+            Kind::HostPause | Kind::GuardPause | Kind::MysqlPause | Kind::NodePause => (150, 25_000),
+            Kind::Cut | Kind::CutOneWay | Kind::Isolate | Kind::IsolateAll => (200, 30_000),
+            Kind::Loss | Kind::Slow | Kind::Double | Kind::SlowDisk | Kind::ApplierLag => (1_000, 30_000),
+            _ => (0, 0),
+        }
+    }
+}
+
+/// One planned fault.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// What.
+    pub kind: Kind,
+    /// When.
+    pub at: Time,
+    /// For how long.
+    pub lasts: Time,
+    /// Chance for its details.
+    pub detail: u64,
+    /// What it hit, once it began: to be undone at its end.
+    pub hit: Hit,
+}
+
+/// What a fault hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hit {
+    /// Nothing that has to be undone.
+    Nothing,
+    /// A site.
+    Site(usize),
+    /// A database host.
+    Host(usize),
+    /// A node.
+    Node(usize),
+    /// The way from one place to another, perhaps both.
+    Way(usize, usize),
+}
+
+/// The plan of a run.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The faults, by time.
+    pub faults: Vec<Planned>,
+    /// When healing begins.
+    pub heals: Time,
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub fn draw(chance: &mut Chance, options: &Options) -> Self {
+        let end = options.minutes * 60 * SECOND;
+        let heals = end.saturating_sub(HEALING);
+        if options.calm {
+            return Self { faults: Vec::new(), heals };
+        }
+        let all: Vec<Kind> = Kind::ALL
+            .into_iter()
+            .filter(|k| options.faults.is_empty() || options.faults.contains(k))
+            .collect();
+        let mut kinds: BTreeSet<Kind> = all.iter().copied().filter(|_| chance.one_in(2)).collect();
+        while kinds.len() < all.len().min(4) {
+            kinds.insert(all[chance.below(all.len() as u64) as usize]);
+        }
+        let kinds: Vec<Kind> = kinds.into_iter().collect();
+        let count = chance.between(FAULTS_MIN, FAULTS_MAX);
+        let room = heals.saturating_sub(BEGIN).max(SECOND);
+        let mut faults = Vec::new();
+        let mut last = BEGIN;
+        for _ in 0..count {
+            let kind = kinds[chance.below(kinds.len() as u64) as usize];
+            // Half of the faults come soon after the one before, while the cluster is busy with it.
+            let at = if chance.one_in(2) && !faults.is_empty() {
+                (last + chance.below(8 * SECOND)).min(BEGIN + room)
+            } else {
+                BEGIN + chance.below(room)
+            };
+            last = at;
+            let (least, most) = kind.lasts();
+            // Short ones are as likely as long ones.
+            let most = if chance.one_in(2) { most } else { (least * 4).min(most) };
+            let lasts = chance.between(least, most) * MS;
+            faults.push(Planned { kind, at, lasts, detail: chance.next(), hit: Hit::Nothing });
+        }
+        faults.sort_by_key(|f| f.at);
+        Self { faults, heals }
+    }
+}
+
+impl World {
+    pub(crate) fn plan_faults(&mut self) {
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            self.queue.push(fault.at, Event::Fault { index });
+        }
+        if !self.plan.faults.is_empty() {
+            let index = self.plan.faults.len();
+            self.queue.push(self.plan.heals, Event::FaultEnds { index });
+        }
+    }
+}

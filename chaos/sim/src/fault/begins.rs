@@ -1,0 +1,220 @@
+//! How each fault is done.
+
+use failover_core::HowItEnded;
+
+use crate::event::Event;
+use crate::fault::{Hit, Kind, Planned};
+use crate::place::{HOST_SITES, HOSTS, MDC, MS, NODE_SITES, NODES, OUTSIDE, PDC, SECOND, WIT};
+use crate::world::World;
+
+impl World {
+    /// The host of the primary as committed.
+    pub(crate) fn primary_host(&self) -> Option<usize> {
+        let group = self.truth.state.groups.values().next()?;
+        self.names.host(&group.authority.as_ref()?.primary.server)
+    }
+
+    fn leader_node(&self) -> Option<usize> {
+        (0..NODES).filter_map(|n| Some((self.nodes[n].run.as_ref()?.leading?, n))).max().map(|(_, n)| n)
+    }
+
+    /// A fault begins.
+    pub(crate) fn fault_begins(&mut self, index: usize) {
+        let Planned { kind, lasts, detail, .. } = self.plan.faults[index].clone();
+        if self.now >= self.plan.heals {
+            return;
+        }
+        let hit = self.strike(kind, detail);
+        self.faults += 1;
+        self.note(format_args!("fault: {kind:?} {hit:?} for {} ms", lasts / MS));
+        self.plan.faults[index].hit = hit;
+        if hit != Hit::Nothing {
+            let at = (self.now + lasts).min(self.plan.heals);
+            self.queue.push(at, Event::FaultEnds { index });
+        }
+    }
+
+    /// The host that a fault of a database aims at: the primary's two times in three.
+    fn aim(&self, detail: u64) -> usize {
+        match self.primary_host() {
+            Some(primary) if !detail.is_multiple_of(3) => primary,
+            Some(primary) => 1 - primary,
+            None => (detail % 2) as usize,
+        }
+    }
+
+    fn strike(&mut self, kind: Kind, detail: u64) -> Hit {
+        let host = self.aim(detail);
+        let more = detail >> 8;
+        let node = (more % NODES as u64) as usize;
+        let pair = [(PDC, MDC), (PDC, WIT), (MDC, WIT)][(more % 3) as usize];
+        let way = if more & 64 == 0 { pair } else { (pair.1, pair.0) };
+        match kind {
+            Kind::SiteKill => self.kill_site(if more.is_multiple_of(8) { WIT } else { HOST_SITES[host] }),
+            Kind::HostCrash => self.crash_host(host),
+            Kind::DiskLies => {
+                let hit = self.crash_host(host);
+                self.disk_lied(host);
+                hit
+            }
+            Kind::HostPause => self.pause_host(host),
+            Kind::GuardCrash => {
+                self.guard_end(host);
+                Hit::Nothing
+            }
+            Kind::GuardPause => {
+                self.guard_pause(host, true);
+                Hit::Host(host)
+            }
+            Kind::MysqlKill => {
+                self.mysql_end(host, HowItEnded::Killed, true);
+                Hit::Nothing
+            }
+            Kind::MysqlDown => {
+                self.hosts[host].hold_mysql = true;
+                self.mysql_end(host, HowItEnded::Killed, true);
+                Hit::Host(host)
+            }
+            Kind::MysqlPause => {
+                self.mysql_pause(host, true);
+                Hit::Host(host)
+            }
+            Kind::MysqlShutdown => {
+                let calm = self.hosts[host].mysql.waiting.is_empty()
+                    && self.hosts[host].mysql.answering().is_some_and(|l| !l.rebuilding);
+                if calm {
+                    self.mysql_shutdown(host);
+                }
+                Hit::Nothing
+            }
+            Kind::AckerRestart => {
+                let acker = self.primary_host().map_or(host, |p| 1 - p);
+                self.mysql_end(acker, HowItEnded::Killed, true);
+                Hit::Nothing
+            }
+            Kind::AckTimeout => {
+                if let Some(life) = self.hosts[host].mysql.life.as_mut() {
+                    life.ack_timeout = Some(10 * SECOND);
+                }
+                Hit::Nothing
+            }
+            Kind::ApplierLag => {
+                self.hosts[host].mysql.lag = (20 + more % 300) * MS;
+                Hit::Host(host)
+            }
+            Kind::Cut => self.cut(pair.0, pair.1, true),
+            Kind::CutOneWay => self.cut(way.0, way.1, false),
+            Kind::Isolate => self.isolate(HOST_SITES[host], false),
+            Kind::IsolateAll => self.isolate(HOST_SITES[host], true),
+            Kind::Loss => {
+                self.net.trouble(pair.0, pair.1, 20 + (more % 300) as u32, 0);
+                Hit::Way(pair.0, pair.1)
+            }
+            Kind::Slow => {
+                self.net.trouble(pair.0, pair.1, 0, (5 + more % 400) * MS);
+                Hit::Way(pair.0, pair.1)
+            }
+            Kind::Double => {
+                self.net.doubles = 20 + (more % 400) as u32;
+                Hit::Way(pair.0, pair.1)
+            }
+            Kind::LeaderKill => {
+                let leader = self.leader_node().unwrap_or(node);
+                self.node_end(leader);
+                Hit::Nothing
+            }
+            Kind::NodePause => {
+                let node = if more & 32 == 0 { self.leader_node().unwrap_or(node) } else { node };
+                self.node_pause(node, true);
+                Hit::Node(node)
+            }
+            Kind::NodeDown => self.node_off(node),
+            Kind::WitnessLoss => self.node_off(NODES - 1),
+            Kind::Drift => {
+                let ppm = (more % 1_900) as i64 - 950;
+                let who = (detail % (NODES + HOSTS) as u64) as usize;
+                let clock =
+                    if who < NODES { &mut self.nodes[who].clock } else { &mut self.hosts[who - NODES].clock };
+                clock.set_rate(self.now, ppm);
+                Hit::Nothing
+            }
+            Kind::SlowDisk => {
+                let slow = (5 + more % 300) * MS;
+                if more & 32 == 0 {
+                    self.nodes[node].slow_disk = slow;
+                    Hit::Node(node)
+                } else {
+                    self.hosts[host].slow_disk = slow;
+                    Hit::Host(host)
+                }
+            }
+        }
+    }
+
+    fn node_off(&mut self, n: usize) -> Hit {
+        self.nodes[n].up = false;
+        self.nodes[n].paused = false;
+        self.node_end(n);
+        Hit::Node(n)
+    }
+
+    /// The links go silent first, then every process is gone at once: no reset tells anyone.
+    fn kill_site(&mut self, site: usize) -> Hit {
+        self.isolate(site, true);
+        for n in 0..NODES {
+            if NODE_SITES[n] == site {
+                self.node_off(n);
+            }
+        }
+        for h in 0..HOSTS {
+            if HOST_SITES[h] == site {
+                self.crash_host(h);
+            }
+        }
+        Hit::Site(site)
+    }
+
+    /// A host without power: its kernel's gate and sockets are gone, its disks stay.
+    pub(crate) fn crash_host(&mut self, h: usize) -> Hit {
+        let host = &mut self.hosts[h];
+        host.up = false;
+        host.paused = false;
+        host.stash.clear();
+        host.stash_guard.clear();
+        host.stash_mysql.clear();
+        host.queued.clear();
+        self.mysql_end(h, HowItEnded::Killed, false);
+        self.guard_end(h);
+        Hit::Host(h)
+    }
+
+    fn pause_host(&mut self, h: usize) -> Hit {
+        let host = &mut self.hosts[h];
+        if !host.up || host.paused {
+            return Hit::Nothing;
+        }
+        host.paused = true;
+        host.paused_at = self.now;
+        self.tell_replica(h, false);
+        self.dirty = true;
+        Hit::Host(h)
+    }
+
+    fn cut(&mut self, a: usize, b: usize, both: bool) -> Hit {
+        self.net.set(a, b, false, self.now);
+        if both {
+            self.net.set(b, a, false, self.now);
+        }
+        Hit::Way(a, b)
+    }
+
+    /// Cuts a site from the other sites, and from the clients outside.
+    fn isolate(&mut self, site: usize, clients: bool) -> Hit {
+        for other in [PDC, MDC, WIT, OUTSIDE] {
+            if other != site && (clients || other != OUTSIDE) {
+                self.cut(site, other, true);
+            }
+        }
+        Hit::Site(site)
+    }
+}

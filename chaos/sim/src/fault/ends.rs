@@ -1,0 +1,134 @@
+//! How each fault ends, and how everything is healed.
+
+use crate::event::{Event, Unit};
+use crate::fault::{Hit, Kind};
+use crate::gate::Gate;
+use crate::place::{HOST_SITES, HOSTS, MS, NODE_SITES, NODES, PLACES, SECOND};
+use crate::world::World;
+
+impl World {
+    /// A fault ends; the one after the last is the healing.
+    pub(crate) fn fault_ends(&mut self, index: usize) {
+        let Some(fault) = self.plan.faults.get(index).cloned() else { return self.heal() };
+        self.note(format_args!("fault ends: {:?} {:?}", fault.kind, fault.hit));
+        match (fault.kind, fault.hit) {
+            (Kind::SiteKill, Hit::Site(site)) => {
+                self.join(site);
+                for n in 0..NODES {
+                    if NODE_SITES[n] == site {
+                        self.node_on(n);
+                    }
+                }
+                for h in 0..HOSTS {
+                    if HOST_SITES[h] == site {
+                        self.host_on(h);
+                    }
+                }
+            }
+            (_, Hit::Site(site)) => self.join(site),
+            (Kind::HostCrash | Kind::DiskLies, Hit::Host(h)) => self.host_on(h),
+            (Kind::HostPause, Hit::Host(h)) => self.resume_host(h, fault.detail),
+            (Kind::GuardPause, Hit::Host(h)) => self.guard_pause(h, false),
+            (Kind::MysqlDown, Hit::Host(h)) => {
+                self.hosts[h].hold_mysql = false;
+                self.mysql_start(h);
+            }
+            (Kind::MysqlPause, Hit::Host(h)) => self.mysql_pause(h, false),
+            (Kind::ApplierLag, Hit::Host(h)) => self.hosts[h].mysql.lag = 400,
+            (Kind::SlowDisk, Hit::Host(h)) => self.hosts[h].slow_disk = 0,
+            (Kind::SlowDisk, Hit::Node(n)) => self.nodes[n].slow_disk = 0,
+            (Kind::NodePause, Hit::Node(n)) => self.node_pause(n, false),
+            (_, Hit::Node(n)) => self.node_on(n),
+            (Kind::Double, _) => self.net.doubles = 0,
+            (Kind::Loss | Kind::Slow, Hit::Way(a, b)) => self.net.trouble(a, b, 0, 0),
+            (_, Hit::Way(a, b)) => {
+                self.net.set(a, b, true, self.now);
+                self.net.set(b, a, true, self.now);
+            }
+            (_, Hit::Host(_) | Hit::Nothing) => {}
+        }
+    }
+
+    fn join(&mut self, site: usize) {
+        for other in 0..PLACES {
+            self.net.set(site, other, true, self.now);
+            self.net.set(other, site, true, self.now);
+        }
+    }
+
+    fn node_on(&mut self, n: usize) {
+        if self.nodes[n].up {
+            return;
+        }
+        self.nodes[n].up = true;
+        self.nodes[n].clock.boot(self.now);
+        let life = self.nodes[n].lives;
+        let at = self.now + SECOND + self.chance.below(2_000) * MS;
+        self.queue.push(at, Event::Start { what: Unit::Node(n), life });
+    }
+
+    /// A host boots: the boot unit shuts the gate, or is missing where the database boots fenced.
+    pub(crate) fn host_on(&mut self, h: usize) {
+        if self.hosts[h].up {
+            return;
+        }
+        let rules = !self.chance.one_in(4);
+        let host = &mut self.hosts[h];
+        host.up = true;
+        host.boot += 1;
+        host.clock.boot(self.now);
+        host.gate = Gate { rules, ..Gate::default() };
+        host.lease_until = 0;
+        let (guard, mysql) = (host.guard_lives, host.mysql.lives as u32);
+        let one = self.now + SECOND + self.chance.below(2_000) * MS;
+        let two = self.now + SECOND + self.chance.below(2_000) * MS;
+        self.queue.push(one, Event::Start { what: Unit::Guard(h), life: guard });
+        self.queue.push(two, Event::Start { what: Unit::Mysql(h), life: mysql });
+    }
+
+    /// A stopped host goes on. Its kernel's timers stood still; its clock may have.
+    fn resume_host(&mut self, h: usize, detail: u64) {
+        let now = self.now;
+        let host = &mut self.hosts[h];
+        if !host.paused {
+            return;
+        }
+        host.paused = false;
+        host.resumed = now;
+        let lost = now - host.paused_at;
+        if let Some((_, until)) = host.gate.element.as_mut() {
+            *until += lost;
+            host.gate.tainted = true;
+        }
+        if detail & 1 == 1 {
+            host.clock.miss(now, lost);
+        }
+        let stash = std::mem::take(&mut host.stash);
+        self.unstash(stash);
+        self.dirty = true;
+    }
+
+    /// Nothing is wrong any more, and nothing goes wrong again.
+    fn heal(&mut self) {
+        self.note(format_args!("everything is healed"));
+        self.net.heal(self.now);
+        for n in 0..NODES {
+            self.nodes[n].slow_disk = 0;
+            if self.nodes[n].paused {
+                self.node_pause(n, false);
+            }
+            self.node_on(n);
+        }
+        for h in 0..HOSTS {
+            self.resume_host(h, 0);
+            self.hosts[h].slow_disk = 0;
+            self.hosts[h].hold_mysql = false;
+            self.hosts[h].mysql.lag = 400;
+            self.guard_pause(h, false);
+            self.mysql_pause(h, false);
+            self.host_on(h);
+            // A database that nobody was to start is started; a configured timeout is set right.
+            self.mysql_start(h);
+        }
+    }
+}

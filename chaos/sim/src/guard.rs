@@ -1,0 +1,325 @@
+//! A guard's process: it feeds the pure guard and performs its effects in order. Latches are
+//! written before anything behind them; everything may stop between two effects.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use failover_core::{Effect, GateRead, Grant, Guard, GuardConfig, Input, Latch, Process, Renewal, Timing};
+use model::BootId;
+
+use crate::event::{Event, Message, Unit};
+use crate::place::{MS, NODES, Time};
+use crate::world::World;
+
+/// Between two readings of the database.
+const READ_EVERY: Time = 100 * MS;
+/// Inputs that wait behind a write; beyond it they are lost, as in a full channel.
+const INPUTS_MAX: usize = 256;
+/// Renewals remembered with the moment they were sent, for the checks.
+const SENT_MAX: usize = 128;
+
+/// The process.
+pub struct GuardProcess {
+    /// Which life of it.
+    pub life: u32,
+    /// The pure machine.
+    pub guard: Guard,
+    /// SIGSTOPped.
+    pub paused: bool,
+    /// The nft that it called waits for it too.
+    pub nft_stalls: bool,
+    /// Effects not performed yet.
+    pub effects: VecDeque<Effect>,
+    /// A write is under way.
+    pub writing: Option<Box<Latch>>,
+    /// Inputs that came meanwhile.
+    pub inputs: VecDeque<Input>,
+    /// What the watcher last told.
+    pub told: Option<Process>,
+    /// Callers that wait for a reply: their node and number, by ours.
+    pub calls: Vec<(u64, usize, u64)>,
+    /// Number of the next call.
+    pub next_call: u64,
+    /// When each renewal was sent, on the host's clock.
+    pub sent: VecDeque<(u64, u64)>,
+    /// What it last said of being open.
+    pub open: Option<model::Epoch>,
+}
+
+impl World {
+    /// A supervisor starts the guard.
+    pub(crate) fn guard_start(&mut self, h: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[h];
+        if !host.up || host.guard.is_some() {
+            return;
+        }
+        host.guard_lives += 1;
+        let life = host.guard_lives;
+        let clock = host.clock.read(now);
+        let read = match host.gate.element.filter(|(_, until)| *until > now) {
+            _ if !host.gate.rules => GateRead::Absent,
+            Some((epoch, until)) => {
+                let left = host.clock.read(until).since(clock);
+                GateRead::Open { epoch, left }
+            }
+            None => GateRead::Shut,
+        };
+        let config = GuardConfig {
+            group: self.names.group.clone(),
+            server: self.names.servers[h].clone(),
+            timing: Timing::METRO,
+            boot: BootId(format!("boot-{h}-{}", host.boot)),
+            defects: self.defects,
+        };
+        let nonce = self.chance.next();
+        let guard = Guard::new(config, host.latch.clone(), read, nonce, clock);
+        let host = &mut self.hosts[h];
+        host.guard = Some(Box::new(GuardProcess {
+            life,
+            guard,
+            paused: false,
+            nft_stalls: false,
+            effects: VecDeque::new(),
+            writing: None,
+            inputs: VecDeque::new(),
+            told: None,
+            calls: Vec::new(),
+            next_call: 1,
+            sent: VecDeque::new(),
+            open: None,
+        }));
+        host.acts.clear();
+        let tick = self.chance.below(20 * MS);
+        self.queue.push(now + tick, Event::GuardTick { host: h, life });
+        let look = self.chance.below(15 * MS);
+        self.queue.push(now + look, Event::Look { host: h, life });
+        self.queue.push(now + look + 5 * MS, Event::Read { host: h, life });
+    }
+
+    /// It dies. What nft was asked for may or may not come to pass.
+    pub(crate) fn guard_end(&mut self, h: usize) {
+        let lucky = self.chance.one_in(2);
+        let again = 100 * MS + self.chance.below(900) * MS;
+        let host = &mut self.hosts[h];
+        let Some(guard) = host.guard.take() else { return };
+        if let Some(latch) = guard.writing.filter(|_| lucky) {
+            host.latch = Some(*latch);
+        }
+        host.acts.clear();
+        host.stash_guard.clear();
+        self.note_host(h, format_args!("guard ends"));
+        if self.hosts[h].up {
+            self.queue.push(self.now + again, Event::Start { what: Unit::Guard(h), life: guard.life });
+        }
+    }
+
+    /// SIGSTOP and SIGCONT.
+    pub(crate) fn guard_pause(&mut self, h: usize, paused: bool) {
+        if self.hosts[h].guard.is_none() {
+            return;
+        }
+        let stalls = self.chance.one_in(2);
+        let guard = self.hosts[h].guard.as_mut().expect("seen above");
+        guard.nft_stalls = stalls;
+        guard.paused = paused;
+        if !paused {
+            self.hosts[h].resumed = self.now;
+            let stash = std::mem::take(&mut self.hosts[h].stash_guard);
+            self.unstash(stash);
+            self.perform(h);
+        }
+    }
+
+    /// The watcher will look soon.
+    pub(crate) fn look_soon(&mut self, h: usize) {
+        if let Some(life) = self.hosts[h].guard.as_ref().map(|g| g.life) {
+            let at = self.now + MS + self.chance.below(40 * MS);
+            self.queue.push(at, Event::Look { host: h, life });
+        }
+    }
+
+    /// The watcher looks at the process.
+    pub(crate) fn look(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        let Some(guard) = host.guard.as_mut() else { return };
+        let process = match &host.mysql.life {
+            Some(life) => Process::Running { start: life.start },
+            None => Process::Gone { for_us: 0 },
+        };
+        if guard.told == Some(process) {
+            return;
+        }
+        guard.told = Some(process);
+        let ended = host.mysql.ended;
+        self.guard_input(h, Input::Process { process, ended });
+    }
+
+    /// A reading is taken.
+    pub(crate) fn read_database(&mut self, h: usize) {
+        let now = self.now;
+        let Some(life) = self.hosts[h].guard.as_ref().map(|g| g.life) else { return };
+        let next = now + self.hosts[h].clock.stretch(READ_EVERY);
+        self.queue.push(next, Event::Read { host: h, life });
+        let mysql = &self.hosts[h].mysql;
+        let Some(start) = mysql.life.as_ref().map(|l| l.start) else { return };
+        let Some(reading) = mysql.reading(&self.names, 0) else { return };
+        if self.chance.below(32) == 0 {
+            let at = now + MS + self.chance.below(250 * MS);
+            let reading = Box::new(reading);
+            self.queue.push(at, Event::Reading { host: h, life, start, reading });
+        } else {
+            self.guard_input(h, Input::Reading { reading, life: start });
+        }
+    }
+
+    /// The guard ticks.
+    pub(crate) fn guard_tick(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let Some(guard) = host.guard.as_ref() else { return };
+        let (life, next) = (guard.life, self.now + host.clock.span(Timing::METRO.tick));
+        self.queue.push(next, Event::GuardTick { host: h, life });
+        // Ticks are not queued behind a write.
+        if self.hosts[h].guard.as_ref().is_some_and(|g| g.writing.is_none()) {
+            self.guard_input(h, Input::Tick);
+        }
+    }
+
+    /// The guard takes an input, now or after what is under way.
+    pub(crate) fn guard_input(&mut self, h: usize, input: Input) {
+        let Some(guard) = self.hosts[h].guard.as_mut() else { return };
+        if guard.inputs.len() < INPUTS_MAX {
+            guard.inputs.push_back(input);
+        }
+        self.perform(h);
+    }
+
+    /// Takes inputs and performs effects until a write is under way or nothing is left.
+    pub(crate) fn perform(&mut self, h: usize) {
+        loop {
+            let now = self.now;
+            let host = &mut self.hosts[h];
+            let Some(guard) = host.guard.as_mut() else { return };
+            if guard.paused || host.paused || guard.writing.is_some() {
+                return;
+            }
+            if let Some(effect) = guard.effects.pop_front() {
+                self.effect(h, effect);
+                continue;
+            }
+            let Some(input) = guard.inputs.pop_front() else { break };
+            let clock = host.clock.read(now);
+            if let Input::Answer(answer) = &input
+                && answer.grant == Grant::Held
+                && let Some((_, sent)) = guard.sent.iter().find(|(n, _)| *n == answer.nonce.0)
+            {
+                host.lease_until = host.lease_until.max(sent + Timing::METRO.lease.as_micros() as u64);
+            }
+            let effects = guard.guard.on(input, clock);
+            guard.effects.extend(effects);
+        }
+        self.tell_opening(h);
+    }
+
+    fn effect(&mut self, h: usize, effect: Effect) {
+        match effect {
+            Effect::Persist(latch) => {
+                self.check_latch(h, &latch);
+                let at = self.now + self.fsync(NODES + h);
+                let guard = self.hosts[h].guard.as_mut().expect("it performs");
+                guard.writing = Some(Box::new(latch));
+                let life = guard.life;
+                self.queue.push(at, Event::GuardDisk { host: h, life });
+            }
+            Effect::Renew(renewal) => self.renew(h, renewal),
+            Effect::Gate(act) => self.begin_gate_act(h, act),
+            Effect::Act { id, act } => {
+                self.check_act(h, &act);
+                self.begin_database_act(h, id, act);
+            }
+            Effect::Kill(start) => {
+                if self.hosts[h].mysql.life.as_ref().is_some_and(|l| l.start == start) {
+                    self.mysql_end(h, failover_core::HowItEnded::Killed, true);
+                }
+            }
+            Effect::Reply { call, reply } => {
+                let guard = self.hosts[h].guard.as_mut().expect("it performs");
+                let Some(position) = guard.calls.iter().position(|(c, _, _)| *c == call.0) else { return };
+                let (_, node, number) = guard.calls.swap_remove(position);
+                let message = Message::Reply { call: number, outcome: Rc::new(reply) };
+                self.send(NODES + h, node, message);
+            }
+        }
+    }
+
+    /// The latches are on disk.
+    pub(crate) fn guard_disk(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        let Some(guard) = host.guard.as_mut() else { return };
+        if let Some(latch) = guard.writing.take() {
+            host.latch = Some(*latch);
+        }
+        self.perform(h);
+    }
+
+    fn renew(&mut self, h: usize, renewal: Renewal) {
+        let host = &mut self.hosts[h];
+        let sent = host.clock.read(self.now).0;
+        let guard = host.guard.as_mut().expect("it performs");
+        if guard.sent.len() == SENT_MAX {
+            guard.sent.pop_front();
+        }
+        guard.sent.push_back((renewal.nonce.0, sent));
+        let renewal = Rc::new(renewal);
+        for node in 0..NODES {
+            let message = Message::Renewal { host: h, via: None, renewal: Rc::clone(&renewal) };
+            self.send(NODES + h, node, message);
+        }
+    }
+
+    fn tell_opening(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        let clock = host.clock.read(self.now);
+        let Some(guard) = host.guard.as_mut() else { return };
+        let open = guard.guard.open_at(clock);
+        if open != guard.open {
+            guard.open = open;
+            self.note_opening(h, open);
+        }
+    }
+
+    fn note_opening(&mut self, h: usize, open: Option<model::Epoch>) {
+        match open {
+            Some(epoch) => {
+                self.truth.opened(h, epoch);
+                self.note_host(h, format_args!("open at epoch {epoch}"));
+            }
+            None => {
+                let clock = self.hosts[h].clock.read(self.now);
+                let report = self.hosts[h].guard.as_ref().map(|g| g.guard.report(clock).shut_because);
+                self.note_host(h, format_args!("shut ({:?})", report.flatten()));
+            }
+        }
+    }
+
+    /// A message for the guard.
+    pub(crate) fn guard_message(&mut self, h: usize, from: usize, message: Message) {
+        match message {
+            Message::Answer { answer, .. } => self.guard_input(h, Input::Answer((*answer).clone())),
+            Message::Told(told) => self.guard_input(h, Input::Told((*told).clone())),
+            Message::Order { call, authority, order } => {
+                let Some(guard) = self.hosts[h].guard.as_mut() else { return };
+                let number = guard.next_call;
+                guard.next_call += 1;
+                guard.calls.push((number, from, call));
+                let input = Input::Ordered {
+                    call: failover_core::CallId(number),
+                    authority: (*authority).clone(),
+                    order: (*order).clone(),
+                };
+                self.guard_input(h, input);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The invariants of DESIGN §4, each in a file of its own, checked whenever something happens that
+//! can touch it, against what an observer who sees everything knows.
+
+mod i1;
+mod i2;
+mod i3;
+mod i4;
+mod i5;
+mod i6;
+mod i7;
+mod i8;
+mod i9;
+mod liveness;
+mod lost;
+
+use failover_core::{Change, Command, Group};
+
+use crate::world::World;
+
+pub use i9::Ordered;
+
+impl World {
+    /// The one group, as committed.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.truth.state.groups.get(&self.names.group)
+    }
+
+    /// A server tells somebody OK.
+    pub(crate) fn check_told(&mut self, h: usize, transaction: u32) {
+        self.truth.transactions[transaction as usize].told = true;
+        self.check_told_by_the_one(h, transaction);
+        self.check_told_in_sync(h, transaction);
+    }
+
+    /// An entry is applied by some node, perhaps for the first time anywhere.
+    pub(crate) fn check_committed(&mut self, index: u64, command: &Command) {
+        if index <= self.truth.applied {
+            return;
+        }
+        if let Some(text) = self.truth.forked.take() {
+            self.violate(crate::options::Invariant::I8, text);
+        }
+        self.check_intent(command);
+        let before = self.group().cloned();
+        let Some(events) = self.truth.follow(index, command) else { return };
+        for event in &events {
+            self.note(format_args!("committed: {}", line(event)));
+        }
+        self.check_numbers(before.as_ref());
+        if let Command::Change { change, .. } = command {
+            match change {
+                Change::Open { .. } => {
+                    self.truth.failovers += 1;
+                    self.check_open_is_safe();
+                    self.check_candidate_is_whole();
+                }
+                Change::Sync { .. } => self.check_sync_is_true(),
+                Change::Route => self.check_routed(before.as_ref()),
+                _ => {}
+            }
+        }
+    }
+
+    /// The end of a run, after healing.
+    pub(crate) fn check_end(&mut self) {
+        self.check_converged();
+        self.check_nothing_lost();
+    }
+}
+
+fn line(event: &failover_core::Event) -> String {
+    use failover_core::Event as E;
+    match event {
+        E::Authority { from, to, primary, version, .. } => {
+            let from = from.map_or("nothing".to_owned(), |(e, p)| format!("{e} {p}"));
+            format!("{from} -> {} {} of {primary}, version {version}", to.0, to.1)
+        }
+        E::Durability { from, to, reason, .. } => {
+            let why = reason.as_ref().map(|r| format!(" because {:?}", r.evidence)).unwrap_or_default();
+            format!("{from} -> {to}{why}")
+        }
+        E::Routed { site, epoch, .. } => format!("names point at {site}, epoch {epoch}"),
+        E::ExecutionStarted { execution, runbook, subject, .. } => {
+            format!("execution {execution}: {runbook} of {subject}")
+        }
+        E::StepStarted { step, by, .. } => format!("step {step} begun by {by}"),
+        E::StepEnded { step, outcome, .. } => format!("step {step}: {outcome:?}"),
+        E::ExecutionEnded { execution, status, .. } => format!("execution {execution}: {status:?}"),
+        E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
+        E::Founded { .. } => "founded".to_owned(),
+    }
+}

@@ -1,0 +1,52 @@
+//! I1: at any instant at most one server of a group can acknowledge client writes.
+
+use crate::mysql::Io;
+use crate::options::Invariant;
+use crate::place::HOSTS;
+use crate::world::World;
+
+impl World {
+    /// A client's write could be answered OK by this server now: it runs, takes writes, the gate lets
+    /// packets through both ways, and where it waits for acks, an acker is attached.
+    pub(crate) fn can_acknowledge(&self, h: usize) -> bool {
+        let host = &self.hosts[h];
+        if !host.up || host.paused || !host.gate.passes(self.now) {
+            return false;
+        }
+        let Some(life) = host.mysql.answering() else { return false };
+        if life.read_only || life.rebuilding {
+            return false;
+        }
+        if !(life.source_enabled && life.operating) {
+            return true;
+        }
+        let acker = self.hosts[1 - h].mysql.life.as_ref();
+        acker
+            .filter(|l| l.io == Io::Running)
+            .and_then(|l| l.connection)
+            .is_some_and(|c| c.semi && life.attached.is_some_and(|a| a.id == c.id))
+    }
+
+    /// Checked after everything that bears on it.
+    pub(crate) fn check_one_writer(&mut self) {
+        let able = (0..HOSTS).filter(|h| self.can_acknowledge(*h)).count();
+        if able > 1 {
+            self.violate(Invariant::I1, "both servers can acknowledge client writes".to_owned());
+        }
+    }
+
+    /// Whoever tells a client OK is the one that was opened at the highest epoch.
+    pub(crate) fn check_told_by_the_one(&mut self, h: usize, transaction: u32) {
+        let (mine, other) = (self.truth.opened[h], self.truth.opened[1 - h]);
+        if other > mine {
+            let number = self.truth.transactions[transaction as usize].number;
+            let text = format!(
+                "{} told a client OK for its transaction {number}, opened last at epoch {mine}, after {} was \
+                 opened at epoch {other}",
+                self.names.servers[h],
+                self.names.servers[1 - h]
+            );
+            self.violate(Invariant::I1, text);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! I2: acknowledging needs an unexpired lease. Pauses are exempt: there the stopped ackers or the
+//! confirmed fence stand in (DESIGN §4, The gate).
+
+use model::Epoch;
+
+use crate::options::Invariant;
+use crate::world::World;
+
+/// The gate may outlast the lease by the time that nft takes, and by a jiffy; well below δ.
+const SLACK_US: u64 = 60_000;
+
+impl World {
+    /// An answer leaves the host.
+    pub(crate) fn check_leaves(&mut self, h: usize, transaction: u32) {
+        let host = &self.hosts[h];
+        // Before the first start there is no lease: a live pair is adopted as it is.
+        if self.truth.opened[h] == Epoch(0) || host.gate.tainted {
+            return;
+        }
+        let clock = host.clock.read(self.now).0;
+        let until = host.lease_until;
+        if clock > until + SLACK_US {
+            let number = self.truth.transactions[transaction as usize].number;
+            let text = format!(
+                "{} tells a client OK for its transaction {number}, {} µs after its lease ended",
+                self.names.servers[h],
+                clock - until
+            );
+            self.violate(Invariant::I2, text);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! I3: in `Sync`, every acknowledged transaction is on every acker of the other site.
+
+use failover_core::Durability;
+
+use crate::options::Invariant;
+use crate::world::World;
+
+impl World {
+    /// A client is told OK while `Sync` is what is committed for this server.
+    pub(crate) fn check_told_in_sync(&mut self, h: usize, transaction: u32) {
+        let Some(group) = self.group() else { return };
+        let Some(authority) = &group.authority else { return };
+        let holder = if authority.phase.grants() {
+            &authority.primary
+        } else {
+            match &group.revoked {
+                Some(revoked) => &revoked.primary,
+                None => return,
+            }
+        };
+        if authority.durability != Durability::Sync || holder.server != self.names.servers[h] {
+            return;
+        }
+        let known = self.truth.transactions[transaction as usize];
+        let lacking = authority.acker_set.iter().find(|acker| {
+            let host = self.names.host(&acker.server);
+            !host.is_some_and(|a| self.hosts[a].mysql.holds(known.origin, known.number, transaction))
+        });
+        if let Some(acker) = lacking {
+            let text = format!(
+                "{} told a client OK for its transaction {} in sync, which acker {} does not hold",
+                self.names.servers[h], known.number, acker.server
+            );
+            self.violate(Invariant::I3, text);
+        }
+    }
+
+    /// `Sync` was committed: all that was told before is on every acker.
+    pub(crate) fn check_sync_is_true(&mut self) {
+        let Some(authority) = self.group().and_then(|g| g.authority.as_ref()) else { return };
+        let Some(primary) = self.names.host(&authority.primary.server) else { return };
+        let ackers: Vec<usize> =
+            authority.acker_set.iter().filter_map(|a| self.names.host(&a.server)).collect();
+        for acker in ackers {
+            let executed = &self.hosts[primary].mysql.executed[primary];
+            let lacking = executed.iter().enumerate().find(|(i, t)| {
+                self.truth.transactions[**t as usize].told
+                    && !self.hosts[acker].mysql.holds(primary, i + 1, **t)
+            });
+            if let Some((index, _)) = lacking {
+                let text = format!(
+                    "sync was committed, and acker {} does not hold transaction {} of {}",
+                    self.names.servers[acker],
+                    index + 1,
+                    self.names.servers[primary]
+                );
+                self.violate(Invariant::I3, text);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! I4: OPEN(E+1) only after E is revoked and fenced or outwaited, and its ackers are stopped.
+
+use failover_core::Durability;
+use model::Epoch;
+
+use crate::mysql::Io;
+use crate::options::Invariant;
+use crate::world::World;
+
+impl World {
+    /// `Serving(E+1)` was committed just now.
+    pub(crate) fn check_open_is_safe(&mut self) {
+        if let Err(text) = self.open_is_safe() {
+            self.violate(Invariant::I4, text);
+        }
+    }
+
+    fn open_is_safe(&self) -> Result<(), String> {
+        let group = self.group().expect("something was opened");
+        let revoked = group.revoked.as_ref().ok_or("nothing was revoked")?;
+        let old = self.names.host(&revoked.primary.server).ok_or("the revoked server is unknown")?;
+        let name = &revoked.primary.server;
+        if self.can_acknowledge(old) {
+            return Err(format!("{name} can still acknowledge writes of epoch {}", revoked.epoch));
+        }
+        let host = &self.hosts[old];
+        let latched = host.latch.as_ref().map_or(Epoch(0), |l| l.fenced_through);
+        let lease_over = host.gate.tainted || host.paused || host.clock.read(self.now).0 > host.lease_until;
+        if latched < revoked.epoch {
+            if revoked.durability != Durability::Sync {
+                return Err(format!(
+                    "epoch {} of {name} was {} and its guard has latched no fence",
+                    revoked.epoch, revoked.durability
+                ));
+            }
+            if !lease_over {
+                return Err(format!("{name} holds an unexpired lease of epoch {}", revoked.epoch));
+            }
+        }
+        for acker in &revoked.ackers {
+            let Some(h) = self.names.host(&acker.server) else { continue };
+            let running = self.hosts[h].mysql.life.as_ref().is_some_and(|l| l.io != Io::Stopped);
+            let latched = self.hosts[h].latch.as_ref().map_or(Epoch(0), |l| l.no_source);
+            if running || latched < revoked.epoch {
+                return Err(format!("acker {} of epoch {} is not stopped", acker.server, revoked.epoch));
+            }
+        }
+        Ok(())
+    }
+}

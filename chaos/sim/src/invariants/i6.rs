@@ -1,0 +1,21 @@
+//! I6: servers boot fenced. A server takes writes only after its guard wrote down that it opens this
+//! very life of it.
+
+use crate::options::Invariant;
+use crate::world::World;
+
+impl World {
+    /// A server was made writable.
+    pub(crate) fn check_writable(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let start = host.mysql.life.as_ref().map(|l| l.start);
+        let opened = host.latch.as_ref().and_then(|l| l.opened.as_ref()).map(|o| o.life);
+        if opened.is_none() || opened != start {
+            let text = format!(
+                "{} was made writable in a life that was not opened on record",
+                self.names.servers[h]
+            );
+            self.violate(Invariant::I6, text);
+        }
+    }
+}

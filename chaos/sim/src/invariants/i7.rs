@@ -1,0 +1,52 @@
+//! I7: bound names move only after the database is open at the new epoch; and no node answers the
+//! site that names were moved away from for longer than 2·T_H: by then its state is confirmed anew,
+//! or it answers SERVFAIL.
+
+use failover_core::{Group, Timing};
+
+use crate::options::Invariant;
+use crate::place::{HOST_SITES, MS, Time};
+use crate::world::World;
+
+/// Clocks differ by ρ, and an answer takes a moment.
+const SLACK: Time = 60 * MS;
+
+impl World {
+    /// Names were moved just now.
+    pub(crate) fn check_routed(&mut self, before: Option<&Group>) {
+        let group = self.group().expect("something was routed");
+        let Some(authority) = &group.authority else { return };
+        let Some(h) = self.names.host(&authority.primary.server) else { return };
+        let away = before.and_then(|g| g.route.as_ref()).filter(|r| r.site != authority.primary.site);
+        let first = before.is_some_and(|g| g.route.is_none());
+        let epoch = authority.epoch;
+        if self.truth.opened[h] < epoch {
+            let text = format!(
+                "names were moved to {} at epoch {}, where it was never open",
+                self.names.servers[h], epoch
+            );
+            self.violate(Invariant::I7, text);
+        }
+        if let Some(route) = away {
+            let from = HOST_SITES.iter().position(|s| self.names.sites[*s] == route.site);
+            self.truth.moved = from.map(|f| (self.now, f));
+        } else if first {
+            self.truth.moved = None;
+        }
+    }
+
+    /// Node `n` answered with host `h`.
+    pub(crate) fn check_answered(&mut self, n: usize, h: usize) {
+        let Some((at, away)) = self.truth.moved else { return };
+        let bound = (Timing::METRO.lease * 2).as_micros() as Time + SLACK;
+        if away == h && self.now > at + bound {
+            let text = format!(
+                "{} answers {} {} ms after names were moved away from it",
+                self.names.nodes[n],
+                self.names.servers[h],
+                (self.now - at) / MS
+            );
+            self.violate(Invariant::I7, text);
+        }
+    }
+}

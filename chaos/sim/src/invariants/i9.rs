@@ -1,0 +1,67 @@
+//! I9: intent is committed before an act and outcome after; an unknown outcome, or an intent whose
+//! performer is gone, is settled by the step's verify reading and never by trying again blindly.
+
+use failover_core::{Command, DatabaseAct};
+use runbooks_core::{Action, StepState};
+
+use crate::options::Invariant;
+use crate::world::World;
+
+/// What a guard does only because a step says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ordered {
+    Drain,
+    Promote,
+    SaveExtra,
+    Rebuild,
+    Rejoin,
+}
+
+impl World {
+    /// A command is about to be applied for the first time.
+    pub(crate) fn check_intent(&mut self, command: &Command) {
+        let Command::StepStarted { execution, step, by, .. } = command else { return };
+        let Some(running) = self.group().and_then(|g| g.running()).filter(|e| e.id == *execution) else {
+            return;
+        };
+        let Some(definition) = running.step(step) else { return };
+        let blind = match running.record(step).map(|r| &r.state) {
+            Some(StepState::Unknown { .. }) => true,
+            Some(StepState::Started { by: other }) => other != by,
+            _ => false,
+        };
+        let intended = match &definition.action {
+            Action::DrainRelay { server } => Some((server.clone(), Ordered::Drain)),
+            Action::Promote { server } => Some((server.clone(), Ordered::Promote)),
+            Action::SaveExtra { server, .. } => Some((server.clone(), Ordered::SaveExtra)),
+            Action::Rebuild { server } => Some((server.clone(), Ordered::Rebuild)),
+            Action::Rejoin { server } => Some((server.clone(), Ordered::Rejoin)),
+            _ => None,
+        };
+        if let Some((server, ordered)) = intended
+            && let Some(h) = self.names.host(&server)
+        {
+            self.truth.intended.insert((h, ordered));
+        }
+        if blind {
+            let text = format!("step {step} is begun again without its verify reading");
+            self.violate(Invariant::I9, text);
+        }
+    }
+
+    /// A guard begins an act.
+    pub(crate) fn check_act(&mut self, h: usize, act: &DatabaseAct) {
+        let ordered = match act {
+            DatabaseAct::Drain => Ordered::Drain,
+            DatabaseAct::Promote => Ordered::Promote,
+            DatabaseAct::SaveExtra { .. } => Ordered::SaveExtra,
+            DatabaseAct::Rebuild { .. } => Ordered::Rebuild,
+            DatabaseAct::Rejoin { .. } => Ordered::Rejoin,
+            _ => return,
+        };
+        if !self.truth.intended.contains(&(h, ordered)) {
+            let text = format!("{} does {act:?}, which no committed intent names", self.names.servers[h]);
+            self.violate(Invariant::I9, text);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! After healing everything comes together: one server serves, names follow it, the other one has
+//! joined and durability is `Sync`; or the other one waits in quarantine for a person.
+
+use failover_core::{Durability, Phase};
+
+use crate::mysql::Io;
+use crate::options::Invariant;
+use crate::world::World;
+
+impl World {
+    /// At the end of a run.
+    pub(crate) fn check_converged(&mut self) {
+        if let Err(why) = self.converged() {
+            let text = format!("{why} (the last decision held still because: {})", self.truth.held);
+            self.violate(Invariant::Liveness, text);
+        }
+    }
+
+    fn converged(&self) -> Result<(), String> {
+        let group = self.group().ok_or("the cluster was never founded")?;
+        let authority = group.authority.as_ref().ok_or("the group was never started")?;
+        if authority.phase != Phase::Serving {
+            return Err(format!("the group is {}", authority.phase));
+        }
+        let primary = self.names.host(&authority.primary.server).ok_or("the primary is unknown")?;
+        if !self.can_acknowledge(primary) {
+            let report = self.hosts[primary]
+                .guard
+                .as_ref()
+                .map(|g| g.guard.report(self.hosts[primary].clock.read(self.now)).shut_because);
+            return Err(format!("{} does not serve: {report:?}", authority.primary.server));
+        }
+        match &group.route {
+            Some(route) if route.site == authority.primary.site && route.epoch == authority.epoch => {}
+            route => return Err(format!("names point elsewhere: {route:?}")),
+        }
+        let other = &self.names.servers[1 - primary];
+        if group.returns.contains_key(other) {
+            return Ok(());
+        }
+        let joined = self.hosts[1 - primary].mysql.life.as_ref().is_some_and(|l| l.io == Io::Running);
+        if !joined {
+            return Err(format!("{other} has not joined"));
+        }
+        if authority.durability != Durability::Sync {
+            return Err(format!("durability is {}", authority.durability));
+        }
+        Ok(())
+    }
+}

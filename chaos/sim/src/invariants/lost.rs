@@ -1,0 +1,25 @@
+//! No acknowledged write is lost: whatever a client was told of is on the server that is primary at
+//! the end, but for what an asynchronous failover with a confirmed fence gave up on record.
+
+use crate::options::Invariant;
+use crate::world::World;
+
+impl World {
+    /// At the end of a run.
+    pub(crate) fn check_nothing_lost(&mut self) {
+        let Some(primary) = self.primary_host() else { return };
+        let missing = self.missing_from(primary);
+        if let Some(first) = missing.first() {
+            let known = self.truth.transactions[*first];
+            let text = format!(
+                "{} acknowledged writes are not on {}, the first being transaction {} of {} at {} ms",
+                missing.len(),
+                self.names.servers[primary],
+                known.number,
+                self.names.servers[known.origin],
+                known.at / 1_000
+            );
+            self.violate(Invariant::Lost, text);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A database server as the protocol meets it: transactions with GTIDs, semi-sync `AFTER_SYNC` with
+//! its waiters, replication with received and applied apart, and what kills, pauses and restarts do
+//! to all of that (research/mysql.md has the measurements behind it).
+//!
+//! Every transaction has an identity of its own besides its GTID, so that a number used twice for
+//! two contents (a ghost and its successor) is noticed.
+//!
+//! Deliberately absent: tables, SQL, several replicas of one source (there are two servers).
+
+mod acts;
+mod commit;
+mod life;
+mod stream;
+
+use std::collections::VecDeque;
+
+use failover_core::{ActId, DatabaseAct, HowItEnded};
+use model::{
+    DatabaseReading, GtidSet, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading, ServerUuid,
+    SettingsReading,
+};
+
+use crate::place::{HOSTS, Names, Time};
+
+/// `rpl_semi_sync_source_timeout` as armed: the greatest value, never reached here.
+const ARMED_TIMEOUT_MS: u64 = 4_294_967_295;
+
+/// One server: its disk, and its process when it runs.
+#[derive(Debug)]
+pub struct Mysql {
+    /// Its own place in every by-origin array.
+    pub own: usize,
+    /// Committed, by origin: the identity of number `i + 1` stands at `i`.
+    pub executed: [Vec<u32>; HOSTS],
+    /// How many of each origin are no longer in the binary log.
+    pub purged: [usize; HOSTS],
+    /// In the binary log, waiting for an ack; of this server's own origin. What is left here at a
+    /// crash is committed by the next start: ghosts.
+    pub waiting: VecDeque<Waiter>,
+    /// Received and not applied: origin and identity.
+    pub relay: VecDeque<(usize, u32)>,
+    /// How many of each origin are in the relay log.
+    pub relayed: [usize; HOSTS],
+    /// The replication channel.
+    pub channel: Option<Channel>,
+    /// Lives so far.
+    pub lives: u64,
+    /// How the last life ended.
+    pub ended: Option<HowItEnded>,
+    /// The process.
+    pub life: Option<Life>,
+    /// The configured ack timeout, in force from a start until somebody arms.
+    pub cnf_ack_timeout: Time,
+    /// How long the applier takes for one transaction.
+    pub lag: Time,
+}
+
+/// A replication channel.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    /// The host it receives from.
+    pub source: usize,
+    /// It was connected once, so that it knows its source's identity.
+    pub connected: bool,
+    /// What was held of each origin when it was set up.
+    pub from: [usize; HOSTS],
+    /// `Last_IO_Error`.
+    pub io_error: String,
+}
+
+/// Who waits for a commit.
+#[derive(Debug, Clone, Copy)]
+pub enum Who {
+    /// A client, on a connection of this socket generation.
+    Client { client: usize, attempt: u32, sockets: u32 },
+    /// The guard's sentinel.
+    Sentinel { guard: u32, act: ActId },
+    /// Nobody any more.
+    Nobody,
+}
+
+/// A commit that waits for its ack.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiter {
+    /// Its identity.
+    pub transaction: u32,
+    /// Its number.
+    pub number: usize,
+    /// Who waits.
+    pub who: Who,
+}
+
+/// The receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io {
+    /// Down.
+    Stopped,
+    /// Trying.
+    Connecting,
+    /// Connected.
+    Running,
+}
+
+/// The receiver's connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection {
+    /// Its number; never used twice.
+    pub id: u32,
+    /// It acknowledges.
+    pub semi: bool,
+    /// How much of each origin was sent on it.
+    pub sent: [usize; HOSTS],
+    /// Arrival of the last thing sent; what follows comes later.
+    pub last: Time,
+    /// Since when nothing gets through.
+    pub stalled: Option<Time>,
+}
+
+/// The dump side of it at the source.
+#[derive(Debug, Clone, Copy)]
+pub struct Attached {
+    /// The connection.
+    pub id: u32,
+    /// It asked for semi-sync.
+    pub semi: bool,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Life {
+    /// Which.
+    pub start: ProcessStart,
+    /// It takes connections.
+    pub booted: bool,
+    /// SIGSTOPped.
+    pub paused: bool,
+    /// `read_only` (and with it `super_read_only`).
+    pub read_only: bool,
+    /// `super_read_only` alone was taken away, as CLONE needs it.
+    pub super_off: bool,
+    /// `rpl_semi_sync_source_enabled`.
+    pub source_enabled: bool,
+    /// It was not turned off by the silent timeout.
+    pub operating: bool,
+    /// Acks that a commit waits for.
+    pub wait_count: u32,
+    /// The silent timeout.
+    pub ack_timeout: Option<Time>,
+    /// `rpl_semi_sync_replica_enabled`.
+    pub replica_enabled: bool,
+    /// The receiver.
+    pub io: Io,
+    /// Its connection.
+    pub connection: Option<Connection>,
+    /// The applier is on.
+    pub sql: bool,
+    /// The applier is busy with one.
+    pub applying: bool,
+    /// The dump thread.
+    pub attached: Option<Attached>,
+    /// A database act that was asked of it, by the guard's number, with the guard's life.
+    pub rebuilding: bool,
+}
+
+/// An act on its way.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// Its number.
+    pub id: ActId,
+    /// The guard's life that asked.
+    pub guard: u32,
+    /// What.
+    pub what: DatabaseAct,
+    /// Not after.
+    pub until: Time,
+    /// It began to work (for the long ones).
+    pub begun: bool,
+}
+
+impl Mysql {
+    /// A fresh server.
+    pub fn new(own: usize) -> Self {
+        Self {
+            own,
+            executed: Default::default(),
+            purged: [0; HOSTS],
+            waiting: VecDeque::new(),
+            relay: VecDeque::new(),
+            relayed: [0; HOSTS],
+            channel: None,
+            lives: 0,
+            ended: None,
+            life: None,
+            cnf_ack_timeout: 10 * crate::place::SECOND,
+            lag: 400,
+        }
+    }
+
+    /// How much of an origin it holds, applied or received.
+    pub fn held(&self, origin: usize) -> usize {
+        self.executed[origin].len() + self.relayed[origin]
+    }
+
+    /// How much of an origin its binary log has.
+    pub fn logged(&self, origin: usize) -> usize {
+        self.executed[origin].len() + if origin == self.own { self.waiting.len() } else { 0 }
+    }
+
+    /// The identity of a logged transaction.
+    pub fn transaction(&self, origin: usize, number: usize) -> Option<u32> {
+        let index = number.checked_sub(1)?;
+        let executed = &self.executed[origin];
+        if let Some(t) = executed.get(index) {
+            return Some(*t);
+        }
+        if origin != self.own {
+            return None;
+        }
+        self.waiting.get(index - executed.len()).map(|w| w.transaction)
+    }
+
+    /// It holds this very transaction.
+    pub fn holds(&self, origin: usize, number: usize, transaction: u32) -> bool {
+        let executed = &self.executed[origin];
+        if number <= executed.len() {
+            return executed[number - 1] == transaction;
+        }
+        let skip = number - executed.len() - 1;
+        self.relay.iter().filter(|(o, _)| *o == origin).nth(skip).is_some_and(|(_, t)| *t == transaction)
+    }
+
+    /// The process, if it runs and answers.
+    pub fn answering(&self) -> Option<&Life> {
+        self.life.as_ref().filter(|l| l.booted && !l.paused)
+    }
+
+    fn set(uuids: &[ServerUuid], from: [usize; HOSTS], to: [usize; HOSTS]) -> GtidSet {
+        let mut out = GtidSet::empty();
+        for origin in 0..HOSTS {
+            if to[origin] > from[origin] {
+                let part =
+                    GtidSet::interval(uuids[origin].clone(), from[origin] as u64 + 1, to[origin] as u64);
+                out = if out.is_empty() { part } else { out.union(&part) };
+            }
+        }
+        out
+    }
+
+    /// `gtid_executed`.
+    pub fn gtid_executed(&self, names: &Names) -> GtidSet {
+        Self::set(&names.uuids, [0; HOSTS], [self.executed[0].len(), self.executed[1].len()])
+    }
+
+    /// What one look at it tells; none when it does not answer.
+    pub fn reading(&self, names: &Names, sessions: u32) -> Option<DatabaseReading> {
+        let life = self.answering()?;
+        let held = [self.held(0), self.held(1)];
+        let replica = self.channel.as_ref().map(|channel| ReplicaReading {
+            source_host: names.servers[channel.source].as_str().to_owned(),
+            source_port: 3306,
+            source_uuid: channel.connected.then(|| names.uuids[channel.source].clone()),
+            io: match life.io {
+                Io::Stopped => ReplicaThread::Stopped,
+                Io::Connecting => ReplicaThread::Connecting,
+                Io::Running => ReplicaThread::Running,
+            },
+            sql: if life.sql { ReplicaThread::Running } else { ReplicaThread::Stopped },
+            gtid_received: Self::set(&names.uuids, channel.from, held),
+            io_error: channel.io_error.clone(),
+            sql_error: String::new(),
+            lag_seconds: None,
+        });
+        Some(DatabaseReading {
+            server_uuid: names.uuids[self.own].clone(),
+            version: String::new(),
+            gtid_executed: self.gtid_executed(names),
+            gtid_purged: Self::set(&names.uuids, [0; HOSTS], self.purged),
+            read_only: life.read_only,
+            super_read_only: life.read_only && !life.super_off,
+            offline_mode: false,
+            client_sessions: sessions,
+            semi_sync: SemiSyncReading {
+                source_enabled: life.source_enabled,
+                source_operating: life.operating,
+                wait_count: life.wait_count,
+                clients: u32::from(life.attached.is_some_and(|a| a.semi)),
+                waiting_sessions: u32::from(!self.waiting.is_empty()),
+                replica_enabled: life.replica_enabled,
+            },
+            replica,
+            settings: SettingsReading {
+                sync_binlog: 1,
+                flush_log_at_commit: 1,
+                sync_relay_log: 1,
+                relay_log_recovery: false,
+                semi_sync_timeout_ms: life.ack_timeout.map_or(ARMED_TIMEOUT_MS, |t| t / 1_000),
+            },
+        })
+    }
+}

@@ -1,0 +1,309 @@
+//! Database acts as their performer carries them out: each bounded, each believed by its return.
+
+use failover_core::{ActEnd, ActId, DatabaseAct, HowItEnded, Lane};
+
+use crate::event::{Event, Inside};
+use crate::mysql::{Act, Channel, Io, Who};
+use crate::place::{HOST_SITES, HOSTS, MS, SECOND, Time};
+use crate::world::World;
+
+/// Deadline of a short act.
+const SHORT: Time = 2 * SECOND;
+/// Deadline of rung 2.
+const FENCE: Time = 400 * MS;
+/// A sentinel's answer is not waited for longer.
+const SENTINEL: Time = 10 * SECOND;
+/// Deadline of draining; the executor asks again.
+const DRAIN: Time = 60 * SECOND;
+/// Deadline of copying, long beyond what it takes here.
+const COPY: Time = 120 * SECOND;
+/// Waits are looked at this often.
+const LOOK: Time = 20 * MS;
+
+enum Progress {
+    Done(Option<model::GtidSet>),
+    Failed(&'static str),
+    Unknown(&'static str),
+    Again(Time),
+    /// Its end is told by something else.
+    Elsewhere,
+}
+
+impl World {
+    /// The guard begins an act.
+    pub(crate) fn begin_database_act(&mut self, h: usize, id: ActId, what: DatabaseAct) {
+        let Some(guard) = self.hosts[h].guard.as_ref().map(|g| g.life) else { return };
+        let now = self.now;
+        if what != DatabaseAct::DropSockets && !matches!(what, DatabaseAct::Sentinel { .. }) {
+            self.note_host(h, format_args!("{what:?}"));
+        }
+        let deadline = match what.lane() {
+            Lane::Sentinel => SENTINEL,
+            Lane::Long if what == DatabaseAct::Drain => DRAIN,
+            Lane::Long => COPY,
+            Lane::Admin if what == DatabaseAct::Fence => FENCE,
+            Lane::Admin => SHORT,
+        };
+        let takes = MS + self.chance.below(4 * MS);
+        self.hosts[h].acts.push(id);
+        let start = self.hosts[h].mysql.life.as_ref().filter(|l| l.booted).map(|l| l.start);
+        let act = Box::new(Act { id, guard, what, until: now + deadline, begun: false });
+        match start {
+            Some(start) => {
+                self.queue.push(now + takes, Event::ActRun { host: h, start, act });
+                self.queue
+                    .push(now + deadline + 50 * MS, Event::ActTimeout { host: h, life: guard, act: id });
+            }
+            None if act.what == DatabaseAct::DropSockets => {
+                self.drop_sockets(h);
+                self.act_ended(h, guard, id, ActEnd::Done { reached: None });
+            }
+            None => {
+                self.act_ended(h, guard, id, ActEnd::Failed { why: "the database does not answer".into() })
+            }
+        }
+    }
+
+    /// An act is over, if it was not over before.
+    pub(crate) fn act_ended(&mut self, h: usize, guard: u32, act: ActId, end: ActEnd) {
+        if self.hosts[h].guard.as_ref().is_none_or(|g| g.life != guard) {
+            return;
+        }
+        let Some(position) = self.hosts[h].acts.iter().position(|a| *a == act) else { return };
+        self.hosts[h].acts.swap_remove(position);
+        let event = Event::ActEnded { host: h, life: guard, act, end: Box::new(end) };
+        self.queue.push(self.now + 300, event);
+    }
+
+    /// The server gets to it. An act whose guard gave up on it is carried out all the same: its
+    /// statement was in the server's socket.
+    pub(crate) fn act_run(&mut self, h: usize, mut act: Box<Act>) {
+        let progress = self.act_step(h, &mut act);
+        let end = match progress {
+            Progress::Done(reached) => ActEnd::Done { reached },
+            Progress::Failed(why) => ActEnd::Failed { why: why.into() },
+            Progress::Unknown(why) => ActEnd::Unknown { why: why.into() },
+            Progress::Elsewhere => return,
+            Progress::Again(after) if self.now + after <= act.until => {
+                let Some(start) = self.hosts[h].mysql.life.as_ref().map(|l| l.start) else { return };
+                self.queue.push(self.now + after, Event::ActRun { host: h, start, act });
+                return;
+            }
+            Progress::Again(_) => ActEnd::Failed { why: "it was not so at the deadline".into() },
+        };
+        self.dirty = true;
+        self.act_ended(h, act.guard, act.id, end);
+    }
+
+    fn act_step(&mut self, h: usize, act: &mut Act) -> Progress {
+        let waits = !self.hosts[h].mysql.waiting.is_empty();
+        match &act.what {
+            DatabaseAct::Fence => {
+                if !act.begun {
+                    act.begun = true;
+                    self.hosts[h].sockets += 1;
+                }
+                self.set_read_only(h, waits)
+            }
+            DatabaseAct::SetReadOnly => self.set_read_only(h, waits),
+            DatabaseAct::SetWritable => {
+                let life = self.life(h);
+                life.read_only = false;
+                life.super_off = false;
+                self.check_writable(h);
+                Progress::Done(None)
+            }
+            DatabaseAct::DropSockets => {
+                self.drop_sockets(h);
+                Progress::Done(None)
+            }
+            DatabaseAct::ArmSource { count } => {
+                let count = *count;
+                let life = self.life(h);
+                if u32::from(life.attached.is_some_and(|a| a.semi)) != count {
+                    return Progress::Failed("another number of semi-sync replicas is attached");
+                }
+                life.wait_count = count;
+                life.ack_timeout = None;
+                life.source_enabled = true;
+                life.operating = true;
+                Progress::Done(None)
+            }
+            DatabaseAct::DisarmSource => {
+                self.life(h).source_enabled = false;
+                self.release(h, usize::MAX);
+                Progress::Done(None)
+            }
+            DatabaseAct::ReplicaSemiSync { on } => {
+                let on = *on;
+                let life = self.life(h);
+                life.replica_enabled = on;
+                if life.io != Io::Stopped {
+                    self.start_io(h);
+                }
+                Progress::Done(None)
+            }
+            DatabaseAct::StopIo => {
+                let life = self.life(h);
+                life.io = Io::Stopped;
+                life.connection = None;
+                Progress::Done(None)
+            }
+            DatabaseAct::StartReplica => {
+                if self.hosts[h].mysql.channel.is_none() {
+                    return Progress::Failed("it has no source");
+                }
+                if self.life(h).io == Io::Stopped {
+                    self.start_io(h);
+                }
+                self.life(h).sql = true;
+                self.start_applier(h);
+                Progress::Done(None)
+            }
+            DatabaseAct::Sentinel { .. } => {
+                if self.life(h).read_only {
+                    return Progress::Failed("the server is read-only");
+                }
+                self.write(h, Who::Sentinel { guard: act.guard, act: act.id });
+                Progress::Elsewhere
+            }
+            DatabaseAct::Drain => {
+                if self.hosts[h].mysql.channel.is_none() {
+                    return Progress::Done(None);
+                }
+                self.life(h).sql = true;
+                self.start_applier(h);
+                if self.hosts[h].mysql.relay.is_empty() {
+                    Progress::Done(Some(self.hosts[h].mysql.gtid_executed(&self.names)))
+                } else {
+                    Progress::Again(LOOK)
+                }
+            }
+            DatabaseAct::Promote => self.promote(h),
+            DatabaseAct::SaveExtra { .. } => self.takes(act, 500 * MS).unwrap_or(Progress::Done(None)),
+            DatabaseAct::Rebuild { .. } => self.rebuild(h, act),
+            DatabaseAct::Rejoin { source } => {
+                let Some(source) = self.names.host(source).filter(|s| *s != h) else {
+                    return Progress::Failed("that is not another server");
+                };
+                let mysql = &mut self.hosts[h].mysql;
+                mysql.relay.clear();
+                mysql.relayed = [0; HOSTS];
+                let from = [mysql.held(0), mysql.held(1)];
+                mysql.channel = Some(Channel { source, connected: false, from, io_error: String::new() });
+                self.start_io(h);
+                self.life(h).sql = true;
+                Progress::Done(None)
+            }
+        }
+    }
+
+    fn life(&mut self, h: usize) -> &mut crate::mysql::Life {
+        self.hosts[h].mysql.life.as_mut().expect("acts run in a life")
+    }
+
+    fn start_io(&mut self, h: usize) {
+        let now = self.now;
+        let life = self.life(h);
+        life.io = Io::Connecting;
+        life.connection = None;
+        let start = life.start;
+        self.queue.push(now + 2 * MS, Event::Mysql { host: h, start, what: Inside::Connect });
+    }
+
+    fn set_read_only(&mut self, h: usize, waits: bool) -> Progress {
+        if waits {
+            return Progress::Again(LOOK);
+        }
+        let life = self.life(h);
+        life.read_only = true;
+        life.super_off = false;
+        Progress::Done(None)
+    }
+
+    fn drop_sockets(&mut self, h: usize) {
+        self.hosts[h].queued.clear();
+        self.hosts[h].sockets += 1;
+    }
+
+    fn promote(&mut self, h: usize) -> Progress {
+        let mysql = &mut self.hosts[h].mysql;
+        let reached = mysql.gtid_executed(&self.names);
+        if mysql.channel.is_none() {
+            return Progress::Done(Some(reached));
+        }
+        let life = mysql.life.as_mut().expect("acts run in a life");
+        if life.io != Io::Stopped {
+            return Progress::Failed("the receiver runs");
+        }
+        if !mysql.relay.is_empty() {
+            return Progress::Failed("the relay log is not drained");
+        }
+        life.sql = false;
+        mysql.channel = None;
+        Progress::Done(Some(reached))
+    }
+
+    /// A long act takes its time once.
+    fn takes(&mut self, act: &mut Act, time: Time) -> Option<Progress> {
+        if act.begun {
+            return None;
+        }
+        act.begun = true;
+        Some(Progress::Again(time))
+    }
+
+    /// CLONE: the donor's data and channel, an identity that stays, no binary logs; it ends itself.
+    fn rebuild(&mut self, h: usize, act: &mut Act) -> Progress {
+        let DatabaseAct::Rebuild { donor } = &act.what else { return Progress::Failed("not a rebuild") };
+        let Some(donor) = self.names.host(donor).filter(|d| *d != h) else {
+            return Progress::Failed("the donor is not another server");
+        };
+        let ready = self.net.both(HOST_SITES[h], HOST_SITES[donor])
+            && !self.hosts[donor].paused
+            && self.hosts[donor].mysql.answering().is_some();
+        if !ready && !act.begun {
+            return Progress::Failed("the donor does not answer");
+        }
+        let time = 3 * SECOND + self.chance.below(4_000) * MS;
+        if let Some(again) = self.takes(act, time) {
+            let mysql = &mut self.hosts[h].mysql;
+            mysql.relay.clear();
+            mysql.relayed = [0; HOSTS];
+            let life = self.life(h);
+            life.io = Io::Stopped;
+            life.connection = None;
+            life.sql = false;
+            life.super_off = true;
+            life.rebuilding = true;
+            return again;
+        }
+        let copied = ready.then(|| {
+            let from = &self.hosts[donor].mysql;
+            (from.executed.clone(), from.channel.clone())
+        });
+        let emptied = self.chance.one_in(2);
+        let mysql = &mut self.hosts[h].mysql;
+        match copied {
+            Some((executed, channel)) => {
+                mysql.purged = [executed[0].len(), executed[1].len()];
+                mysql.executed = executed;
+                mysql.waiting.clear();
+                mysql.channel = channel;
+            }
+            None if emptied => {
+                mysql.executed = Default::default();
+                mysql.purged = [0; HOSTS];
+                mysql.waiting.clear();
+                mysql.channel = None;
+            }
+            None => {
+                self.life(h).rebuilding = false;
+                self.life(h).super_off = false;
+                return Progress::Unknown("the donor was lost");
+            }
+        }
+        self.mysql_end(h, HowItEnded::Graceful, true);
+        Progress::Elsewhere
+    }
+}

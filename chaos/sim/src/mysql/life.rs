@@ -1,0 +1,152 @@
+//! Starts and ends of a server's process.
+
+use failover_core::{ActEnd, HowItEnded};
+use model::ProcessStart;
+
+use crate::event::{Event, Inside, Unit};
+use crate::mysql::{Io, Life, Who};
+use crate::place::{MS, SECOND, Time};
+use crate::world::World;
+
+/// A transaction or so that a disk which lies about its fsync forgets.
+const LOST_MAX: usize = 3;
+
+impl World {
+    /// A supervisor starts the server: it boots fenced.
+    pub(crate) fn mysql_start(&mut self, h: usize) {
+        let boot_time = SECOND + self.chance.below(1_500) * MS;
+        let host = &mut self.hosts[h];
+        if !host.up || host.mysql.life.is_some() {
+            return;
+        }
+        host.mysql.lives += 1;
+        let start = ProcessStart(host.mysql.lives);
+        host.mysql.life = Some(Life {
+            start,
+            booted: false,
+            paused: false,
+            read_only: true,
+            super_off: false,
+            source_enabled: false,
+            operating: true,
+            wait_count: 1,
+            ack_timeout: Some(host.mysql.cnf_ack_timeout),
+            replica_enabled: false,
+            io: Io::Stopped,
+            connection: None,
+            sql: false,
+            applying: false,
+            attached: None,
+            rebuilding: false,
+        });
+        self.queue.push(self.now + boot_time, Event::Mysql { host: h, start, what: Inside::Booted });
+        self.look_soon(h);
+    }
+
+    /// Recovery is over: what waited for an ack is committed now, and nobody was told.
+    pub(crate) fn mysql_booted(&mut self, h: usize) {
+        let mysql = &mut self.hosts[h].mysql;
+        for waiter in std::mem::take(&mut mysql.waiting) {
+            mysql.executed[h].push(waiter.transaction);
+        }
+        if let Some(life) = mysql.life.as_mut() {
+            life.booted = true;
+        }
+        self.note_host(h, format_args!("database up"));
+        self.dirty = true;
+    }
+
+    /// The process ends. `reset`: its kernel lives on and tells peers.
+    pub(crate) fn mysql_end(&mut self, h: usize, ended: HowItEnded, reset: bool) {
+        let Some(life) = self.hosts[h].mysql.life.take() else { return };
+        self.note_host(h, format_args!("database ends ({ended:?})"));
+        let mysql = &mut self.hosts[h].mysql;
+        mysql.ended = Some(ended);
+        if ended == HowItEnded::Killed {
+            for waiter in &mut mysql.waiting {
+                waiter.who = Who::Nobody;
+            }
+        }
+        self.hosts[h].sockets += 1;
+        self.tell_replica(h, reset);
+        // What was asked over its sessions: the connection is lost.
+        let pending: Vec<_> = self.hosts[h].acts.clone();
+        let guard = self.hosts[h].guard.as_ref().map_or(0, |g| g.life);
+        for act in pending {
+            self.act_ended(h, guard, act, ActEnd::Unknown { why: "the connection was lost".into() });
+        }
+        if reset {
+            self.hang_up(h);
+        }
+        self.look_soon(h);
+        let again = 100 * MS + self.chance.below(900) * MS;
+        let held_back = self.hosts[h].hold_mysql;
+        if self.hosts[h].up && !held_back {
+            self.queue
+                .push(self.now + again, Event::Start { what: Unit::Mysql(h), life: life.start.0 as u32 });
+        }
+        self.dirty = true;
+    }
+
+    /// Clients that wait on this host hear a reset, where the gate lets it out.
+    fn hang_up(&mut self, h: usize) {
+        for client in 0..self.clients.len() {
+            if self.clients[client].at == Some(h) {
+                let attempt = self.clients[client].attempt;
+                self.refuse_client(h, client, attempt);
+            }
+        }
+    }
+
+    /// A graceful shutdown tells every waiter OK, acked or not.
+    pub(crate) fn mysql_shutdown(&mut self, h: usize) {
+        self.release(h, usize::MAX);
+        self.mysql_end(h, HowItEnded::Graceful, true);
+    }
+
+    /// The disk had not written what it said it had: the newest transactions are gone, as far as the
+    /// other server has them (nothing is promised beyond that).
+    pub(crate) fn disk_lied(&mut self, h: usize) {
+        if self.hosts[h].mysql.life.is_some() {
+            return;
+        }
+        let lost = 1 + self.chance.below(LOST_MAX as u64) as usize;
+        let (length, waiting) = {
+            let mysql = &self.hosts[h].mysql;
+            (mysql.executed[h].len(), mysql.waiting.len())
+        };
+        let keep = length.saturating_sub(lost);
+        let held = (keep..length).all(|i| {
+            let t = self.hosts[h].mysql.executed[h][i];
+            self.hosts[1 - h].mysql.holds(h, i + 1, t)
+        });
+        if held {
+            let mysql = &mut self.hosts[h].mysql;
+            mysql.executed[h].truncate(keep);
+            mysql.purged[h] = mysql.purged[h].min(keep);
+            mysql.waiting.clear();
+            self.note_host(h, format_args!("its disk forgets {} transactions", length - keep + waiting));
+        }
+    }
+
+    /// SIGSTOP and SIGCONT.
+    pub(crate) fn mysql_pause(&mut self, h: usize, paused: bool) {
+        let Some(life) = self.hosts[h].mysql.life.as_mut() else { return };
+        life.paused = paused;
+        if paused {
+            self.tell_replica(h, false);
+        } else {
+            let stash = std::mem::take(&mut self.hosts[h].stash_mysql);
+            self.unstash(stash);
+        }
+        self.dirty = true;
+    }
+
+    /// Puts back what could not happen while somebody was stopped.
+    pub(crate) fn unstash(&mut self, stash: Vec<Event>) {
+        let at: Time = self.now;
+        for event in stash {
+            self.queue.push(at, event);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a run is told, and what comes out of it.
+
+use std::collections::BTreeSet;
+
+use failover_core::Defect;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Kind;
+
+/// Simulated minutes of a run unless said otherwise.
+pub const MINUTES: u64 = 10;
+
+/// What a run is told besides its seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// How long it is, healing included; at least 3.
+    pub minutes: u64,
+    /// A rule removed on purpose.
+    pub defect: Option<Defect>,
+    /// Kinds of faults to draw from; all when none is named.
+    pub faults: BTreeSet<Kind>,
+    /// No faults at all.
+    pub calm: bool,
+    /// Keep every line of the log, and say more.
+    pub verbose: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { minutes: MINUTES, defect: None, faults: BTreeSet::new(), calm: false, verbose: false }
+    }
+}
+
+/// An invariant, as DESIGN §4 numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Invariant {
+    /// One server at most can acknowledge.
+    I1,
+    /// Acknowledging needs a lease.
+    I2,
+    /// In `Sync`, what is acknowledged is on every acker.
+    I3,
+    /// Opening follows fence or wait, and stopped ackers.
+    I4,
+    /// The candidate has everything and nothing else.
+    I5,
+    /// Servers boot fenced.
+    I6,
+    /// Names follow the open database.
+    I7,
+    /// Numbers never go down.
+    I8,
+    /// Intent before act, outcome after.
+    I9,
+    /// No acknowledged write is lost.
+    Lost,
+    /// After healing everything converges.
+    Liveness,
+}
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// When, in microseconds of true time.
+    pub at: u64,
+    /// What was seen.
+    pub text: String,
+}
+
+/// What came out of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// Simulated microseconds.
+    pub simulated: u64,
+    /// Faults injected.
+    pub faults: usize,
+    /// Failovers that opened another server.
+    pub failovers: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Writes acknowledged to clients.
+    pub acknowledged: u64,
+    /// Acknowledged in `Async` and given up by a failover on record.
+    pub given_up: u64,
+    /// Hash over every event, in order.
+    pub hash: u64,
+    /// The first broken invariant; the run ends there.
+    pub violation: Option<Violation>,
+    /// What happened, newest last; the oldest lines of a long run are dropped.
+    pub log: Vec<String>,
+}

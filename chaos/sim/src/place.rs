@@ -1,0 +1,78 @@
+//! The places of the simulated world and their names: three sites with five nodes and two database
+//! hosts, and an outside where clients live. Everything else in this crate counts them by index.
+
+use model::{GroupId, NodeId, ServerId, ServerUuid, SiteId};
+
+/// Microseconds of true time since the start of a run. Hosts have clocks of their own.
+pub type Time = u64;
+
+/// Microseconds in a second.
+pub const SECOND: Time = 1_000_000;
+/// Microseconds in a millisecond.
+pub const MS: Time = 1_000;
+
+/// The primary datacentre.
+pub const PDC: usize = 0;
+/// The other datacentre.
+pub const MDC: usize = 1;
+/// The witness's place.
+pub const WIT: usize = 2;
+/// Where clients outside of all sites are.
+pub const OUTSIDE: usize = 3;
+/// Number of places, the outside included.
+pub const PLACES: usize = 4;
+
+/// Number of nodes; endpoint numbers below it are nodes.
+pub const NODES: usize = 5;
+/// Number of database hosts; endpoint `NODES + h` is the guard of host `h`.
+pub const HOSTS: usize = 2;
+/// The site of each node.
+pub const NODE_SITES: [usize; NODES] = [PDC, PDC, MDC, MDC, WIT];
+/// The site of each database host.
+pub const HOST_SITES: [usize; HOSTS] = [PDC, MDC];
+
+/// A process that sends and receives messages: a node, or the guard of a host.
+pub type Endpoint = usize;
+
+/// The place of an endpoint.
+pub fn place_of(endpoint: Endpoint) -> usize {
+    if endpoint < NODES { NODE_SITES[endpoint] } else { HOST_SITES[endpoint - NODES] }
+}
+
+/// Names as the cores want them, made once.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The one protection group.
+    pub group: GroupId,
+    /// `pdc`, `mdc`, `wit`.
+    pub sites: Vec<SiteId>,
+    /// The nodes.
+    pub nodes: Vec<NodeId>,
+    /// The database servers.
+    pub servers: Vec<ServerId>,
+    /// Their identities.
+    pub uuids: Vec<ServerUuid>,
+}
+
+impl Names {
+    /// The names.
+    pub fn new() -> Self {
+        fn all<T: std::str::FromStr>(texts: &[&str]) -> Vec<T> {
+            texts.iter().filter_map(|t| t.parse().ok()).collect()
+        }
+        let names = Self {
+            group: "shop".parse().expect("a name"),
+            sites: all(&["pdc", "mdc", "wit"]),
+            nodes: all(&["pdc-1", "pdc-2", "mdc-1", "mdc-2", "wit-1"]),
+            servers: all(&["pdc-db", "mdc-db"]),
+            uuids: all(&["aaaaaaaa-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000002"]),
+        };
+        assert!(names.nodes.len() == NODES && names.uuids.len() == HOSTS, "every name is well formed");
+        names
+    }
+
+    /// The host of a server.
+    pub fn host(&self, server: &ServerId) -> Option<usize> {
+        self.servers.iter().position(|s| s == server)
+    }
+}

@@ -1,0 +1,130 @@
+//! What an observer who sees everything knows: every transaction, what clients were told, what was
+//! committed. The checks compare the cluster's doings with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use failover_core::{Command, State, apply, decode};
+use model::Epoch;
+
+use crate::invariants::Ordered;
+use crate::place::{HOSTS, Time};
+
+/// One transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Transaction {
+    /// The server that wrote it.
+    pub origin: usize,
+    /// Its number there.
+    pub number: usize,
+    /// When it was written.
+    pub at: Time,
+    /// The server said OK.
+    pub told: bool,
+    /// A client heard it.
+    pub acknowledged: bool,
+    /// A failover on record gave it up.
+    pub given_up: bool,
+}
+
+/// See the module.
+pub struct Truth {
+    /// All transactions; a transaction's identity is its place here.
+    pub transactions: Vec<Transaction>,
+    /// The state after every entry that any node applied.
+    pub state: State,
+    /// Through which entry.
+    pub applied: u64,
+    /// What each entry is.
+    entries: BTreeMap<u64, (u64, Rc<Command>)>,
+    /// Two entries at one place.
+    pub forked: Option<String>,
+    /// When names were last moved, and from which site they were moved away.
+    pub moved: Option<(Time, usize)>,
+    /// The highest epoch that each server was ever open at.
+    pub opened: [Epoch; HOSTS],
+    /// Openings of another server than before.
+    pub failovers: u64,
+    /// Elections won.
+    pub elections: u64,
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Given up.
+    pub given_up: u64,
+    /// Why the last decision held still.
+    pub held: String,
+    /// What steps were ever meant to do, and to which host.
+    pub intended: BTreeSet<(usize, Ordered)>,
+}
+
+impl Truth {
+    /// Nothing has happened.
+    pub fn new() -> Self {
+        Self {
+            transactions: Vec::new(),
+            state: State::default(),
+            applied: 0,
+            entries: BTreeMap::new(),
+            forked: None,
+            moved: None,
+            opened: [Epoch(0); HOSTS],
+            failovers: 0,
+            elections: 0,
+            acknowledged: 0,
+            given_up: 0,
+            held: String::new(),
+            intended: BTreeSet::new(),
+        }
+    }
+
+    /// A server writes a transaction.
+    pub fn write(&mut self, origin: usize, number: usize, at: Time) -> u32 {
+        let transaction =
+            Transaction { origin, number, at, told: false, acknowledged: false, given_up: false };
+        self.transactions.push(transaction);
+        u32::try_from(self.transactions.len() - 1).expect("a run writes fewer than 2³² transactions")
+    }
+
+    /// A client heard OK.
+    pub fn acknowledged(&mut self, transaction: u32) {
+        let transaction = &mut self.transactions[transaction as usize];
+        if !transaction.acknowledged {
+            transaction.acknowledged = true;
+            self.acknowledged += 1;
+        }
+    }
+
+    /// A guard opened its server.
+    pub fn opened(&mut self, h: usize, epoch: Epoch) {
+        self.opened[h] = self.opened[h].max(epoch);
+    }
+
+    /// Why a decision holds still.
+    pub fn held(&mut self, why: &str) {
+        if self.held != why {
+            why.clone_into(&mut self.held);
+        }
+    }
+
+    /// An entry is applied by some node: what it says, read once for all.
+    pub fn committed(&mut self, index: u64, term: u64, data: &[u8]) -> Rc<Command> {
+        if let Some((known, command)) = self.entries.get(&index) {
+            if *known != term {
+                self.forked = Some(format!("entry {index} has terms {known} and {term}"));
+            }
+            return Rc::clone(command);
+        }
+        let command = Rc::new(decode(data).expect("an entry that this binary wrote"));
+        self.entries.insert(index, (term, Rc::clone(&command)));
+        command
+    }
+
+    /// Applies an entry the first time that any node does. True when it changed something.
+    pub fn follow(&mut self, index: u64, command: &Command) -> Option<Vec<failover_core::Event>> {
+        if index <= self.applied {
+            return None;
+        }
+        self.applied = index;
+        apply(&mut self.state, command.clone()).ok()
+    }
+}

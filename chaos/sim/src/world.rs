@@ -1,0 +1,526 @@
+//! The whole system in one thread and in virtual time: hosts with their processes, the network, the
+//! clients, and the queue of what will happen. Everything follows from the seed.
+//!
+//! A stopped process or host does not handle events: they are kept and happen when it goes on, as
+//! what lies in a socket does. Events of a process that ended are dropped, by the number of its life.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use failover_core::{ActId, AsyncFailover, Defects, FailoverMode, GroupPolicy, Latch, Policy, State, Timing};
+use failover_raft::Recovered;
+
+use crate::chance::Chance;
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::dns::Dns;
+use crate::event::{Event, Inside, Message, Unit};
+use crate::fault::Plan;
+use crate::gate::Gate;
+use crate::guard::GuardProcess;
+use crate::mysql::Mysql;
+use crate::net::Net;
+use crate::node::Node;
+use crate::options::{Invariant, Options, Outcome, Violation};
+use crate::place::{Endpoint, HOSTS, MS, NODES, Names, SECOND, Time, place_of};
+use crate::queue::Queue;
+use crate::truth::Truth;
+
+/// Lines of the log that a run keeps; the older ones of a long run are dropped.
+const LOG_MAX: usize = 4_000;
+/// Events kept for one stopped process: what fits into its sockets' buffers.
+const STASH_MAX: usize = 400;
+
+/// An answer in a host's kernel, on its way to a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Queued {
+    /// To whom.
+    pub client: usize,
+    /// In which attempt of it.
+    pub attempt: u32,
+    /// What it confirms.
+    pub transaction: u32,
+}
+
+/// A database host.
+pub struct Host {
+    /// It has power.
+    pub up: bool,
+    /// It is stopped, kernel and all.
+    pub paused: bool,
+    /// Since when.
+    pub paused_at: Time,
+    /// Its present boot.
+    pub boot: u32,
+    /// Its clock.
+    pub clock: Clock,
+    /// The kernel's gate.
+    pub gate: Gate,
+    /// Generation of client sockets: raised when they are all ended.
+    pub sockets: u32,
+    /// Answers that wait in the kernel.
+    pub queued: Vec<Queued>,
+    /// The guard's disk.
+    pub latch: Option<Latch>,
+    /// The guard.
+    pub guard: Option<Box<GuardProcess>>,
+    /// Lives of the guard so far.
+    pub guard_lives: u32,
+    /// The database.
+    pub mysql: Mysql,
+    /// The supervisor does not restart the database.
+    pub hold_mysql: bool,
+    /// Acts that the guard waits for.
+    pub acts: Vec<ActId>,
+    /// What happens to the guard when it goes on.
+    pub stash_guard: Vec<Event>,
+    /// What happens to the database when it goes on.
+    pub stash_mysql: Vec<Event>,
+    /// What happens to the host when it goes on.
+    pub stash: Vec<Event>,
+    /// Until when a lease was granted, on this host's clock.
+    pub lease_until: u64,
+    /// When guard or host last went on after a stop: what the guard asks for right then was decided before.
+    pub resumed: Time,
+    /// Microseconds that an fsync takes more.
+    pub slow_disk: Time,
+}
+
+/// See the module.
+pub struct World {
+    pub(crate) seed: u64,
+    pub(crate) now: Time,
+    pub(crate) queue: Queue,
+    pub(crate) chance: Chance,
+    pub(crate) names: Names,
+    pub(crate) net: Net,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) truth: Truth,
+    pub(crate) dns: Dns,
+    pub(crate) policy: Policy,
+    pub(crate) defects: Defects,
+    pub(crate) plan: Plan,
+    pub(crate) next_connection: u32,
+    /// Something changed that bears on who can acknowledge.
+    pub(crate) dirty: bool,
+    pub(crate) faults: usize,
+    pub(crate) violation: Option<Violation>,
+    events: u64,
+    hash: u64,
+    log: VecDeque<String>,
+    verbose: bool,
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let end = options.minutes * 60 * SECOND;
+    let mut world = World::new(seed, options);
+    world.begin();
+    while world.violation.is_none() {
+        let Some((at, event)) = world.queue.pop(end) else { break };
+        assert!(at >= world.now, "time does not go back");
+        world.now = at;
+        world.events += 1;
+        world.dispatch(event);
+        if world.dirty {
+            world.dirty = false;
+            world.check_one_writer();
+        }
+    }
+    if world.violation.is_none() {
+        world.now = end;
+        world.check_end();
+    }
+    world.finish()
+}
+
+impl World {
+    fn new(seed: u64, options: &Options) -> Self {
+        let mut chance = Chance::new(seed);
+        let names = Names::new();
+        let defects = options.defect.map_or(Defects::NONE, Defects::only);
+        let voters: Vec<u64> = (1..=NODES as u64).collect();
+        let genesis = serde_json::to_vec(&State::default()).expect("state is representable");
+        let clock = |chance: &mut Chance| {
+            let local = SECOND + chance.below(1_000 * SECOND);
+            let ppm = chance.below(1_800) as i64 - 900;
+            Clock::new(0, local, ppm)
+        };
+        let nodes = (0..NODES)
+            .map(|_| Node {
+                disk: Recovered::genesis(&voters, genesis.clone()),
+                lives: 0,
+                run: None,
+                clock: clock(&mut chance),
+                paused: false,
+                up: true,
+                stash: Vec::new(),
+                slow_disk: 0,
+            })
+            .collect();
+        let hosts = (0..HOSTS)
+            .map(|h| Host {
+                up: true,
+                paused: false,
+                paused_at: 0,
+                boot: 1,
+                clock: clock(&mut chance),
+                gate: Gate::default(),
+                sockets: 0,
+                queued: Vec::new(),
+                latch: None,
+                guard: None,
+                guard_lives: 0,
+                mysql: Mysql::new(h),
+                hold_mysql: false,
+                acts: Vec::new(),
+                stash_guard: Vec::new(),
+                stash_mysql: Vec::new(),
+                stash: Vec::new(),
+                lease_until: 0,
+                resumed: 0,
+                slow_disk: 0,
+            })
+            .collect();
+        // A third of the seeds lets an asynchronous group move by itself.
+        let asynchronous =
+            chance.one_in(3) || options.defect == Some(failover_core::Defect::PromoteOnWaitAlone);
+        let own = GroupPolicy {
+            failover: FailoverMode::Automatic,
+            async_failover: if asynchronous { AsyncFailover::Allow } else { AsyncFailover::Refuse },
+            prefer: Some(names.sites[0].clone()),
+        };
+        let groups = BTreeMap::from([(names.group.clone(), own)]);
+        let policy = Policy { timing: Timing::METRO, groups, sites: 3, defects };
+        let plan = Plan::draw(&mut chance, options);
+        Self {
+            seed,
+            now: 0,
+            queue: Queue::default(),
+            chance,
+            names,
+            net: Net::new(),
+            nodes,
+            hosts,
+            clients: Client::all(),
+            truth: Truth::new(),
+            dns: Dns::new(),
+            policy,
+            defects,
+            plan,
+            next_connection: 1,
+            dirty: false,
+            faults: 0,
+            violation: None,
+            events: 0,
+            hash: 0xcbf2_9ce4_8422_2325,
+            log: VecDeque::new(),
+            verbose: options.verbose,
+        }
+    }
+
+    fn begin(&mut self) {
+        for n in 0..NODES {
+            self.node_start(n);
+        }
+        for h in 0..HOSTS {
+            self.mysql_start(h);
+            self.guard_start(h);
+        }
+        self.clients_begin();
+        self.plan_faults();
+    }
+
+    fn finish(mut self) -> Outcome {
+        if let Some(violation) = &self.violation {
+            let line = format!("{:?} is broken: {}", violation.invariant, violation.text);
+            self.note(format_args!("{line}"));
+        }
+        Outcome {
+            seed: self.seed,
+            simulated: self.now,
+            faults: self.faults,
+            failovers: self.truth.failovers,
+            events: self.events,
+            acknowledged: self.truth.acknowledged,
+            given_up: self.truth.given_up,
+            hash: self.hash,
+            violation: self.violation,
+            log: self.log.into(),
+        }
+    }
+
+    /// Writes a line of the log.
+    pub(crate) fn note(&mut self, line: fmt::Arguments) {
+        if !self.verbose && self.log.len() == LOG_MAX {
+            self.log.pop_front();
+        }
+        let (seconds, micros) = (self.now / SECOND, self.now % SECOND);
+        self.log.push_back(format!("{seconds:>5}.{micros:06}  {line}"));
+    }
+
+    /// A line about a node.
+    pub(crate) fn note_node(&mut self, n: usize, line: fmt::Arguments) {
+        let name = self.names.nodes[n].clone();
+        self.note(format_args!("{name}: {line}"));
+    }
+
+    /// A line about a database host.
+    pub(crate) fn note_host(&mut self, h: usize, line: fmt::Arguments) {
+        let name = self.names.servers[h].clone();
+        self.note(format_args!("{name}: {line}"));
+    }
+
+    /// An invariant is broken; the first one counts.
+    pub(crate) fn violate(&mut self, invariant: Invariant, text: String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { invariant, at: self.now, text });
+        }
+    }
+
+    /// Folds an event into the run's hash.
+    fn fold(&mut self, kind: u64, who: u64, more: u64) {
+        let word = self.now ^ kind << 56 ^ who << 48 ^ more << 32;
+        self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(5);
+    }
+
+    /// How long a write takes to be on disk.
+    pub(crate) fn fsync(&mut self, endpoint: Endpoint) -> Time {
+        500 + self.chance.below(2 * MS) + self.slow_disk(endpoint)
+    }
+
+    /// How much a slow disk adds.
+    pub(crate) fn slow_disk(&mut self, endpoint: Endpoint) -> Time {
+        let slow = if endpoint < NODES {
+            self.nodes[endpoint].slow_disk
+        } else {
+            self.hosts[endpoint - NODES].slow_disk
+        };
+        if slow == 0 { 0 } else { self.chance.below(slow) }
+    }
+
+    /// Sends a message between processes of ours: directly, or through a node of the third site.
+    pub(crate) fn send(&mut self, from: Endpoint, to: Endpoint, message: Message) {
+        let (a, b) = (place_of(from), place_of(to));
+        let direct = a == b || self.net.believed(a, b, self.now);
+        let mut latency = 0;
+        let mut ways = [(a, b), (a, b)];
+        let hops: &[(usize, usize)] = if direct {
+            &ways[..1]
+        } else {
+            let c = 3 - a - b;
+            let relay = (0..NODES)
+                .any(|n| place_of(n) == c && n != to && self.nodes[n].run.is_some() && !self.nodes[n].paused);
+            if !relay || !self.net.believed(a, c, self.now) || !self.net.believed(c, b, self.now) {
+                return;
+            }
+            ways = [(a, c), (c, b)];
+            &ways
+        };
+        for (x, y) in hops {
+            let Some(passage) = self.net.passage(*x, *y) else { return };
+            if passage.loss > 0 && self.chance.below(1_000) < u64::from(passage.loss) {
+                return;
+            }
+            latency += passage.latency + self.chance.below(passage.slow);
+        }
+        if self.net.doubles > 0 && self.chance.below(1_000) < u64::from(self.net.doubles) {
+            let later = self.now + latency + self.chance.below(200 * MS);
+            self.queue.push(later, Event::Message { from, to, direct, message: message.clone() });
+        }
+        self.queue.push(self.now + latency, Event::Message { from, to, direct, message });
+    }
+
+    fn node_lives(&self, n: usize, life: u32) -> bool {
+        self.nodes[n].run.as_ref().is_some_and(|r| r.life == life)
+    }
+
+    fn guard_lives(&self, h: usize, life: u32) -> bool {
+        self.hosts[h].guard.as_ref().is_some_and(|g| g.life == life)
+    }
+
+    /// Keeps an event of something stopped. Gives it back when its owner can handle it.
+    fn not_stopped(&mut self, event: Event) -> Option<Event> {
+        let stash = match &event {
+            Event::NodeTick { node, .. } | Event::NodeDisk { node, .. } => self.node_stash(*node),
+            Event::Message { to, .. } if *to < NODES => self.node_stash(*to),
+            Event::Message { to, .. } => self.guard_stash(*to - NODES),
+            Event::GuardTick { host, .. }
+            | Event::GuardDisk { host, .. }
+            | Event::Look { host, .. }
+            | Event::Read { host, .. }
+            | Event::Reading { host, .. }
+            | Event::GateRead { host, .. }
+            | Event::ActTimeout { host, .. }
+            | Event::ActEnded { host, .. } => self.guard_stash(*host),
+            Event::Mysql { host, .. } | Event::ActRun { host, .. } => {
+                let host = &mut self.hosts[*host];
+                let stopped = host.mysql.life.as_ref().is_some_and(|l| l.paused);
+                if host.paused {
+                    Some(&mut host.stash)
+                } else if stopped {
+                    Some(&mut host.stash_mysql)
+                } else {
+                    None
+                }
+            }
+            Event::GateApply { host, .. } => {
+                let host = &mut self.hosts[*host];
+                let stalls = host.guard.as_ref().is_some_and(|g| g.paused && g.nft_stalls);
+                if host.paused {
+                    Some(&mut host.stash)
+                } else if stalls {
+                    Some(&mut host.stash_guard)
+                } else {
+                    None
+                }
+            }
+            Event::Sockets { host, .. } => {
+                let host = &mut self.hosts[*host];
+                host.paused.then_some(&mut host.stash)
+            }
+            Event::Start { what: Unit::Guard(h) | Unit::Mysql(h), .. } => {
+                let host = &mut self.hosts[*h];
+                if host.paused { Some(&mut host.stash) } else { None }
+            }
+            _ => None,
+        };
+        let Some(stash) = stash else { return Some(event) };
+        let event = match event {
+            // Its timeout will count from an application that comes late.
+            Event::GateApply { host, boot, life, act, .. } => {
+                Event::GateApply { host, boot, life, act, tainted: true }
+            }
+            other => other,
+        };
+        if stash.len() < STASH_MAX || !matches!(event, Event::Message { .. }) {
+            stash.push(event);
+        }
+        None
+    }
+
+    fn node_stash(&mut self, n: usize) -> Option<&mut Vec<Event>> {
+        let node = &mut self.nodes[n];
+        node.paused.then_some(&mut node.stash)
+    }
+
+    fn guard_stash(&mut self, h: usize) -> Option<&mut Vec<Event>> {
+        let host = &mut self.hosts[h];
+        if host.paused {
+            Some(&mut host.stash)
+        } else if host.guard.as_ref().is_some_and(|g| g.paused) {
+            Some(&mut host.stash_guard)
+        } else {
+            None
+        }
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        let Some(event) = self.not_stopped(event) else { return };
+        match event {
+            Event::NodeTick { node, life } => {
+                self.fold(1, node as u64, 0);
+                if self.node_lives(node, life) {
+                    self.node_tick(node);
+                }
+            }
+            Event::NodeDisk { node, life } => {
+                self.fold(2, node as u64, 0);
+                if self.node_lives(node, life) {
+                    self.node_disk(node);
+                }
+            }
+            Event::Message { from, to, direct, message } => {
+                self.fold(3, to as u64, from as u64);
+                if to < NODES {
+                    self.node_message(to, from, direct, message);
+                } else {
+                    self.guard_message(to - NODES, from, message);
+                }
+            }
+            Event::Client { client, what } => {
+                self.fold(4, client as u64, 0);
+                self.client_event(client, what);
+            }
+            Event::Mysql { host, start, what } => {
+                self.fold(5, host as u64, 0);
+                if self.hosts[host].mysql.life.as_ref().is_some_and(|l| l.start == start) {
+                    self.inside(host, what);
+                }
+            }
+            Event::Fault { index } => {
+                self.fold(6, index as u64, 0);
+                self.fault_begins(index);
+            }
+            Event::FaultEnds { index } => {
+                self.fold(7, index as u64, 0);
+                self.fault_ends(index);
+            }
+            Event::Start { what, life } => self.start(what, life),
+            other => self.host_event(other),
+        }
+    }
+
+    fn host_event(&mut self, event: Event) {
+        match event {
+            Event::GuardTick { host, life } if self.guard_lives(host, life) => self.guard_tick(host),
+            Event::GuardDisk { host, life } if self.guard_lives(host, life) => self.guard_disk(host),
+            Event::Look { host, life } if self.guard_lives(host, life) => self.look(host),
+            Event::Read { host, life } if self.guard_lives(host, life) => self.read_database(host),
+            Event::Reading { host, life, start, reading } if self.guard_lives(host, life) => {
+                self.guard_input(host, failover_core::Input::Reading { reading: *reading, life: start });
+            }
+            Event::GateApply { host, boot, life, act, tainted } if self.hosts[host].boot == boot => {
+                self.fold(8, host as u64, 0);
+                self.gate_apply(host, life, act, tainted);
+            }
+            Event::GateRead { host, life, read } if self.guard_lives(host, life) => {
+                self.guard_input(host, failover_core::Input::GateRead(read));
+            }
+            Event::ActRun { host, start, act } => {
+                self.fold(9, host as u64, act.id.0);
+                if self.hosts[host].mysql.life.as_ref().is_some_and(|l| l.start == start) {
+                    self.act_run(host, act);
+                }
+            }
+            Event::ActTimeout { host, life, act } if self.guard_lives(host, life) => {
+                let end = failover_core::ActEnd::Unknown { why: "no answer in time".into() };
+                self.act_ended(host, life, act, end);
+            }
+            Event::ActEnded { host, life, act, end } if self.guard_lives(host, life) => {
+                self.guard_input(host, failover_core::Input::Ended { act, end: *end });
+            }
+            Event::Sockets { host, boot } if self.hosts[host].boot == boot => self.retransmit(host),
+            _ => {}
+        }
+    }
+
+    fn inside(&mut self, h: usize, what: Inside) {
+        match what {
+            Inside::Booted => self.mysql_booted(h),
+            Inside::Commit { client, attempt, sockets } => self.mysql_commit(h, client, attempt, sockets),
+            Inside::Ship { connection, origin, number } => self.mysql_ship(h, connection, origin, number),
+            Inside::Ack { connection, number } => self.mysql_ack(h, connection, number),
+            Inside::Apply => self.mysql_apply(h),
+            Inside::Connect => self.mysql_connect(h),
+            Inside::Stalled { connection } => self.mysql_stalled(h, connection),
+            Inside::SourceGone { connection } => self.mysql_source_gone(h, connection),
+            Inside::AckTimeout { number } => self.ack_timeout(h, number),
+        }
+    }
+
+    /// A supervisor starts what ended as this life; what was started meanwhile stays.
+    fn start(&mut self, what: Unit, life: u32) {
+        match what {
+            Unit::Node(n) if self.nodes[n].lives == life => self.node_start(n),
+            Unit::Guard(h) if self.hosts[h].guard_lives == life => self.guard_start(h),
+            Unit::Mysql(h) if self.hosts[h].mysql.lives as u32 == life && !self.hosts[h].hold_mysql => {
+                self.mysql_start(h);
+            }
+            _ => {}
+        }
+    }
+}
