@@ -43,6 +43,7 @@ needed:
 	need ip iproute2; \
 	need nft nftables; \
 	need ps procps; \
+	need dig bind9-dnsutils; \
 	need dpkg-deb dpkg; \
 	need /etc/ssl/certs/ca-certificates.crt ca-certificates; \
 	need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring; \

@@ -1,0 +1,177 @@
+//! Bad input at every door of a running cluster: a clear word, and nothing lost. One lab serves all of
+//! it, in the order of the story.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const TWOFOLD: &str = env!("CARGO_BIN_EXE_twofold");
+/// How long the cluster may take to come to a state; generous, since machines differ.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Lab {
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    fn up() -> Self {
+        let lab = Self { folder: tempfile::Builder::new().prefix("tfl-").tempdir().expect("a folder") };
+        let output = lab.twofold(&["lab", "up"], true);
+        assert!(output.status.success(), "{}", said(&output));
+        lab
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.folder.path().join("lab")
+    }
+
+    fn config(&self) -> String {
+        self.dir().join("twofold.yaml").to_string_lossy().into_owned()
+    }
+
+    fn twofold(&self, args: &[&str], with_dir: bool) -> Output {
+        let mut command = Command::new(TWOFOLD);
+        command.args(&args[..2.min(args.len())]);
+        if with_dir {
+            command.arg("--dir").arg(self.dir());
+        }
+        command.args(&args[2.min(args.len())..]).output().expect("twofold runs")
+    }
+
+    /// A command inside a host.
+    fn inside(&self, host: &str, words: &[&str]) -> Output {
+        let mut args = vec!["lab", "exec", host, "--"];
+        args.extend(words);
+        self.twofold(&args, true)
+    }
+
+    fn status(&self) -> Option<Value> {
+        let config = self.config();
+        let output = self.inside("cli", &[TWOFOLD, "status", "--config", &config, "-o", "json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Waits for the group to be as it should, and returns its epoch.
+    fn settled(&self) -> u64 {
+        let end = Instant::now() + PATIENCE;
+        let mut last = None;
+        while Instant::now() < end {
+            last = self.status();
+            if let Some(group) = last.as_ref().map(|s| &s["groups"][0])
+                && group["open"] == true
+                && group["durability"] == "sync"
+            {
+                return group["epoch"].as_u64().expect("an epoch");
+            }
+        }
+        panic!("the group is not open in sync: {last:#?}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.twofold(&["lab", "down"], true);
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_running_cluster_bears_bad_input_at_every_door() {
+    let lab = Lab::up();
+    let epoch = lab.settled();
+    garbage_on_every_port(&lab);
+    certificate_of_another_ca(&lab);
+    questions_that_make_no_sense(&lab);
+    assert_eq!(lab.settled(), epoch, "nothing moved");
+    damaged_store(&lab);
+    assert_eq!(lab.settled(), epoch, "one damaged voter of five moves nothing");
+}
+
+/// Random bytes over TCP and UDP at the peer, API and DNS ports.
+fn garbage_on_every_port(lab: &Lab) {
+    for port in [7400, 7443, 53] {
+        for kind in ["tcp", "udp"] {
+            let script = format!(
+                "for n in 1 20 600 70000; do timeout 2 bash -c 'head -c '$n' /dev/urandom > /dev/{kind}/10.77.2.1/{port}'; done; true"
+            );
+            let output = lab.inside("cli", &["bash", "-c", &script]);
+            assert!(output.status.success(), "{}", said(&output));
+        }
+    }
+}
+
+/// A client with a certificate of its own making is told so, and a node of another cluster as well.
+fn certificate_of_another_ca(lab: &Lab) {
+    let other = lab.folder.path().join("other");
+    let other = other.to_string_lossy();
+    for args in [
+        vec!["cert", "ca", "--cluster", "lab", "--dir", &other],
+        vec!["cert", "client", "--cluster", "lab", "--dir", &other],
+    ] {
+        let output = lab.twofold(&args, false);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    let text = std::fs::read_to_string(lab.config()).expect("the configuration");
+    let pki = lab.dir().join("pki").to_string_lossy().into_owned();
+    let foreign = lab.folder.path().join("foreign.yaml");
+    // The other CA's certificate and key, and the right CA to trust: the node must refuse it.
+    let text = text.replace(&format!("dir: \"{pki}\""), &format!("dir: \"{other}\""));
+    std::fs::write(&foreign, text).expect("written");
+    let foreign = foreign.to_string_lossy();
+    let output = lab.inside("cli", &[TWOFOLD, "status", "--config", &foreign]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("client.pem"), "the file is named: {}", said(&output));
+}
+
+/// Groups, sites and requests that are not there: exit codes of DESIGN §7, and a next act.
+fn questions_that_make_no_sense(lab: &Lab) {
+    let config = lab.config();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["explain", "group", "nobody", "--config", &config], 2, "known: shop"),
+        (&["failover", "shop", "--to", "pdc", "--config", &config], 3, "active in pdc already"),
+        (&["failover", "shop", "--to", "mars", "--config", &config], 3, "no server in mars"),
+        (&["failover", "nobody", "--to", "mdc", "--config", &config], 2, "known: shop"),
+        (&["status", "--config", "/nowhere/twofold.yaml"], 2, "name an existing file"),
+        (&["serve", "--config", &config, "--node", "nobody"], 1, "add it under nodes"),
+    ];
+    for (args, code, word) in cases {
+        let mut words = vec![TWOFOLD];
+        words.extend(*args);
+        let output = lab.inside("cli", &words);
+        assert_eq!(output.status.code(), Some(*code), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains(word), "{args:?}: {}", said(&output));
+    }
+}
+
+/// A damaged log stops its node with a word that names the file and the next act; the others go on.
+fn damaged_store(lab: &Lab) {
+    let store = find(&lab.dir(), "wit-1").join("raft.redb");
+    let output = lab.twofold(&["lab", "kill", "wit"], true);
+    assert!(output.status.success(), "{}", said(&output));
+    let length = std::fs::metadata(&store).expect("the store is there").len();
+    std::fs::write(&store, vec![0xA5; usize::try_from(length).expect("it fits")]).expect("damaged");
+    let config = lab.config();
+    let output = lab.inside("wit-1", &[TWOFOLD, "serve", "--config", &config, "--node", "wit-1"]);
+    assert!(!output.status.success(), "a damaged log is no fresh start");
+    let told = said(&output);
+    assert!(told.contains("raft.redb") && told.contains("move"), "{told}");
+}
+
+fn find(dir: &Path, name: &str) -> PathBuf {
+    let entries = std::fs::read_dir(dir).expect("a folder");
+    for entry in entries.flatten().filter(|e| e.path().is_dir()) {
+        if entry.file_name() == name && entry.path().join("raft.redb").exists() {
+            return entry.path();
+        }
+        let below = find(&entry.path(), name);
+        if below.as_os_str() != "" {
+            return below;
+        }
+    }
+    PathBuf::new()
+}

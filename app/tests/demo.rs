@@ -1,0 +1,85 @@
+//! The whole path for real, once for each fault: `twofold lab demo` brings two datacentres up, puts
+//! clients on them, breaks something, heals it, and judges from outside. Every test has a lab
+//! directory of its own; `make test` runs them one at a time.
+//!
+//! Figures are not asserted here (two loaded cores prove nothing about time): `docs/benchmarks.md`
+//! has them with the commands. What must hold on any machine is asserted: nothing acknowledged is
+//! lost, never two writers, the epoch moves exactly when it should, the old site comes back by itself.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn demo(fault: &str) -> Value {
+    let folder = tempfile::Builder::new().prefix("tfl-").tempdir().expect("a temporary folder");
+    let report = folder.path().join("report.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_twofold"))
+        .args(["lab", "demo", "--fault", fault, "--runs", "1", "--json"])
+        .arg(&report)
+        .arg("--dir")
+        .arg(folder.path().join("lab"))
+        .output()
+        .expect("twofold runs");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text = std::fs::read_to_string(&report).unwrap_or_else(|e| panic!("no report ({e}):\n{said}"));
+    let report: Value = serde_json::from_str(&text).expect("the report is JSON");
+    assert!(output.status.success(), "{fault} failed:\n{said}\n{report:#}");
+    report
+}
+
+/// What must be true of every run, whatever the fault.
+fn run_of(report: &Value, fault: &str) -> Value {
+    assert_eq!(report["fault"], fault);
+    assert_eq!(report["flavour"], "mysql", "the lab fell back: install what it asks for");
+    let runs = report["runs"].as_array().expect("runs");
+    assert_eq!(runs.len(), 1);
+    let run = &runs[0];
+    assert_eq!(run["durability_at_fault"], "Sync", "{run:#}");
+    assert_eq!(run["lost_acked_writes"], 0, "{run:#}");
+    assert_eq!(run["dual_writable_ms"].as_f64(), Some(0.0), "{run:#}");
+    assert!(run["acked_writes"].as_u64().is_some_and(|n| n > 500), "{run:#}");
+    run.clone()
+}
+
+fn moves(fault: &str) {
+    let run = run_of(&demo(fault), fault);
+    assert_eq!(run["epoch_after"].as_u64(), run["epoch_before"].as_u64().map(|e| e + 1), "{run:#}");
+    assert!(run["dns_flip_ms"].is_number() && run["db_write_gap_ms"].is_number(), "{run:#}");
+    assert!(run["rejoin_ms"].is_number(), "the old site is back in Sync by itself: {run:#}");
+}
+
+fn stays(fault: &str) {
+    let run = run_of(&demo(fault), fault);
+    assert_eq!(run["epoch_after"], run["epoch_before"], "{run:#}");
+}
+
+#[test]
+fn a_killed_primary_moves_the_group() {
+    moves("kill-primary");
+}
+
+#[test]
+fn a_killed_site_moves_the_group() {
+    moves("kill-site");
+}
+
+#[test]
+fn a_site_cut_off_with_its_clients_moves_the_group() {
+    moves("cut-site");
+}
+
+#[test]
+fn a_killed_leader_moves_nothing() {
+    stays("kill-leader");
+}
+
+#[test]
+fn a_lost_witness_moves_nothing() {
+    stays("lose-witness");
+}
+
+#[test]
+fn a_cut_between_the_data_sites_moves_nothing() {
+    stays("cut-link");
+}
