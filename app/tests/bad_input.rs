@@ -90,6 +90,7 @@ fn a_running_cluster_bears_bad_input_at_every_door() {
     assert_eq!(lab.settled(), epoch, "nothing moved");
     damaged_store(&lab);
     assert_eq!(lab.settled(), epoch, "one damaged voter of five moves nothing");
+    no_quorum(&lab);
 }
 
 /// Random bytes over TCP and UDP at the peer, API and DNS ports.
@@ -160,6 +161,47 @@ fn damaged_store(lab: &Lab) {
     assert!(!output.status.success(), "a damaged log is no fresh start");
     let told = said(&output);
     assert!(told.contains("raft.redb") && told.contains("move"), "{told}");
+}
+
+/// With the witness gone and the standby site too, two of five voters are left: every question gets a
+/// clear answer and exit code 4, bound names SERVFAIL, other names are answered on.
+fn no_quorum(lab: &Lab) {
+    let output = lab.twofold(&["lab", "kill", "mdc"], true);
+    assert!(output.status.success(), "{}", said(&output));
+    let config = lab.config();
+    let end = Instant::now() + PATIENCE;
+    let ask = |words: &[&str]| {
+        let mut all = vec![TWOFOLD];
+        all.extend(words);
+        all.extend(["--config", &config]);
+        lab.inside("cli", &all)
+    };
+    let mut status = ask(&["status"]);
+    while status.status.code() != Some(4) && Instant::now() < end {
+        status = ask(&["status"]);
+    }
+    assert_eq!(status.status.code(), Some(4), "{}", said(&status));
+    assert!(
+        said(&status).contains("NO QUORUM") && said(&status).contains("Bring voters back"),
+        "{}",
+        said(&status)
+    );
+    for words in [&["explain", "group", "shop"][..], &["failover", "shop", "--to", "mdc"]] {
+        let output = ask(words);
+        assert_eq!(output.status.code(), Some(4), "{words:?}: {}", said(&output));
+        assert!(said(&output).contains("no quorum"), "{words:?}: {}", said(&output));
+    }
+    let dig = |name: &str| {
+        let name = format!("{name}.gslb.example.com");
+        said(&lab.inside("cli", &["dig", "@10.77.1.1", &name, "+noall", "+comments", "+answer"]))
+    };
+    let mut bound = dig("db");
+    while !bound.contains("SERVFAIL") && Instant::now() < end {
+        bound = dig("db");
+    }
+    assert!(bound.contains("SERVFAIL"), "{bound}");
+    let pooled = dig("www");
+    assert!(pooled.contains("NOERROR") && pooled.contains("10.77.1.20"), "{pooled}");
 }
 
 fn find(dir: &Path, name: &str) -> PathBuf {

@@ -96,7 +96,10 @@ fn group(
     let fresh = primary_facts.filter(|f| now.since(f.received) <= shared.timing.fresh());
     let open = fresh.is_some_and(|f| f.report.open.is_some() && f.report.open == authority.map(|a| a.epoch));
     let explained = decision.groups.get(id).filter(|_| leads);
-    let servers = g.servers.keys().map(|s| server(g, s, facts, now)).collect();
+    // The primary first: that is what a person looks for.
+    let mut names: Vec<&ServerId> = g.servers.keys().collect();
+    names.sort_by_key(|s| (primary != Some(*s), (*s).clone()));
+    let servers = names.into_iter().map(|s| server(g, s, facts, now)).collect();
     let (mode, since) = match authority.map(|a| a.durability) {
         None => (None, None),
         Some(Durability::Sync) => (Some("sync"), None),

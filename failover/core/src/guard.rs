@@ -74,6 +74,8 @@ pub struct Guard {
     gate_busy: bool,
     /// Until when the open act under way lets clients in.
     gate_asked: Option<Timestamp>,
+    /// A gate act that failed is tried again then, not in a tight loop.
+    gate_retry: Timestamp,
     lanes: [Option<Doing>; 3],
     next_act: u64,
     retry_at: [Timestamp; 3],
@@ -178,6 +180,7 @@ impl Guard {
             gate,
             gate_busy: false,
             gate_asked: None,
+            gate_retry: now,
             lanes: [None, None, None],
             next_act: 1,
             retry_at: [now; 3],

@@ -124,7 +124,7 @@ impl Guard {
     /// What the gate should be, and the act that makes it so. One act at a time; a shut that comes
     /// while an open is under way waits for it to be over, so nothing lands behind a fence.
     pub(super) fn gate_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        if self.gate_busy {
+        if self.gate_busy || now < self.gate_retry {
             return;
         }
         if let Gate::Open { until, .. } = self.gate
@@ -190,7 +190,10 @@ impl Guard {
                     self.gate_asked.unwrap_or(now + left).min(now + left.max(self.config.timing.lease));
                 Gate::Open { epoch, until }
             }
-            super::GateRead::Absent | super::GateRead::Failed => Gate::Unknown,
+            super::GateRead::Absent | super::GateRead::Failed => {
+                self.gate_retry = now + self.config.timing.tick;
+                Gate::Unknown
+            }
         };
     }
 }
