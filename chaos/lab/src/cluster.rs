@@ -93,9 +93,11 @@ pub fn access_from(host: &Host) -> DatabaseAccess {
     let site_of = |s: &NameServer| Host::named(&s.name).map(|h| h.site);
     let mut servers = name_servers();
     servers.sort_by_key(|s| site_of(s) != Some(host.site));
+    let own_site = servers.iter().filter(|s| site_of(s) == Some(host.site)).count();
     DatabaseAccess {
         name: DATABASE_NAME.to_owned(),
         servers,
+        own_site,
         port: DATABASE_PORT,
         user: mysqld::APPLICATION_USER.to_owned(),
         password: mysqld::PASSWORD.to_owned(),

@@ -24,6 +24,8 @@ pub struct DatabaseAccess {
     pub name: String,
     /// The servers of the zone, the nearest first.
     pub servers: Vec<NameServer>,
+    /// How many of them, from the first, stand in the client's own site.
+    pub own_site: usize,
     /// The database's port.
     pub port: u16,
     /// The application's user.

@@ -72,7 +72,12 @@ impl Writer {
     pub async fn run(self, access: DatabaseAccess, events: Events, mut stop: watch::Receiver<bool>) {
         tokio::time::sleep(START_STEP * self.number).await;
         let (held, mut address) = watch::channel(None);
-        let resolver = Resolver::new(access.name.clone(), access.servers.clone());
+        let mut servers = access.servers.clone();
+        if access.own_site == 0 {
+            // No server is nearer than another, so each client begins with another one.
+            servers.rotate_left(self.number as usize % access.servers.len().max(1));
+        }
+        let resolver = Resolver::new(access.name.clone(), servers);
         let keeping = tokio::spawn(resolver.keep(format!("writer {}", self.number), held, events.clone()));
         let mut tick = interval(self.pace);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::Timestamp;
 
 use super::run::{RATE_MIN, RATE_OVER, moment};
+use super::watch::Look;
 use crate::cli::Fault;
 use crate::clients::Event;
 use crate::clock::millis_between;
@@ -28,12 +29,12 @@ pub struct Seen {
     pub injected: Injected,
     pub healed: Healed,
     pub until: Timestamp,
-    pub rejoined: anyhow::Result<Timestamp>,
+    pub rejoined: Option<Timestamp>,
     pub ended: Timestamp,
     pub reachable: BTreeSet<String>,
     pub events: Vec<Event>,
     pub acks: Vec<Ack>,
-    pub statuses: Vec<(Timestamp, String)>,
+    pub statuses: Vec<Look>,
     pub lost: anyhow::Result<u64>,
     pub missing_on_standby: anyhow::Result<u64>,
     pub busyness: Option<f64>,
@@ -64,7 +65,7 @@ pub fn judge(seen: Seen) -> Run {
         dns_queries: queries.values().map(|(sent, _)| sent).sum(),
         dns_failures: queries.values().map(|(_, failed)| failed).sum(),
         dns_failures_reachable: failed_at_reachable.map(|(_, (_, failed))| failed).sum(),
-        rejoin_ms: seen.rejoined.as_ref().ok().map(|at| tenths(millis_between(seen.healed.at, *at))),
+        rejoin_ms: seen.rejoined.map(|at| tenths(millis_between(seen.healed.at, at))),
         rejoin_write_gap_ms: measure::pause(&seen.acks, seen.healed.at, load_end(&seen)).map(tenths),
         commits_per_second: tenths(measure::rate(&seen.acks, moments.fault, RATE_OVER)),
         machine_busyness: seen.busyness.map(tenths),
@@ -103,9 +104,8 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
         rate >= RATE_MIN,
         format!("the load before the fault was {rate:.0} commits a second, under {RATE_MIN}"),
     );
-    if let Err(e) = &seen.rejoined {
-        hold(false, format!("the group did not return to Sync: {e:#}"));
-    }
+    let last = seen.statuses.last().map_or("no status at all", |l| l.what.as_str());
+    hold(seen.rejoined.is_some(), format!("the group did not return to Sync; last seen: {last}"));
     hold(run.db_write_gap_ms.is_some(), "no write was acknowledged before the fault".to_owned());
     match &seen.missing_on_standby {
         Ok(missing) => hold(
@@ -142,8 +142,8 @@ fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
         moment(fault, seen.injected.ended, "lab", "fault is in force".to_owned()),
         moment(fault, seen.healed.at, "lab", format!("healed: {}", seen.healed.what)),
     ];
-    if let Ok(at) = &seen.rejoined {
-        all.push(moment(fault, *at, "lab", "the group is in Sync again".to_owned()));
+    if let Some(at) = seen.rejoined {
+        all.push(moment(fault, at, "lab", "the group is in Sync again".to_owned()));
     }
     if let Some((from, to)) = measure::longest_pause(&seen.acks, moments) {
         all.push(moment(fault, from, "clients", "last commit before the longest pause".to_owned()));
@@ -158,10 +158,41 @@ fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
     if let Some(first) = seen.acks.iter().find(|a| a.address == seen.sides.new) {
         all.push(moment(fault, first.at, "clients", format!("first commit from {}", first.address)));
     }
+    all.extend(
+        troubles(&seen.events, moments).into_iter().map(|(at, what)| moment(fault, at, "clients", what)),
+    );
     all.extend(answers(&seen.events, fault).into_iter().map(|(at, what)| moment(fault, at, "dns", what)));
-    all.extend(seen.statuses.iter().map(|(at, what)| moment(fault, *at, "status", what.clone())));
+    all.extend(seen.statuses.iter().map(|l| moment(fault, l.at, "status", l.what.clone())));
     all.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
     all
+}
+
+/// What went wrong for the writers while the fault was observed: each kind once, with its count.
+fn troubles(events: &[Event], moments: Moments) -> Vec<(Timestamp, String)> {
+    let mut kinds: BTreeMap<String, (Timestamp, Timestamp, u64)> = BTreeMap::new();
+    for event in events {
+        let (kind, at) = match event {
+            Event::ConnectFailed { at, address, why, .. } => {
+                let to = address.map_or("nowhere".to_owned(), |a| a.to_string());
+                (format!("connects to {to} failed: {why}"), *at)
+            }
+            Event::WriteFailed { at, address, why, .. } => {
+                (format!("commits on {address} failed: {why}"), *at)
+            }
+            _ => continue,
+        };
+        if at > moments.fault && at <= moments.until {
+            let (first, last, count) = kinds.entry(kind).or_insert((at, at, 0));
+            *first = (*first).min(at);
+            *last = (*last).max(at);
+            *count += 1;
+        }
+    }
+    let told = |(kind, (first, last, count)): (String, (Timestamp, Timestamp, u64))| {
+        let until = millis_between(moments.fault, last);
+        (first, format!("{count} {kind} (the last at {until:.0} ms)"))
+    };
+    kinds.into_iter().map(told).collect()
 }
 
 /// A DNS client that saw nothing for less than this had a lost datagram or a slow moment: counted,

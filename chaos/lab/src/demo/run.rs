@@ -31,7 +31,7 @@ pub const RATE_MIN: f64 = 100.0;
 pub const RATE_OVER: Duration = Duration::from_secs(2);
 
 /// From the start of the clients to a steady load.
-const STEADY_DEADLINE: Duration = Duration::from_secs(30);
+const STEADY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A group that is to move has moved by then, or the run has failed.
 const FAILOVER_DEADLINE: Duration = Duration::from_secs(30);
@@ -96,8 +96,12 @@ pub fn one(
     let until = clock::now();
     progress.say("  healing");
     let healed = faults::heal(lab, fault, &target, &injected)?;
-    let rejoined = ready::wait_for_sync(lab, spec, interrupt, REJOIN_DEADLINE, &mut |_| {});
-    let rejoined_at = clock::now();
+    let epoch = group.epoch().context("the group has no epoch")?;
+    let epoch = match faults::expect(fault) {
+        Expect::Failover => epoch + 1,
+        Expect::Stay => epoch,
+    };
+    let rejoined = interrupt.wait_for(REJOIN_DEADLINE, || Ok(watch.in_sync_since(healed.at, epoch)))?;
     interrupt.sleep(TAIL)?;
     let statuses = watch.stop();
     let events = load.stop()?;
@@ -117,7 +121,7 @@ pub fn one(
         injected,
         healed,
         until,
-        rejoined: rejoined.map(|_| rejoined_at),
+        rejoined,
         ended,
         reachable,
         events,

@@ -1,55 +1,97 @@
-//! Notes every change of the cluster's own status while a run goes on, for the timeline.
-//!
-//! Nothing that is measured rests on it.
+//! Looks at the cluster's own status again and again while a run goes on: for the timeline, and for
+//! when the group is in `Sync` again. Nothing else that is measured rests on it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::Timestamp;
 
 use crate::clock;
+use crate::cluster;
 use crate::layout::Lab;
 use crate::ready;
 use crate::spec::LabSpec;
 use crate::status_view::ClusterStatus;
 
 /// Between two looks. Each look starts a process, which must not weigh on what is measured.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Watches until stopped.
+/// One look.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// When the question was asked.
+    pub began: Timestamp,
+    /// When the answer was there.
+    pub at: Timestamp,
+    /// The answer, for people.
+    pub what: String,
+    /// The epoch, if the group served in `Sync`.
+    pub in_sync_at: Option<u64>,
+}
+
+/// Watches until stopped or dropped.
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<(Timestamp, String)>>,
+    looks: Arc<Mutex<Vec<Look>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
     /// Begins to watch.
     pub fn start(lab: &Lab, spec: &LabSpec) -> Watch {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (lab, spec, stopped) = (lab.clone(), spec.clone(), Arc::clone(&stop));
+        let (stop, looks) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (lab, spec, stopped, seen) = (lab.clone(), spec.clone(), Arc::clone(&stop), Arc::clone(&looks));
         let thread = std::thread::spawn(move || {
-            let mut seen: Vec<(Timestamp, String)> = Vec::new();
             while !stopped.load(Ordering::SeqCst) {
-                let now = match ClusterStatus::ask(&lab, &spec) {
-                    Ok(status) => ready::describe(&status),
-                    Err(e) => format!("no status: {}", e.root_cause()),
-                };
-                if seen.last().is_none_or(|(_, last)| *last != now) {
-                    seen.push((clock::now(), now));
-                }
+                let look = look(&lab, &spec);
+                seen.lock().expect("no holder of the looks panics").push(look);
                 std::thread::park_timeout(LOOK_EVERY);
             }
-            seen
         });
-        Watch { stop, thread }
+        Watch { stop, looks, thread: Some(thread) }
     }
 
-    /// Ends, and gives all changes.
-    pub fn stop(self) -> Vec<(Timestamp, String)> {
-        self.stop.store(true, Ordering::SeqCst);
-        self.thread.thread().unpark();
-        self.thread.join().unwrap_or_default()
+    /// When an answer to a question asked after `since` first said `Sync`, at `epoch` or a later one.
+    pub fn in_sync_since(&self, since: Timestamp, epoch: u64) -> Option<Timestamp> {
+        let looks = self.looks.lock().expect("no holder of the looks panics");
+        let found = looks.iter().find(|l| l.began >= since && l.in_sync_at.is_some_and(|e| e >= epoch));
+        found.map(|l| l.at)
     }
+
+    /// Ends, and gives the looks at which something had changed.
+    pub fn stop(mut self) -> Vec<Look> {
+        self.end();
+        let mut looks = std::mem::take(&mut *self.looks.lock().expect("no holder of the looks panics"));
+        looks.dedup_by(|later, earlier| later.what == earlier.what);
+        looks
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A look that panicked has said so on standard error; the looks before it count.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn look(lab: &Lab, spec: &LabSpec) -> Look {
+    let began = clock::now();
+    let (what, in_sync_at) = match ClusterStatus::ask(lab, spec) {
+        Ok(status) => {
+            let group = status.group(cluster::GROUP).filter(|g| g.serves_in_sync());
+            (ready::describe(&status), group.and_then(|g| g.epoch()))
+        }
+        Err(e) => (format!("no status: {}", e.root_cause()), None),
+    };
+    Look { began, at: clock::now(), what, in_sync_at }
 }
