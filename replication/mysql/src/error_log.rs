@@ -24,7 +24,7 @@ pub enum Ending {
     Crashed,
     /// It was told to stop, whether or not it came to an end by itself.
     Graceful,
-    /// It restarted itself after a CLONE or a RESTART.
+    /// It replaced its data by a CLONE, or was told to RESTART, and ended itself to come back.
     Restarted,
     /// The log does not reach back to its start.
     Unknown,
@@ -88,14 +88,68 @@ fn starting(line: &str) -> Option<u32> {
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// MY-013172 `Received SHUTDOWN from user …`, MY-013105 is its older form; MY-010910 `Shutdown complete`;
-/// MY-013462 `… restarting` comes before the end of a CLONE or RESTART.
+/// MY-013172 `Received SHUTDOWN from user …`; MY-010910 `Shutdown complete`; MY-013460 `Clone removing all
+/// user data …`, after which the server ends itself with the words of a shutdown.
 fn ending(line: &str) -> Option<Ending> {
-    if line.contains("Received RESTART") {
+    if line.contains("Received RESTART") || line.contains("Clone removing all user data") {
         Some(Ending::Restarted)
     } else if line.contains("Received SHUTDOWN") || line.contains(": Shutdown complete") {
         Some(Ending::Graceful)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> String {
+        format!("2026-11-22T17:23:22.466541Z 0 [System] [MY-010116] [Server] {text}\n")
+    }
+
+    fn start(pid: u32) -> String {
+        line(&format!("/opt/mysqld (mysqld 9.7.4-2) starting as process {pid}"))
+            + &line("/opt/mysqld: ready for connections. Version: '9.7.4-2'  socket: '/x'  port: 1.")
+    }
+
+    #[test]
+    fn each_life_is_told_how_it_ended() {
+        let log = start(10)
+            + &start(11)
+            + &line("Received SHUTDOWN from user <via user signal>. Shutting down mysqld (Version: 9.7.4-2).")
+            + &line("/opt/mysqld: Shutdown complete (mysqld 9.7.4-2)  (Debian).")
+            + &start(12)
+            // Killed in the middle of a shutdown: it may have told waiters already.
+            + &line("Received SHUTDOWN from user root. Shutting down mysqld (Version: 9.7.4-2).")
+            + &start(13)
+            + &line("Clone removing all user data for provisioning: Started")
+            + &line("/opt/mysqld: Shutdown complete (mysqld 9.7.4-2)  (Debian).")
+            + &start(14);
+        let endings: Vec<_> = lives_in(&log).into_iter().map(|life| (life.pid, life.ending)).collect();
+        assert_eq!(
+            endings,
+            [
+                (10, Ending::Crashed),
+                (11, Ending::Graceful),
+                (12, Ending::Graceful),
+                (13, Ending::Restarted),
+                (14, Ending::NotYet)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_life_is_looked_up_by_its_pid_and_silence_at_the_end_is_a_crash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("error.log");
+        assert_eq!(how_it_ended(&path, 10, false), Ending::Unknown);
+        // A rotated log may begin in the middle of a life.
+        let log = line("Received SHUTDOWN from user root.") + &start(10) + &start(10);
+        std::fs::write(&path, log).unwrap();
+        assert_eq!(how_it_ended(&path, 10, true), Ending::NotYet);
+        assert_eq!(how_it_ended(&path, 10, false), Ending::Crashed);
+        assert_eq!(how_it_ended(&path, 9, false), Ending::Unknown);
+        assert_eq!(lives(&path).unwrap()[0].started, "2026-11-22T17:23:22.466541Z");
     }
 }

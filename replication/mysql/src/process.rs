@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use model::ProcessStart;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,7 +33,7 @@ pub struct ServerFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// A file.
-    #[error("read {path:?}")]
+    #[error("read {path:?} (this takes root, or the server's own account)")]
     File {
         /// Which.
         path: PathBuf,
@@ -91,7 +92,7 @@ impl MysqldProcess {
 
     /// Takes hold of `pid` if it is alive and is the server of `data_dir`.
     fn open(pid: u32, data_dir: &Path) -> Result<Option<MysqldProcess>, ProcessError> {
-        if !serves(pid, data_dir) {
+        if !serves(pid, data_dir)? {
             return Ok(None);
         }
         let Some(kernel_pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
@@ -102,10 +103,9 @@ impl MysqldProcess {
         };
         // Between the look and the open the pid may have gone to another; now it cannot any more.
         let Some(start) = start_of(pid) else { return Ok(None) };
-        if !serves(pid, data_dir) {
-            return Ok(None);
-        }
-        Ok(Some(MysqldProcess { pid, start, pidfd }))
+        let process = MysqldProcess { pid, start, pidfd };
+        let still = serves(pid, data_dir)? && process.is_alive()?;
+        Ok(still.then_some(process))
     }
 
     /// Its pid.
@@ -120,10 +120,20 @@ impl MysqldProcess {
         self.start
     }
 
-    /// True until it has ended; a zombie has ended.
+    /// The pid that a life had.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
-        start_of(self.pid) == Some(self.start)
+    pub fn pid_of(start: ProcessStart) -> u32 {
+        u32::try_from(start.0 & ((1 << PID_BITS) - 1)).expect("22 bits fit")
+    }
+
+    /// True until all its threads have ended; a zombie that nobody reaped has ended.
+    pub fn is_alive(&self) -> Result<bool, ProcessError> {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut fds, Some(&now)) {
+            Ok(ready) => Ok(ready == 0),
+            Err(e) => Err(ProcessError::Call { call: "poll", pid: self.pid, source: e.into() }),
+        }
     }
 
     /// Sends SIGKILL to this process and no other. Done also when it has ended already. It takes
@@ -174,12 +184,22 @@ fn pids() -> Result<Vec<u32>, ProcessError> {
     Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// True when `pid` works in `data_dir` and was started as a server: a shell that stands in the
-/// directory is not one.
-fn serves(pid: u32, data_dir: &Path) -> bool {
-    let Ok(cwd) = fs::read_link(format!("/proc/{pid}/cwd")) else { return false };
-    let same = fs::canonicalize(data_dir).is_ok_and(|real| real == cwd);
-    same && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_server(&line))
+/// True when `pid` was started as a server and works in `data_dir`: a shell that stands in the
+/// directory is not one. A server whose directory may not be read is an error, since "not ours" would
+/// be taken for "not alive".
+fn serves(pid: u32, data_dir: &Path) -> Result<bool, ProcessError> {
+    let Ok(arguments) = fs::read(format!("/proc/{pid}/cmdline")) else { return Ok(false) };
+    if !is_server(&arguments) {
+        return Ok(false);
+    }
+    let path = PathBuf::from(format!("/proc/{pid}/cwd"));
+    match fs::read_link(&path) {
+        Ok(cwd) => Ok(fs::canonicalize(data_dir).is_ok_and(|real| real == cwd)),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(ProcessError::File { path, source })
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 /// A server's own name stands among its arguments, also behind a loader (`ld-linux … /usr/sbin/mysqld`).
@@ -190,21 +210,17 @@ fn is_server(cmdline: &[u8]) -> bool {
     })
 }
 
-/// The identity of a live `pid`; `None` when there is none, or only its zombie.
+/// The identity of `pid`; `None` when there is no such process.
 fn start_of(pid: u32) -> Option<ProcessStart> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (state, ticks) = state_and_start(&stat)?;
-    (!matches!(state, 'Z' | 'X' | 'x')).then(|| ProcessStart((ticks << PID_BITS) | u64::from(pid)))
+    Some(ProcessStart((start_ticks(&stat)? << PID_BITS) | u64::from(pid)))
 }
 
-/// Fields 3 and 22 of /proc/PID/stat (proc_pid_stat(5)). The name in field 2 may hold anything, so
-/// fields are counted from its last closing bracket.
-fn state_and_start(stat: &str) -> Option<(char, u64)> {
+/// Field 22 of /proc/PID/stat (proc_pid_stat(5)). The name in field 2 may hold anything, so fields
+/// are counted from its last closing bracket.
+fn start_ticks(stat: &str) -> Option<u64> {
     let rest = &stat[stat.rfind(')')? + 1..];
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let ticks = fields.nth(18)?.parse().ok()?;
-    Some((state, ticks))
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -222,8 +238,8 @@ mod tests {
     #[test]
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let stat = "42 (ld) x (y) S 1 42 42 0 -1 4194304 1 0 0 0 7 8 0 0 20 0 40 0 98765 1 2";
-        assert_eq!(state_and_start(stat), Some(('S', 98765)));
-        assert_eq!(state_and_start("42"), None);
+        assert_eq!(start_ticks(stat), Some(98765));
+        assert_eq!(start_ticks("42"), None);
     }
 
     #[test]
@@ -249,14 +265,15 @@ mod tests {
         fs::write(&files.pid_file, child.id().to_string()).unwrap();
         let found = MysqldProcess::find(&files).unwrap().unwrap();
         assert_eq!((found.pid(), found.start()), (child.id(), scanned.start()));
-        assert!(found.is_alive());
+        assert!(found.is_alive().unwrap());
+        assert_eq!(MysqldProcess::pid_of(found.start()), found.pid());
         assert!(matches!(
             found.exited(Deadline::after(Duration::ZERO)).await,
             Err(ProcessError::StillAlive { .. })
         ));
         found.kill_and_wait(Deadline::after(Duration::from_secs(20))).await.unwrap();
         // A zombie until it is reaped, and dead nevertheless.
-        assert!(!found.is_alive());
+        assert!(!found.is_alive().unwrap());
         assert!(MysqldProcess::find(&files).unwrap().is_none());
         found.kill().unwrap();
         child.wait().unwrap();

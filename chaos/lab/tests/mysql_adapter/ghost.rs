@@ -55,6 +55,7 @@ async fn a_killed_primary_returns_with_ghosts_and_is_rebuilt() {
         into: folder.path().join("rescue"),
         mysqlbinlog: root().mysqlbinlog(),
     };
+    std::fs::create_dir(folder.path().join("rescue.part")).unwrap();
     let saved = save_extra_transactions(&rescue, patience()).await.unwrap();
     let sql = std::fs::read_to_string(&saved.sql).unwrap();
     assert!(sql.contains("ghost") && !sql.contains("acknowledged"), "{sql}");
@@ -68,7 +69,9 @@ async fn a_killed_primary_returns_with_ghosts_and_is_rebuilt() {
         password: chaos_lab::mysqld::PASSWORD.into(),
     };
     assert_done(clone_from(&mut old, &donor, patience()).await);
+    let cloned = pair.source.pid();
     let code = pair.source.ended().await;
+    assert_eq!(how_it_ended(&pair.source.spec.error_log, cloned, false), Ending::Restarted);
     pair.source.start().await;
     eprintln!("figure: clone, end with {code:?} and start take {:?}", began.elapsed());
     let mut old = pair.source.admin().await;

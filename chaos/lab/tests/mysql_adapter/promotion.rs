@@ -43,6 +43,10 @@ async fn a_replica_is_promoted_only_stopped_and_drained_and_stays_shut() {
     let mut admin = pair.replica.admin().await;
     let refusal = promote(&mut admin, patience()).await;
     assert!(matches!(refusal, Outcome::Refused(Refusal::ReceiverRuns)), "{refusal}");
+    assert_done(set_super_read_only(&mut admin, Switch::Off, patience()).await);
+    let refusal = promote(&mut admin, patience()).await;
+    assert!(matches!(refusal, Outcome::Refused(Refusal::Writable)), "{refusal}");
+    assert_done(set_super_read_only(&mut admin, Switch::On, patience()).await);
 
     // With the applier stopped, what arrives is received and not applied.
     let mut raw = pair.replica.admin_conn().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{Epoch, SyncGeneration};
 use replication_mysql::{
-    ConnectError, Deadline, Endpoint, Outcome, Sentinel, Session, SqlError, read, write_sentinel,
+    ConnectError, Deadline, Endpoint, Outcome, Sentinel, Session, SqlError, Tls, read, write_sentinel,
 };
 
 use crate::server::{Pair, Server, assert_done, patience, short};
@@ -71,6 +71,12 @@ async fn connecting_fails_clearly() {
 
     let nobody = Endpoint::socket(server.spec.data_dir.join("none"), "twofold", "x");
     let error = Session::connect(&nobody, patience()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Io { .. }), "{error}");
+
+    // The server's own authority names no address, so it cannot be verified: never a silent plain text.
+    let mut unverified = Endpoint::tcp(server.address(), "app", chaos_lab::mysqld::PASSWORD);
+    unverified.tls = Tls::Required { ca: server.spec.data_dir.join("ca.pem") };
+    let error = Session::connect(&unverified, patience()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Io { .. }), "{error}");
 
     // A listener that never says a word, as a stopped mysqld's kernel does for it.

@@ -18,7 +18,8 @@ pub struct Promoted {
 /// drained, and leaves it read only: who may open it decides elsewhere.
 ///
 /// Refused while the receiver runs (it could bring more after the look), while anything received is
-/// not executed, and when the server takes writes already though it still has a source. Idempotent: without a channel there is nothing to do.
+/// not executed, and when the server takes writes though it still has a source: such a server has a
+/// history that nobody ordered. Idempotent: without a channel there is nothing to do.
 pub async fn promote(session: &mut Session, deadline: Deadline) -> Outcome<Promoted> {
     steps(session, deadline).await.into()
 }
@@ -29,6 +30,9 @@ async fn steps(session: &mut Session, deadline: Deadline) -> Result<Promoted, St
     let Some(replica) = channel.replica else {
         return Ok(Promoted { executed: channel.executed });
     };
+    if !channel.super_read_only {
+        return Err(Refusal::Writable.into());
+    }
     if replica.io != ReplicaThread::Stopped {
         return Err(Refusal::ReceiverRuns.into());
     }

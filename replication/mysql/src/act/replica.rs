@@ -52,6 +52,8 @@ pub enum RelayLog {
 pub struct Channel {
     /// `gtid_executed`.
     pub executed: GtidSet,
+    /// `super_read_only`: off means that it takes writes.
+    pub super_read_only: bool,
     /// The default channel, when one is configured.
     pub replica: Option<ReplicaReading>,
 }
@@ -172,7 +174,8 @@ async fn wait(session: &mut Session, set: &GtidSet, deadline: Deadline) -> Resul
 /// Makes this server replicate from `source` by auto-position, and leaves its threads stopped.
 ///
 /// Idempotent: it is done again from the start. It stops both threads, since auto-position cannot be
-/// changed under a running one.
+/// changed under a running one; when it is refused for an undrained relay log the receiver is left
+/// stopped and the applier running, so that it drains.
 pub async fn point_at_source(
     session: &mut Session,
     source: &Source,
@@ -227,13 +230,18 @@ fn change_source(source: &Source) -> Result<String, Refusal> {
 
 /// Executed set and channel in one round trip.
 pub(crate) async fn look(session: &mut Session, deadline: Deadline) -> Result<Channel, ReadError> {
-    let sql = "SELECT @@GLOBAL.gtid_executed AS gtid_executed; SHOW REPLICA STATUS";
+    let sql = "SELECT @@GLOBAL.gtid_executed AS gtid_executed, \
+               @@GLOBAL.super_read_only AS super_read_only; SHOW REPLICA STATUS";
     let sets = session.ask("read the replication channel", sql, deadline).await?;
     let [executed, channels] = sets.as_slice() else {
         return Err(ReadError::Short { what: "two results" });
     };
     let row = executed.first().ok_or(ReadError::Short { what: "gtid_executed" })?;
-    Ok(Channel { executed: row.parse("gtid_executed", "a gtid set")?, replica: replica(channels)? })
+    Ok(Channel {
+        executed: row.parse("gtid_executed", "a gtid set")?,
+        super_read_only: row.flag("super_read_only")?,
+        replica: replica(channels)?,
+    })
 }
 
 pub(crate) async fn run(
