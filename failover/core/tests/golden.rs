@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use support::World;
 use support::script::{parse, replay};
 
+/// The folder of the scripts; `GOLDEN_DIR` runs those of another one, such as a simulator's failures.
 fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    std::env::var_os("GOLDEN_DIR").map_or_else(own, PathBuf::from)
 }
 
 fn rewriting() -> bool {
@@ -86,6 +88,7 @@ fn every_script_prints_what_it_says() {
             wrong.push_str(&format!("{}\n{}", path.display(), difference(&text, &printed)));
         }
     }
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
     assert!(
         wrong.is_empty(),
         "scripts print something else than they say (UPDATE_GOLDEN=1 rewrites):\n{wrong}"

@@ -147,7 +147,7 @@ proptest! {
         bits in proptest::collection::vec(any::<u16>(), 7),
         odd in any::<u8>(),
     ) {
-        let mut state = started();
+        let mut state = started(&server(0));
         for (at, op) in (1..).zip(&ops) {
             let command = command(&state, Op { ..*op }, at);
             let _ = apply(&mut state, command);

@@ -13,8 +13,11 @@ proptest! {
     /// Goal: I2, I8, and rows 5, 6, 29, 30, 31, 35 of the interleavings as properties. Method: the rig
     /// checks every effect; restarts come anywhere, so every sequence is also cut short and resumed.
     #[test]
-    fn a_guard_opens_only_by_the_rule_and_never_forgets_a_latch(ops in ops(Rig::KINDS, 200)) {
-        let mut rig = Rig::new();
+    fn a_guard_opens_only_by_the_rule_and_never_forgets_a_latch(
+        start in any::<u8>(),
+        ops in ops(Rig::KINDS, 200),
+    ) {
+        let mut rig = Rig::new(start);
         for op in ops {
             rig.step(op);
         }
@@ -26,8 +29,8 @@ proptest! {
 fn random_inputs_open_fence_kill_and_adopt() {
     let mut runner = proptest::test_runner::TestRunner::new(config());
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..400 {
-        let mut rig = Rig::new();
+    for start in 0..=255 {
+        let mut rig = Rig::new(start);
         for op in ops(Rig::KINDS, 400).new_tree(&mut runner).unwrap().current() {
             rig.step(op);
         }

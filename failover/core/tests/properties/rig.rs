@@ -77,6 +77,8 @@ pub struct Rig {
     lives: u64,
     life: Option<ProcessStart>,
     sent: BTreeMap<Nonce, (Timestamp, Renewal)>,
+    /// Attempts of this guard life that no answer has settled.
+    pending: BTreeSet<Nonce>,
     answers: Vec<Answer>,
     calls: BTreeMap<CallId, Order>,
     next_call: u64,
@@ -89,11 +91,14 @@ pub struct Rig {
 }
 
 impl Rig {
-    pub fn new() -> Self {
-        let state = started();
+    /// A guard of pdc-db at its start. `start` says whether its host was ever gated, and who is primary.
+    pub fn new(start: u8) -> Self {
+        let (untouched, candidate) = (start & 1 == 1, start & 2 == 2);
+        let state = started(&server(if candidate { 2 } else { 0 }));
         let history = vec![authority(&state).unwrap().clone()];
         let now = Timestamp(1_000_000_000);
-        let guard = Guard::new(config(0), None, GateRead::Shut, 1, now);
+        let read = if untouched { GateRead::Absent } else { GateRead::Shut };
+        let guard = Guard::new(config(0), None, read, 1, now);
         Self {
             guard,
             now,
@@ -102,12 +107,13 @@ impl Rig {
             disk: None,
             boot: 0,
             kernel: None,
-            rules: true,
+            rules: !untouched,
             gate: None,
             acts: BTreeMap::new(),
             lives: 0,
             life: None,
             sent: BTreeMap::new(),
+            pending: BTreeSet::new(),
             answers: Vec::new(),
             calls: BTreeMap::new(),
             next_call: 0,
@@ -180,12 +186,17 @@ impl Rig {
         // The newest most of the time: old ones are worth a try, not the rule.
         let back = if op.odd < 160 { 0 } else { usize::from(op.pick) % self.answers.len() };
         let answer = self.answers[self.answers.len() - 1 - back].clone();
-        if let (Grant::Held, Some(a)) = (&answer.grant, &answer.authority) {
+        // An attempt that is settled or forgotten gives nothing more.
+        let pending = self.pending.contains(&answer.nonce);
+        self.pending.retain(|n| !pending || *n > answer.nonce);
+        if let (true, Grant::Held, Some(a)) = (pending, &answer.grant, &answer.authority) {
             let until = self.sent[&answer.nonce].0 + Timing::METRO.lease;
             let known = self.granted.entry(a.epoch).or_insert(until);
             *known = until.max(*known);
         }
-        self.learn(answer.authority.clone().unwrap());
+        if pending {
+            self.learn(answer.authority.clone().unwrap());
+        }
         self.input(Input::Answer(answer));
     }
 
@@ -257,6 +268,8 @@ impl Rig {
         if op.odd == 9 {
             reading.server_uuid = uuid_of(&server(1));
         }
+        // A look that was made before an act ended says nothing about what the act did.
+        self.now = self.now + Duration::from_micros(1);
         self.input(Input::Reading { reading, life });
     }
 
@@ -326,6 +339,7 @@ impl Rig {
         let nonce = self.sent.last_key_value().map_or(1, |(n, _)| n.0 + 1);
         self.acts.clear();
         self.calls.clear();
+        self.pending.clear();
         self.told = None;
         self.guard = Guard::new(config(self.boot), self.disk.clone(), read, nonce, self.now);
         let kept = self.guard.report(self.now).latch;
@@ -357,6 +371,7 @@ impl Rig {
             match effect {
                 Effect::Persist(latch) => self.on_persist(latch),
                 Effect::Renew(renewal) => {
+                    self.pending.insert(renewal.nonce);
                     let before = self.sent.insert(renewal.nonce, (self.now, renewal));
                     assert!(before.is_none(), "every attempt has a nonce of its own");
                 }
@@ -393,7 +408,8 @@ impl Rig {
             let granted = self.granted.get(&epoch).copied().unwrap_or_default();
             assert!(self.now + left <= granted, "the gate outlasts every lease that was granted");
             let opened = self.latch().opened;
-            assert!(opened.is_some(), "the opening is on disk before the gate opens");
+            let opened = opened.expect("the opening is on disk before the gate opens");
+            assert_eq!((opened.epoch, Some(opened.life)), (epoch, self.life), "this very opening");
             if let Some(told) = &self.told {
                 assert!(told.phase.grants() && told.epoch == epoch && told.primary.server == server(0));
             }
@@ -413,6 +429,12 @@ impl Rig {
                 assert_eq!((opened.epoch, Some(opened.life)), (told.epoch, self.life));
                 assert!(told.phase == Phase::Serving && told.epoch > self.latch().fenced_through);
                 assert!(self.granted.get(&told.epoch).is_some_and(|until| *until > self.now));
+            }
+            DatabaseAct::DropSockets => {
+                assert!(
+                    self.gate.is_none() && self.kernel.is_none(),
+                    "sockets are destroyed behind the gate"
+                );
             }
             DatabaseAct::StartReplica => {
                 let told = self.told.as_ref().expect("it was told whom to receive from");

@@ -63,10 +63,10 @@ pub fn founded() -> State {
     state
 }
 
-/// A cluster whose first primary is pdc-db.
-pub fn started() -> State {
+/// A cluster with its first primary.
+pub fn started(first: &ServerId) -> State {
     let mut state = founded();
-    let change = Change::Start { primary: primary(&server(0)), reason: reason() };
+    let change = Change::Start { primary: primary(first), reason: reason() };
     apply(&mut state, change_command(Version(0), change, 1)).unwrap();
     state
 }

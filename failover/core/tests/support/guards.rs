@@ -1,6 +1,7 @@
 //! The hosts: `guard [SERVER] WORD …`. Without a server it is the last one named.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use failover_core::{
     ActEnd, ActId, Answer, CallId, Defects, Effect, GateAct, GateRead, Grant, Guard, GuardConfig, Input,
@@ -115,7 +116,10 @@ impl World {
         self.input(server, Input::Process { process, ended }, out);
     }
 
+    /// A look at the database. It takes a microsecond: one that was made before an act ended says
+    /// nothing about what the act did.
     fn read(&mut self, server: &ServerId, out: &mut String) {
+        self.now = self.now + Duration::from_micros(1);
         let host = self.host_mut(server);
         let Some(life) = host.life else { return };
         let reading = host.reading.clone();

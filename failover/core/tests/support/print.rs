@@ -14,11 +14,11 @@ use runbooks_core::{Evidence, Execution, ExecutionStatus, Next, Outcome, StepSta
 use super::host::act_name;
 use super::names;
 
-/// `1.6s`, `300ms`.
+/// `1.6s`, `300ms`: to the millisecond, since looks at a database take microseconds here.
 pub fn short_time(d: Duration) -> String {
-    match d.as_micros() {
-        us if us < 1_000_000 => format!("{}ms", us as f64 / 1e3),
-        us => format!("{}s", us as f64 / 1e6),
+    match (d.as_micros() + 500) / 1000 {
+        ms if ms < 1000 => format!("{ms}ms"),
+        ms => format!("{}s", ms as f64 / 1e3),
     }
 }
 
@@ -256,7 +256,7 @@ pub fn answer(answer: &Answer) -> String {
         })
         .collect();
     let peers = if peers.is_empty() { String::new() } else { format!("; peers {}", peers.join(", ")) };
-    format!("answer to attempt {}: {grant}; {authority}{peers}", answer.nonce.0)
+    format!("answer: {grant}; {authority}{peers}")
 }
 
 pub fn gate_act(act: GateAct) -> String {
