@@ -10,7 +10,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::layout::Lab;
+use crate::layout::{Lab, UnknownSite};
+use crate::lifecycle::LifecycleError;
+use crate::supervisor::TargetError;
+use crate::up::NoSuchFlavour;
 use crate::{clients, commands, demo, enter, priority, status, supervisor, up, wan, web};
 
 /// Where the lab keeps its state unless `--dir` says otherwise. On a real disk and not on /run,
@@ -244,6 +247,10 @@ pub enum Exit {
     Done,
     /// Failed.
     Failed,
+    /// The caller's own mistake.
+    BadInput,
+    /// A rule stands against it.
+    Refused,
 }
 
 impl Exit {
@@ -251,6 +258,8 @@ impl Exit {
         match self {
             Exit::Done => 0,
             Exit::Failed => 1,
+            Exit::BadInput => 2,
+            Exit::Refused => 3,
         }
     }
 }
@@ -263,9 +272,24 @@ pub fn run(command: LabCommand) -> u8 {
         Ok(exit) => exit.code(),
         Err(e) => {
             eprintln!("lab: {e:#}");
-            Exit::Failed.code()
+            exit_of(&e).code()
         }
     }
+}
+
+/// Which exit an error is.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if cause.is::<UnknownSite>() || cause.is::<TargetError>() || cause.is::<NoSuchFlavour>() {
+            return Exit::BadInput;
+        }
+        match cause.downcast_ref::<LifecycleError>() {
+            Some(LifecycleError::Foreign { .. }) => return Exit::BadInput,
+            Some(LifecycleError::Busy { .. }) => return Exit::Refused,
+            _ => {}
+        }
+    }
+    Exit::Failed
 }
 
 fn perform(command: LabCommand) -> anyhow::Result<Exit> {

@@ -1,13 +1,11 @@
 //! The short commands on a lab that is up: exec, kill, cut, heal, down.
 
-use anyhow::Context;
-
 use crate::cli::{CutArgs, Exit, LabSignal};
 use crate::enter;
 use crate::layout::{Host, Lab, LabSite};
 use crate::lifecycle;
 use crate::spec::LabSpec;
-use crate::supervisor::{self, SupervisorRequest, Target};
+use crate::supervisor::{self, SupervisorRequest, Target, TargetError};
 use crate::wan::{self, Direction, WanRequest};
 
 /// `lab down`.
@@ -27,8 +25,7 @@ pub fn down(lab: &Lab) -> anyhow::Result<Exit> {
 /// # Errors
 /// An unknown host, a lab that is not up, a command that cannot be run.
 pub fn exec(lab: &Lab, host: &str, command: &[String]) -> anyhow::Result<Exit> {
-    let host = Host::named(host)
-        .with_context(|| format!("host {host:?} is not in the lab; `lab status` lists its hosts"))?;
+    let host = Host::named(host).ok_or_else(|| TargetError(host.to_owned()))?;
     LabSpec::read(lab)?;
     Err(enter::become_process(&lab.netns_file(&host), None, command).into())
 }

@@ -23,6 +23,11 @@ use crate::web::WebPlan;
 /// Programs of other packages that the lab runs, and the packages.
 const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
 
+/// The lab cannot run it.
+#[derive(Debug, thiserror::Error)]
+#[error("flavour mariadb is not in this lab yet; use --flavour mysql")]
+pub struct NoSuchFlavour;
+
 /// Says what is being done, with the time since the start.
 pub struct Progress {
     began: Instant,
@@ -119,7 +124,9 @@ fn make(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    anyhow::ensure!(flavour == Flavour::Mysql, "flavour mariadb is not in this lab yet; use --flavour mysql");
+    if flavour != Flavour::Mysql {
+        return Err(NoSuchFlavour.into());
+    }
     lifecycle::tear_down(lab, lock).context("removing what an earlier lab left")?;
     install_tools(progress)?;
     interrupt.check()?;

@@ -50,7 +50,7 @@ fn the_demo_shows_the_split_brain_and_the_losses_of_a_naive_tool() {
 
 /// Goal: the demo finds no fault where there is none.
 #[test]
-fn the_demo_passes_a_fault_that_touches_nobody() {
+fn the_demo_holds_only_the_missing_standby_against_a_fault_that_touches_nobody() {
     let (code, report) = demo("lose-witness");
     let run = &report.runs[0];
     // What the naive tool cannot have is a standby with the same rows.

@@ -70,7 +70,7 @@ fn after_a_killed_up_another_one_comes_up_and_down_leaves_nothing_twice() {
     let lab = Lab::at(&dir.path().join("lab"));
     let mut up = half_way(&lab);
     let busy = command("up", &lab).stderr(Stdio::piped()).output().unwrap();
-    assert_eq!(busy.status.code(), Some(1), "two at once");
+    assert_eq!(busy.status.code(), Some(3), "two at once are refused");
     assert!(String::from_utf8_lossy(&busy.stderr).contains("another command"));
     up.kill().unwrap();
     up.wait().unwrap();

@@ -38,6 +38,7 @@ pub struct Seen {
     pub lost: anyhow::Result<u64>,
     pub missing_on_standby: anyhow::Result<u64>,
     pub busyness: Option<f64>,
+    pub overflowed: anyhow::Result<u64>,
 }
 
 /// The report of a run.
@@ -113,6 +114,12 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
             format!("{missing} acknowledged writes are not on the standby, which is in Sync"),
         ),
         Err(e) => hold(false, format!("the standby could not be read: {e:#}")),
+    }
+    match &seen.overflowed {
+        Ok(frames) => {
+            hold(*frames == 0, format!("the WAN hub was too slow and dropped {frames} frames by itself"))
+        }
+        Err(e) => hold(false, format!("{e:#}")),
     }
     match faults::expect(seen.fault) {
         Expect::Failover => {
@@ -199,9 +206,12 @@ fn troubles(events: &[Event], moments: Moments) -> Vec<(Timestamp, String)> {
 /// but no part of the story.
 const BLINK: Duration = Duration::from_millis(250);
 
+/// When, which address, and with which response code.
+type Change<'a> = (Timestamp, Option<Ipv4Addr>, &'a str);
+
 /// What the DNS clients saw from the fault on, without blinks.
 fn answers(events: &[Event], fault: Timestamp) -> Vec<(Timestamp, String)> {
-    let mut seen: BTreeMap<&str, Vec<(Timestamp, Option<Ipv4Addr>, &str)>> = BTreeMap::new();
+    let mut seen: BTreeMap<&str, Vec<Change>> = BTreeMap::new();
     for event in events {
         match event {
             Event::Answered { server, at, address, code } => {

@@ -23,6 +23,7 @@ use crate::report::{Moment, Run};
 use crate::spec::LabSpec;
 use crate::status_view::ClusterStatus;
 use crate::up::Progress;
+use crate::wan;
 
 /// DESIGN §7: at least 100 commits a second.
 pub const RATE_MIN: f64 = 100.0;
@@ -72,6 +73,7 @@ pub fn one(
     let active: LabSite = group.active_site().context("the group has no active site")?.parse()?;
     let target = Target { active, leader: before.leader().map(str::to_owned) };
     let sides = sides_of(active)?;
+    let overflowed_before = overflowed(lab)?;
     let watch = Watch::start(lab, spec);
     progress.say(&format!(
         "  load is steady, {active} is active, {} leads: injecting",
@@ -130,8 +132,15 @@ pub fn one(
         lost: on_primary.map(|rows| measure::lost(&acked, &rows).len() as u64),
         missing_on_standby,
         busyness: priority::busyness(),
+        overflowed: overflowed(lab).map(|now| now - overflowed_before),
     };
     Ok((judge::judge(seen), acked))
+}
+
+/// Frames that the hub dropped because it was too slow itself.
+fn overflowed(lab: &Lab) -> anyhow::Result<u64> {
+    let links = wan::status(lab).context("the WAN hub is not there any more")?;
+    Ok(links.iter().map(|l| l.overflowed).sum())
 }
 
 /// The load is steady when it has its rate and every DNS server has answered.

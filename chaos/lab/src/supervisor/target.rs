@@ -20,7 +20,7 @@ pub struct Target {
 /// A name that is no host of the lab.
 #[derive(Debug, thiserror::Error)]
 #[error("host {0:?} is not in the lab; `lab status` lists its hosts")]
-pub struct TargetError(String);
+pub struct TargetError(pub String);
 
 impl Target {
     /// One process.
