@@ -83,14 +83,18 @@ async fn wait_for_end(host: &Host, start: ProcessStart) {
     }
 }
 
-/// The life before this guard's own: the last one in the error log.
+/// The last life in the error log that is not the one running now: the life whose end this guard did
+/// not see, because it was not running itself.
 fn last_pid(host: &Host) -> Option<u32> {
-    replication_mysql::lives(&host.error_log).ok()?.last().map(|life| life.pid)
+    let running = MysqldProcess::find(&host.files).ok().flatten().map(|p| p.pid());
+    let lives = replication_mysql::lives(&host.error_log).ok()?;
+    lives.iter().rev().map(|life| life.pid).find(|pid| Some(*pid) != running)
 }
 
 fn ended(host: &Host, pid: u32) -> HowItEnded {
     match how_it_ended(&host.error_log, pid, false) {
         Ending::Crashed => HowItEnded::Killed,
+        // A restart after CLONE is an orderly shutdown too; the data that it served is gone by then.
         Ending::Graceful | Ending::Restarted => HowItEnded::Graceful,
         Ending::NotYet | Ending::Unknown => HowItEnded::Unknown,
     }

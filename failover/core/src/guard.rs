@@ -124,6 +124,8 @@ struct Doing {
     id: ActId,
     act: DatabaseAct,
     life: Option<ProcessStart>,
+    /// The epoch this server was named for when it began; what it did counts for that one only.
+    epoch: Option<Epoch>,
     call: Option<CallId>,
     since: Timestamp,
 }
@@ -219,8 +221,12 @@ impl Guard {
             Input::Tick => {}
             Input::Answer(answer) => self.on_answer(answer, now, &mut out),
             Input::Told(told) => {
+                // A late one says nothing about the present peers (interleavings 31, 32).
+                let stamp = told.authority.stamp();
                 self.learn(told.authority, now, &mut out);
-                self.peers = told.peers;
+                if stamp >= self.latch.seen {
+                    self.peers = told.peers;
+                }
             }
             Input::Process { process, ended } => self.on_process(process, ended, now, &mut out),
             Input::Reading { reading, life } => self.on_reading(reading, life, now),

@@ -64,7 +64,9 @@ impl Timing {
     /// every lease it could have granted has run out: `T_H·(1+ρ)/(1−ρ) + δ`.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        self.lease.mul_f64((1.0 + self.drift) / (1.0 - self.drift)) + self.margin
+        let exact = self.lease.mul_f64((1.0 + self.drift) / (1.0 - self.drift)) + self.margin;
+        // Timestamps are whole microseconds; rounding up never waits too short.
+        Duration::from_micros(u64::try_from(exact.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX))
     }
 
     /// The dwell of a database whose own guard sees its process gone: the guard is beside it, so

@@ -132,6 +132,7 @@ pub(super) fn abort(group: &mut Group, reason: Reason, ctx: &Ctx) -> Result<Vec<
         return rule("no revoked epoch is on record");
     };
     let next = authority.epoch.next();
+    let from = authority.durability;
     let to = Durability::Async { since: ctx.at };
     let mut events = Vec::new();
     end_execution_if_running(group, &reason, ctx, &mut events);
@@ -145,7 +146,6 @@ pub(super) fn abort(group: &mut Group, reason: Reason, ctx: &Ctx) -> Result<Vec<
         acker_set: BTreeSet::new(),
         ..authority
     };
-    let from = back.durability;
     events.insert(0, install(group, back, Some(reason), ctx));
     events.push(Event::Durability { group: ctx.id.clone(), from, to, reason: None, at: ctx.at });
     Ok(events)

@@ -52,7 +52,7 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
         let start = view.report(server).and_then(|r| r.process.start());
         match acker {
             None => soft.push("it is not an acker".into()),
-            Some(a) if Some(a.process_start) != start => {
+            Some(a) if start.is_some_and(|s| s != a.process_start) => {
                 soft.push("it restarted since it was proven: its position is unknown".into());
             }
             Some(_) => {}

@@ -160,7 +160,8 @@ impl Guard {
         let id = ActId(self.next_act);
         self.next_act += 1;
         let life = self.process.start();
-        self.lanes[lane] = Some(Doing { id, act: act.clone(), life, call, since: now });
+        let epoch = self.named().map(|k| k.epoch);
+        self.lanes[lane] = Some(Doing { id, act: act.clone(), life, epoch, call, since: now });
         out.push(Effect::Act { id, act });
         true
     }
@@ -177,7 +178,7 @@ impl Guard {
         if !matches!(end, ActEnd::Done { .. }) {
             self.retry_at[lane] = now + std::time::Duration::from_micros(RETRY_US);
         } else if same_life {
-            self.believe(&doing, now);
+            self.believe(&doing);
         }
         if let Some(call) = doing.call {
             out.push(Effect::Reply { call, reply: super::orders::reply(&doing, end) });
@@ -185,10 +186,9 @@ impl Guard {
     }
 
     /// What a done act lets this guard believe, for the life it was done in.
-    fn believe(&mut self, doing: &Doing, now: Timestamp) {
+    fn believe(&mut self, doing: &Doing) {
         let Some(life) = doing.life else { return };
-        let epoch = self.named().map(|k| k.epoch);
-        let _ = now;
+        let epoch = doing.epoch;
         match &doing.act {
             DatabaseAct::Fence => self.fenced_life = Some(life),
             DatabaseAct::DropSockets => self.sockets_clear = epoch.map(|e| (e, life)),

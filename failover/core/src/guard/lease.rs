@@ -53,13 +53,13 @@ impl Guard {
         self.attempts.push_back((nonce, now));
         let uuid = self.reading.as_ref().map(|s| s.reading.server_uuid.clone());
         let epoch = self.wanted_epoch(now);
-        out.push(Effect::Renew(Renewal {
+        out.push(Effect::Renew(Box::new(Renewal {
             group: self.config.group.clone(),
             nonce,
             uuid,
             epoch,
             report: self.report(now),
-        }));
+        })));
     }
 
     /// The epoch to ask for: only a server whose process runs may hold a lease, and never one at or

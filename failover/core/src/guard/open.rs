@@ -96,7 +96,8 @@ impl Guard {
         let life = self.process.start().expect("may_open holds");
         let epoch = authority.epoch;
         let opening = (epoch, life);
-        let first = self.gate == Gate::Untouched && self.latch.opened.is_none();
+        // A live primary that was never gated is adopted as it is: its clients' sockets are its own.
+        let first = self.gate == Gate::Untouched && self.opened_is_none_or(epoch, life);
         if self.sockets_clear != Some(opening) && !first {
             // Answers queued in the kernel outlive epoch and process; the gate must be shut while
             // they are destroyed, so that none slips out.
@@ -105,7 +106,8 @@ impl Guard {
             }
             return;
         }
-        let waits = authority.durability == Durability::Sync;
+        // Once armed, a client may be waiting for an ack, whatever the durability is called yet.
+        let waits = !matches!(authority.durability, Durability::Async { .. }) || self.armed.is_some();
         let latched = self.latch.opened.as_ref().is_some_and(|o| {
             o.epoch == epoch && o.life == life && o.boot == self.config.boot && (o.waits || !waits)
         });
@@ -131,6 +133,9 @@ impl Guard {
             && until <= now
         {
             self.gate = Gate::Unknown;
+        }
+        if self.adopted_stands(now) {
+            return;
         }
         let open_for = self.lease.filter(|l| {
             let writable = self.writable == self.process.start().map(|life| (l.epoch, life));
@@ -165,10 +170,38 @@ impl Guard {
         }
     }
 
+    /// A guard that restarted keeps the gate that it found until it has looked at its database and
+    /// heard who may write: the lease it stands for was granted, and bounds it.
+    fn adopted_stands(&self, now: Timestamp) -> bool {
+        let Gate::Open { epoch, until } = self.gate else { return false };
+        let leased = until > now && self.lease.is_some_and(|l| l.epoch == epoch && l.until > now);
+        let blind = matches!(self.process, crate::Process::Unseen) || self.reading.is_none();
+        let ours = self
+            .known
+            .as_ref()
+            .is_none_or(|k| k.primary.server == self.config.server && k.epoch == epoch && k.phase.grants());
+        let same_life = match self.process {
+            crate::Process::Unseen => true,
+            crate::Process::Gone { .. } => false,
+            crate::Process::Running { start } => self.writable == Some((epoch, start)),
+        };
+        leased && blind && ours && same_life && self.fence.is_none()
+    }
+
     /// A live primary that was never gated is opened in one step, without a pause.
     fn to_be_adopted(&self) -> bool {
-        self.latch.opened.is_none()
-            && self.known.as_ref().is_some_and(|k| k.primary.server == self.config.server && k.phase.grants())
+        self.known.as_ref().is_some_and(|k| {
+            let mine = k.primary.server == self.config.server && k.phase.grants();
+            mine && self.process.start().is_none_or(|life| self.opened_is_none_or(k.epoch, life))
+        })
+    }
+
+    /// It was never opened, or the opening under way is this very one.
+    fn opened_is_none_or(&self, epoch: model::Epoch, life: model::ProcessStart) -> bool {
+        self.latch
+            .opened
+            .as_ref()
+            .is_none_or(|o| o.epoch == epoch && o.life == life && o.boot == self.config.boot)
     }
 
     /// The gate of a server that is open stays open only while the rule holds.
@@ -176,8 +209,7 @@ impl Guard {
         match self.known.as_ref().map(|k| k.phase) {
             Some(Phase::Draining) => self.open_at(now).is_some(),
             Some(_) => self.may_open(now).is_ok(),
-            // A guard that restarted keeps what it found until it hears who may write.
-            None => matches!(self.gate, Gate::Open { .. }),
+            None => true,
         }
     }
 

@@ -58,6 +58,10 @@ impl Guard {
             Order::Fence { epoch: fenced } if *fenced >= epoch => {
                 Err(format!("epoch {fenced} is not revoked by epoch {epoch}"))
             }
+            // Named again an epoch on (Abort): what it held before is over, and it may open.
+            Order::Fence { epoch: fenced } if mine && known.phase.grants() => {
+                Err(format!("epoch {} was granted to this server after {fenced} was revoked", known.epoch))
+            }
             Order::StopIo { no_source } if *no_source >= epoch => {
                 Err(format!("epoch {no_source} is not revoked by epoch {epoch}"))
             }
@@ -87,6 +91,11 @@ impl Guard {
     }
 
     fn start_order(&mut self, waiting: &Waiting, now: Timestamp, out: &mut Vec<Effect>) -> bool {
+        // What was right when it was ordered may be wrong when its lane is free at last.
+        if let Err(why) = self.permitted(&waiting.order, waiting.epoch) {
+            out.push(Effect::Reply { call: waiting.call, reply: Outcome::Refused { why } });
+            return true;
+        }
         let gone = matches!(self.process, Process::Gone { .. });
         let act = match &waiting.order {
             Order::Fence { .. } => return false,
@@ -116,7 +125,7 @@ impl Guard {
 pub(super) fn reply(doing: &Doing, end: ActEnd) -> Outcome {
     match end {
         ActEnd::Done { reached: Some(gtid) } => Outcome::Done { evidence: Evidence::Reached { gtid } },
-        ActEnd::Done { reached: None } => Outcome::done(format!("{:?}", doing.act)),
+        ActEnd::Done { reached: None } => Outcome::done(doing.act.done()),
         ActEnd::Failed { why } => Outcome::Failed { why },
         ActEnd::Unknown { why } => Outcome::Unknown { why },
     }

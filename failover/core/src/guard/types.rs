@@ -147,6 +147,29 @@ pub enum DatabaseAct {
 }
 
 impl DatabaseAct {
+    /// What is so once it is done, for people.
+    #[must_use]
+    pub fn done(&self) -> &'static str {
+        match self {
+            DatabaseAct::Fence => "no client session is left and it is read-only",
+            DatabaseAct::SetReadOnly => "it is read-only",
+            DatabaseAct::SetWritable => "it is writable",
+            DatabaseAct::DropSockets => "no old client socket is left",
+            DatabaseAct::ArmSource { .. } => "commits wait for acks",
+            DatabaseAct::DisarmSource => "commits wait for nobody",
+            DatabaseAct::ReplicaSemiSync { on: true } => "it acknowledges",
+            DatabaseAct::ReplicaSemiSync { on: false } => "it acknowledges nothing",
+            DatabaseAct::StopIo => "its receiver is stopped",
+            DatabaseAct::StartReplica => "it replicates",
+            DatabaseAct::Sentinel { .. } => "the sentinel is acknowledged",
+            DatabaseAct::Drain => "nothing received is unapplied",
+            DatabaseAct::Promote => "it has no source",
+            DatabaseAct::SaveExtra { .. } => "the extra transactions are saved",
+            DatabaseAct::Rebuild { .. } => "its data is the donor's",
+            DatabaseAct::Rejoin { .. } => "it replicates from the primary",
+        }
+    }
+
     /// Its lane.
     #[must_use]
     pub fn lane(&self) -> Lane {
@@ -173,7 +196,7 @@ pub enum Effect {
     /// Write the latches and fsync before going on.
     Persist(Latch),
     /// Send to every voter.
-    Renew(Renewal),
+    Renew(Box<Renewal>),
     /// Perform, read back, answer with `GateRead`. One at a time.
     Gate(GateAct),
     /// Perform, answer with `Ended`.

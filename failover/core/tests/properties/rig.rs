@@ -372,7 +372,7 @@ impl Rig {
                 Effect::Persist(latch) => self.on_persist(latch),
                 Effect::Renew(renewal) => {
                     self.pending.insert(renewal.nonce);
-                    let before = self.sent.insert(renewal.nonce, (self.now, renewal));
+                    let before = self.sent.insert(renewal.nonce, (self.now, *renewal));
                     assert!(before.is_none(), "every attempt has a nonce of its own");
                 }
                 Effect::Gate(act) => self.on_gate(act),
@@ -435,6 +435,17 @@ impl Rig {
                     self.gate.is_none() && self.kernel.is_none(),
                     "sockets are destroyed behind the gate"
                 );
+            }
+            DatabaseAct::Promote => {
+                let told = self.told.as_ref().expect("it was told");
+                assert!(
+                    told.phase == Phase::Promoting && told.primary.server == server(0),
+                    "promote {told:?}"
+                );
+            }
+            DatabaseAct::Rejoin { .. } => {
+                let told = self.told.as_ref().expect("it was told");
+                assert!(told.phase == Phase::Serving && told.primary.server != server(0), "rejoin {told:?}");
             }
             DatabaseAct::StartReplica => {
                 let told = self.told.as_ref().expect("it was told whom to receive from");

@@ -247,7 +247,7 @@ impl World {
             match effect {
                 Effect::Persist(latch) => host.latch = Some(latch),
                 Effect::Renew(renewal) => {
-                    host.renewals.insert(renewal.nonce, renewal);
+                    host.renewals.insert(renewal.nonce, *renewal);
                 }
                 Effect::Gate(act) => {
                     assert!(host.gate.is_none(), "two gate acts at once");
