@@ -1,8 +1,7 @@
 //! The kernel's gate on a database host: an nftables set element whose timeout is the lease.
 //!
 //! The timeout counts from the moment of application, on a timer that stops while the host is
-//! stopped. A set is named by its epoch and made when an opening begins; whoever shuts the gate
-//! meanwhile deletes it, so that a late addition fails (interleaving 30).
+//! stopped. Each change is one transaction that makes the table anew.
 
 use failover_core::{GateAct, GateRead};
 use model::Epoch;
@@ -19,8 +18,6 @@ const RESUMED: Time = 500 * MS;
 pub struct Gate {
     /// Our rules stand. Without them everything passes.
     pub rules: bool,
-    /// The set that stands.
-    pub set: Option<Epoch>,
     /// The element and when it ends.
     pub element: Option<(Epoch, Time)>,
     /// A pause came between deciding on the element and its application: its end is no lease's end.
@@ -48,13 +45,6 @@ impl World {
         };
         let host = &mut self.hosts[h];
         let Some(guard) = host.guard.as_ref().map(|g| g.life) else { return };
-        if let GateAct::Open { epoch, .. } = act
-            && (!host.gate.rules || host.gate.set.is_none())
-        {
-            // The transaction makes table and set anew where they are not.
-            host.gate.rules = true;
-            host.gate.set = Some(epoch);
-        }
         let boot = host.boot;
         let tainted = host.resumed > 0 && self.now < host.resumed + RESUMED;
         let event = Event::GateApply { host: h, boot, life: guard, act, tainted };
@@ -68,19 +58,13 @@ impl World {
         let gate = &mut host.gate;
         let read = match act {
             GateAct::Shut => {
-                *gate = Gate { rules: true, set: None, element: None, tainted: false };
+                *gate = Gate { rules: true, element: None, tainted: false };
                 GateRead::Shut
             }
             GateAct::Open { epoch, left } => {
-                let stands = gate.rules && gate.set == Some(epoch);
-                if stands || gate.rules && gate.set.is_some_and(|s| s < epoch) {
-                    gate.set = Some(epoch);
-                    gate.element = Some((epoch, now + host.clock.span(left) + MS));
-                    gate.tainted = tainted;
-                    GateRead::Open { epoch, left }
-                } else {
-                    GateRead::Failed
-                }
+                let element = Some((epoch, now + host.clock.span(left) + MS));
+                *gate = Gate { rules: true, element, tainted };
+                GateRead::Open { epoch, left }
             }
         };
         self.dirty = true;

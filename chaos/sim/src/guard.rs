@@ -231,7 +231,7 @@ impl World {
                 let life = guard.life;
                 self.queue.push(at, Event::GuardDisk { host: h, life });
             }
-            Effect::Renew(renewal) => self.renew(h, renewal),
+            Effect::Renew(renewal) => self.renew(h, *renewal),
             Effect::Gate(act) => self.begin_gate_act(h, act),
             Effect::Act { id, act } => {
                 self.check_act(h, &act);

@@ -25,7 +25,7 @@ impl World {
         self.truth.state.groups.get(&self.names.group)
     }
 
-    /// A server tells somebody OK.
+    /// A server's OK to a client leaves its host: what waits behind a shut gate tells nobody.
     pub(crate) fn check_told(&mut self, h: usize, transaction: u32) {
         self.truth.transactions[transaction as usize].told = true;
         self.check_told_by_the_one(h, transaction);

@@ -106,6 +106,8 @@ pub struct NodeProcess {
     pub heard: [Timestamp; HOSTS],
     /// What each node said that it hears, and when.
     pub views: [(Timestamp, u8); NODES],
+    /// The version that guards were last told.
+    pub told: Option<model::Version>,
     /// Ticks so far.
     pub ticks: u64,
     /// When the last quorum-confirmed read was asked for.
@@ -156,6 +158,7 @@ impl World {
             next_call: u64::from(life) << 32,
             heard: [Timestamp(0); HOSTS],
             views: [(Timestamp(0), 0); NODES],
+            told: None,
             ticks: 0,
             confirmed: None,
             dns,
@@ -302,7 +305,6 @@ impl World {
         let run = self.nodes[n].run.as_mut().expect("it runs");
         let outcome = apply(&mut run.state, (*command).clone());
         let mine = run.proposed.remove(&index);
-        let leading = run.leading.is_some();
         let routed =
             matches!(&outcome, Ok(events) if events.iter().any(|e| matches!(e, Happened::Routed { .. })));
         if routed {
@@ -316,9 +318,6 @@ impl World {
                 Err(None)
             };
             self.settled(n, purpose, settled);
-        }
-        if leading && outcome.is_ok_and(|events| events.iter().any(concerns_authority)) {
-            self.tell_guards(n);
         }
     }
 
@@ -407,13 +406,10 @@ impl World {
         }
         if leads {
             run.leading = Some(change.term);
+            run.told = None;
             run.desk.on_elected(clock);
             self.truth.elections += 1;
             self.note_node(n, format_args!("leads in term {}", change.term));
         }
     }
-}
-
-fn concerns_authority(event: &Happened) -> bool {
-    matches!(event, Happened::Authority { .. } | Happened::Durability { .. })
 }

@@ -19,7 +19,7 @@ pub struct Transaction {
     pub number: usize,
     /// When it was written.
     pub at: Time,
-    /// The server said OK.
+    /// The server's OK left its host.
     pub told: bool,
     /// A client heard it.
     pub acknowledged: bool,

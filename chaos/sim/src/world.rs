@@ -18,11 +18,11 @@ use crate::event::{Event, Inside, Message, Unit};
 use crate::fault::Plan;
 use crate::gate::Gate;
 use crate::guard::GuardProcess;
-use crate::mysql::Mysql;
+use crate::mysql::{Channel, Io, Mysql};
 use crate::net::Net;
 use crate::node::Node;
 use crate::options::{Invariant, Options, Outcome, Violation};
-use crate::place::{Endpoint, HOSTS, MS, NODES, Names, SECOND, Time, place_of};
+use crate::place::{Endpoint, HOSTS, MDC, MS, NODES, Names, PDC, SECOND, Time, place_of};
 use crate::queue::Queue;
 use crate::truth::Truth;
 
@@ -103,6 +103,8 @@ pub struct World {
     pub(crate) defects: Defects,
     pub(crate) plan: Plan,
     pub(crate) next_connection: u32,
+    /// Microseconds that one transaction takes on the replication's way.
+    pub(crate) bandwidth: Time,
     /// Something changed that bears on who can acknowledge.
     pub(crate) dirty: bool,
     pub(crate) faults: usize,
@@ -196,6 +198,7 @@ impl World {
         let groups = BTreeMap::from([(names.group.clone(), own)]);
         let policy = Policy { timing: Timing::METRO, groups, sites: 3, defects };
         let plan = Plan::draw(&mut chance, options);
+        let bandwidth = [20, 200, 2_000, 8_000][chance.below(4) as usize];
         Self {
             seed,
             now: 0,
@@ -212,6 +215,7 @@ impl World {
             defects,
             plan,
             next_connection: 1,
+            bandwidth,
             dirty: false,
             faults: 0,
             violation: None,
@@ -226,12 +230,50 @@ impl World {
         for n in 0..NODES {
             self.node_start(n);
         }
+        self.furnish();
         for h in 0..HOSTS {
             self.mysql_start(h);
             self.guard_start(h);
         }
         self.clients_begin();
         self.plan_faults();
+    }
+
+    /// What the servers are like before anybody looks at them: empty mostly; or a live pair that is to
+    /// be adopted; or two that were shut down, of which the one in the other site has more.
+    fn furnish(&mut self) {
+        let (first, second) = match self.chance.below(4) {
+            0 => (40, 40),
+            1 => (30, 60),
+            _ => return,
+        };
+        for number in 1..=second {
+            let transaction = self.truth.write(PDC, number, 0);
+            for h in 0..HOSTS {
+                if number <= [first, second][h] {
+                    self.hosts[h].mysql.executed[PDC].push(transaction);
+                }
+            }
+        }
+        if first == second {
+            for h in 0..HOSTS {
+                self.mysql_start(h);
+                self.mysql_booted(h);
+            }
+            self.adopt_pair();
+        }
+    }
+
+    /// The live pair: one writes, the other follows it.
+    fn adopt_pair(&mut self) {
+        let mysql = &mut self.hosts[PDC].mysql;
+        mysql.life.as_mut().expect("it was started").read_only = false;
+        let from = [self.hosts[MDC].mysql.held(0), self.hosts[MDC].mysql.held(1)];
+        let mysql = &mut self.hosts[MDC].mysql;
+        mysql.channel = Some(Channel { source: PDC, connected: false, from, io_error: String::new() });
+        let life = mysql.life.as_mut().expect("it was started");
+        (life.io, life.sql) = (Io::Connecting, true);
+        self.mysql_connect(MDC);
     }
 
     fn finish(mut self) -> Outcome {
@@ -302,6 +344,23 @@ impl World {
         if slow == 0 { 0 } else { self.chance.below(slow) }
     }
 
+    /// A message sent now would have a way, as far as its sender knows.
+    pub(crate) fn reachable(&self, from: Endpoint, to: Endpoint) -> bool {
+        let runs =
+            if to < NODES { self.nodes[to].run.is_some() } else { self.hosts[to - NODES].guard.is_some() };
+        let (a, b) = (place_of(from), place_of(to));
+        let through = |c: usize| self.net.believed(a, c, self.now) && self.net.believed(c, b, self.now);
+        runs && (a == b || self.net.believed(a, b, self.now) || self.relay(a, b, to).is_some_and(through))
+    }
+
+    /// The third site, when one of its nodes can pass a message on.
+    fn relay(&self, a: usize, b: usize, to: Endpoint) -> Option<usize> {
+        let c = 3 - a - b;
+        let up =
+            |n: usize| place_of(n) == c && n != to && self.nodes[n].run.is_some() && !self.nodes[n].paused;
+        (0..NODES).any(up).then_some(c)
+    }
+
     /// Sends a message between processes of ours: directly, or through a node of the third site.
     pub(crate) fn send(&mut self, from: Endpoint, to: Endpoint, message: Message) {
         let (a, b) = (place_of(from), place_of(to));
@@ -311,10 +370,8 @@ impl World {
         let hops: &[(usize, usize)] = if direct {
             &ways[..1]
         } else {
-            let c = 3 - a - b;
-            let relay = (0..NODES)
-                .any(|n| place_of(n) == c && n != to && self.nodes[n].run.is_some() && !self.nodes[n].paused);
-            if !relay || !self.net.believed(a, c, self.now) || !self.net.believed(c, b, self.now) {
+            let Some(c) = self.relay(a, b, to) else { return };
+            if !self.net.believed(a, c, self.now) || !self.net.believed(c, b, self.now) {
                 return;
             }
             ways = [(a, c), (c, b)];

@@ -94,7 +94,7 @@ impl World {
             }
             Kind::AckTimeout => {
                 if let Some(life) = self.hosts[host].mysql.life.as_mut() {
-                    life.ack_timeout = Some(10 * SECOND);
+                    life.ack_timeout = Some((6 + more % 5) * SECOND);
                 }
                 Hit::Nothing
             }

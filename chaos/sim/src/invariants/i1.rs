@@ -35,11 +35,14 @@ impl World {
         }
     }
 
-    /// Whoever tells a client OK is the one that was opened at the highest epoch.
+    /// Whoever tells a client OK is the one that was opened at the highest epoch. A late OK for what
+    /// the present one holds is true: its ack was on the way when the old one was stopped.
     pub(crate) fn check_told_by_the_one(&mut self, h: usize, transaction: u32) {
         let (mine, other) = (self.truth.opened[h], self.truth.opened[1 - h]);
-        if other > mine {
-            let number = self.truth.transactions[transaction as usize].number;
+        let known = self.truth.transactions[transaction as usize];
+        let held = self.hosts[1 - h].mysql.holds(known.origin, known.number, transaction);
+        if other > mine && !held {
+            let number = known.number;
             let text = format!(
                 "{} told a client OK for its transaction {number}, opened last at epoch {mine}, after {} was \
                  opened at epoch {other}",

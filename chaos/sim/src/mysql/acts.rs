@@ -1,6 +1,6 @@
 //! Database acts as their performer carries them out: each bounded, each believed by its return.
 
-use failover_core::{ActEnd, ActId, DatabaseAct, HowItEnded, Lane};
+use failover_core::{ActEnd, ActId, DatabaseAct, Defect, HowItEnded, Lane};
 
 use crate::event::{Event, Inside};
 use crate::mysql::{Act, Channel, Io, Who};
@@ -233,6 +233,11 @@ impl World {
             return Progress::Done(Some(reached));
         }
         let life = mysql.life.as_mut().expect("acts run in a life");
+        // The adapter would see the running receiver; a mutant that stops no acker has none that looks.
+        if self.defects.has(Defect::AckersNotStopped) {
+            life.io = Io::Stopped;
+            life.connection = None;
+        }
         if life.io != Io::Stopped {
             return Progress::Failed("the receiver runs");
         }
@@ -283,15 +288,20 @@ impl World {
             (from.executed.clone(), from.channel.clone())
         });
         let emptied = self.chance.one_in(2);
-        let mysql = &mut self.hosts[h].mysql;
         match copied {
+            // Under a supervisor that it does not know it says so before it ends.
             Some((executed, channel)) => {
+                if !self.chance.one_in(3) {
+                    self.act_ended(h, act.guard, act.id, ActEnd::Done { reached: None });
+                }
+                let mysql = &mut self.hosts[h].mysql;
                 mysql.purged = [executed[0].len(), executed[1].len()];
                 mysql.executed = executed;
                 mysql.waiting.clear();
                 mysql.channel = channel;
             }
             None if emptied => {
+                let mysql = &mut self.hosts[h].mysql;
                 mysql.executed = Default::default();
                 mysql.purged = [0; HOSTS];
                 mysql.waiting.clear();

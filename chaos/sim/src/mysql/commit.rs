@@ -51,7 +51,6 @@ impl World {
                 self.act_ended(h, guard, act, failover_core::ActEnd::Done { reached: None });
             }
             Who::Client { client, attempt, sockets } => {
-                self.check_told(h, transaction);
                 if self.hosts[h].sockets == sockets {
                     self.answer_client(h, Queued { client, attempt, transaction });
                 }
@@ -111,6 +110,7 @@ impl World {
     }
 
     fn answer_leaves(&mut self, h: usize, queued: Queued) {
+        self.check_told(h, queued.transaction);
         self.check_leaves(h, queued.transaction);
         let place = self.clients[queued.client].place;
         let Some(passage) = self.net.passage(crate::place::HOST_SITES[h], place) else { return };

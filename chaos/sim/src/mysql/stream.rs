@@ -56,7 +56,7 @@ impl World {
                 let number = connection.sent[origin];
                 let passage = self.net.passage(HOST_SITES[source], HOST_SITES[replica]);
                 let latency = passage.map_or(1_000, |p| p.latency + p.slow / 2);
-                connection.last = (now + latency).max(connection.last + 1);
+                connection.last = (now + latency).max(connection.last + self.bandwidth);
                 let what = Inside::Ship { connection: connection.id, origin, number };
                 self.queue.push(connection.last, Event::Mysql { host: replica, start, what });
             }
@@ -93,7 +93,7 @@ impl World {
         if semi && origin == source {
             self.send_ack(h, id, number, source_start);
         }
-        if number.is_multiple_of(16) {
+        if number.is_multiple_of(16) || self.hosts[h].mysql.relay.is_empty() {
             self.stream(source);
         }
     }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use failover_core::{Await, Command, Order, Perform, Verified, awaited, perform, verify};
+use failover_core::{Await, Command, Order, Perform, Refusal, Verified, awaited, perform, verify};
 use model::{Epoch, ServerId, Timestamp};
 use runbooks_core::{Evidence, Execution, ExecutionId, Next, Outcome, Performer, StepId, next};
 
@@ -14,7 +14,7 @@ use crate::place::NODES;
 use crate::world::World;
 
 /// FENCE is ordered again after this long.
-const FENCE_EVERY: Duration = Duration::from_millis(200);
+const FENCE_EVERY: Duration = Duration::from_millis(150);
 
 /// A step under way.
 #[derive(Debug)]
@@ -119,10 +119,20 @@ impl World {
         match how {
             Perform::Order(orders) => {
                 let mut calls = Vec::new();
+                let mut cut_off = None;
                 for (server, order) in orders {
-                    calls.push((self.order(n, &server, order), None));
+                    let host = self.names.host(&server);
+                    if host.is_some_and(|h| self.reachable(n, NODES + h)) {
+                        calls.push((self.order(n, &server, order), None));
+                    } else {
+                        let why = format!("guard of {server} cannot be reached");
+                        cut_off = Some(Outcome::Failed { why });
+                    }
                 }
                 self.set_stage(n, step, Stage::Orders(calls));
+                if let Some(outcome) = cut_off {
+                    self.end_step(n, step, outcome);
+                }
             }
             Perform::FenceOrOutwait { server, epoch, wait_suffices } => {
                 let stage = Stage::Fence { server, epoch, wait_suffices, again: clock, calls: Vec::new() };
@@ -176,8 +186,8 @@ impl World {
                     ended = worst(calls).map(|o| (task.step.clone(), o));
                 }
                 Stage::Fence { calls, .. } if calls.contains(&call) => {
-                    // Anything but a confirmation or a refusal is asked again.
-                    if matches!(outcome, Outcome::Done { .. } | Outcome::Refused { .. }) {
+                    // Anything but a confirmation is asked again.
+                    if matches!(outcome, Outcome::Done { .. }) {
                         ended = Some((task.step.clone(), outcome.clone()));
                     }
                 }
@@ -190,10 +200,11 @@ impl World {
     }
 
     /// A change that a step consists of was applied or not.
-    pub(crate) fn step_proposed(&mut self, n: usize, step: &StepId, outcome: Result<(), Option<String>>) {
+    pub(crate) fn step_proposed(&mut self, n: usize, step: &StepId, outcome: Result<(), Option<Refusal>>) {
         let outcome = match outcome {
             Ok(()) => Outcome::done("committed"),
-            Err(Some(why)) => Outcome::Failed { why },
+            Err(Some(refusal @ Refusal::Version { .. })) => Outcome::Failed { why: refusal.to_string() },
+            Err(Some(refusal)) => Outcome::Refused { why: refusal.to_string() },
             Err(None) => Outcome::Unknown { why: "the proposal was dropped".into() },
         };
         self.end_step(n, step, outcome);
@@ -254,7 +265,11 @@ impl World {
                         *wait_suffices || self.defects.has(failover_core::Defect::PromoteOnWaitAlone);
                     if suffices && let Ok(waited) = run.desk.outwaited(&self.names.group, clock) {
                         let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-                        let evidence = Evidence::Outwaited { waited_ms };
+                        let evidence = if *wait_suffices {
+                            Evidence::Outwaited { waited_ms }
+                        } else {
+                            Evidence::Fenced { by: "W alone, as the defect has it".into() }
+                        };
                         ended.push((task.step.clone(), Outcome::Done { evidence }));
                     } else if late {
                         let why = "neither confirmed nor outwaited in time".into();
@@ -270,7 +285,7 @@ impl World {
                             ended.push((task.step.clone(), Outcome::Done { evidence }));
                         }
                         Verified::NotDone(why) if late => {
-                            ended.push((task.step.clone(), Outcome::Failed { why }));
+                            ended.push((task.step.clone(), Outcome::Unknown { why }));
                         }
                         Verified::NotDone(_) => {}
                     }
@@ -291,17 +306,12 @@ impl World {
     }
 }
 
-/// The outcome of several orders, once all are answered or one says stop.
+/// The outcome of several orders: the first that is not done, or done once all are.
 fn worst(calls: &[(u64, Option<Outcome>)]) -> Option<Outcome> {
-    if let Some(refused) =
-        calls.iter().find_map(|(_, o)| o.clone().filter(|o| matches!(o, Outcome::Refused { .. })))
-    {
-        return Some(refused);
+    let settled = |outcome: &Option<Outcome>| !matches!(outcome, None | Some(Outcome::Done { .. }));
+    if let Some((_, bad)) = calls.iter().find(|(_, outcome)| settled(outcome)) {
+        return bad.clone();
     }
-    let mut outcomes = Vec::new();
-    for (_, outcome) in calls {
-        outcomes.push(outcome.clone()?);
-    }
-    let bad = outcomes.iter().find(|o| !matches!(o, Outcome::Done { .. })).cloned();
-    bad.or_else(|| outcomes.into_iter().next_back())
+    let all = calls.iter().all(|(_, outcome)| outcome.is_some());
+    calls.last().filter(|_| all).and_then(|(_, outcome)| outcome.clone())
 }

@@ -30,6 +30,13 @@ impl World {
             }
             return;
         }
+        let version =
+            run.state.groups.get(&self.names.group).and_then(|g| Some(g.authority.as_ref()?.version));
+        if version != run.told {
+            run.told = version;
+            self.tell_guards(n);
+        }
+        let run = self.nodes[n].run.as_mut().expect("it leads");
         if !run.deciding {
             self.decide_now(n, clock);
         }
@@ -108,9 +115,7 @@ impl World {
             }
             Purpose::Started(step) => self.step_started(n, &step, outcome.is_ok()),
             Purpose::Ended(step) => run.tasks.retain(|t| t.step != step),
-            Purpose::Step(step) => {
-                self.step_proposed(n, &step, outcome.map_err(|r| r.map(|r| r.to_string())))
-            }
+            Purpose::Step(step) => self.step_proposed(n, &step, outcome),
         }
     }
 
