@@ -3,7 +3,7 @@
 //! It behaves as a sound application does: connect and commit have deadlines; a connection that
 //! missed one is dropped, since what comes next on it cannot be told apart from what was asked
 //! before; when the name's answer changes, as the TTL lets it see, it leaves the old address, also
-//! in the middle of a commit that hangs. A row that was not acknowledged is never sent again: its
+//! in the middle of a connect or commit that hangs. A row that was not acknowledged is never sent again: its
 //! number stays unused, so an acknowledged row is acknowledged exactly once.
 
 use std::net::Ipv4Addr;
@@ -95,7 +95,7 @@ impl Writer {
                 line = None;
             }
             if line.is_none() {
-                line = self.connect(&access, now, &events).await;
+                line = self.connect(&access, &mut address, &events).await;
             }
             if let Some(open) = line.take() {
                 seq += 1;
@@ -112,9 +112,10 @@ impl Writer {
     async fn connect(
         &self,
         access: &DatabaseAccess,
-        address: Option<Ipv4Addr>,
+        name: &mut watch::Receiver<Option<Ipv4Addr>>,
         events: &Events,
     ) -> Option<Line> {
+        let address = *name.borrow_and_update();
         let began = clock::now();
         let fail = |why: String| {
             events.note(Event::ConnectFailed { writer: self.number, began, at: clock::now(), address, why });
@@ -128,7 +129,16 @@ impl Writer {
             let server: Option<String> = conn.query_first("SELECT @@server_uuid").await?;
             Ok::<_, mysql_async::Error>((conn, server.unwrap_or_default()))
         };
-        match timeout(CONNECT_DEADLINE, attempt).await {
+        let elsewhere = name.wait_for(|now| now.is_some_and(|a| a != to));
+        let attempted = tokio::select! {
+            biased;
+            attempted = timeout(CONNECT_DEADLINE, attempt) => attempted,
+            _ = elsewhere => {
+                fail("the name leads elsewhere now".to_owned());
+                return None;
+            }
+        };
+        match attempted {
             Err(_) => fail("timeout".to_owned()),
             Ok(Err(e)) => fail(e.to_string()),
             Ok(Ok((conn, server))) => {
