@@ -103,8 +103,7 @@ fn specs(config: &Config, vantage: &SiteId) -> Vec<CheckSpec> {
                         scheme: Scheme::Http,
                         host: http.host.clone().unwrap_or_else(|| member.address.to_string()),
                         path: http.path.clone(),
-                        status: http.expect_status.iter().copied().min().unwrap_or(200)
-                            ..=http.expect_status.iter().copied().max().unwrap_or(299),
+                        status: http.expect_status.iter().map(|code| *code..=*code).collect(),
                         body: http.expect_body.clone(),
                         trust: None,
                     }),

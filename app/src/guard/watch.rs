@@ -18,6 +18,8 @@ const READ_EVERY: Duration = Duration::from_millis(100);
 const READ_WITHIN: Duration = Duration::from_millis(1_000);
 /// Between two looks for a process that is not there.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// After a look that failed.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A wait for the process's end is renewed this often, so that it can be ended itself.
 const EXIT_WAIT: Duration = Duration::from_secs(10);
 
@@ -39,8 +41,10 @@ async fn watch_process(
         let found = match MysqldProcess::find(&host.files) {
             Ok(found) => found,
             Err(error) => {
+                // Not seen is not gone: a fence must not be confirmed on a look that failed.
                 warn!(%error, "the database's process cannot be looked for");
-                None
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
             }
         };
         let Some(process) = found else {
@@ -73,7 +77,14 @@ async fn watch_process(
 
 async fn wait_for_end(host: &Host, start: ProcessStart) {
     loop {
-        let Ok(Some(process)) = MysqldProcess::find(&host.files) else { return };
+        let process = match MysqldProcess::find(&host.files) {
+            Ok(Some(process)) => process,
+            Ok(None) => return,
+            Err(_) => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+        };
         if process.start() != start {
             return;
         }

@@ -56,6 +56,9 @@ const ORDERS_MAX: usize = 32;
 /// Attempts remembered; with one a tick that is more than a T_H of them.
 const ATTEMPTS_MAX: usize = 64;
 
+/// Samples of the past, one a renewal: more than two, so that one is always a full two renewals old.
+const PAST_MAX: usize = 4;
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Guard {
@@ -88,6 +91,8 @@ pub struct Guard {
     armed: Option<(SyncGeneration, ProcessStart)>,
     proven: Option<SyncGeneration>,
     progress: Progress,
+    /// What this life had executed a moment ago, and a moment before that.
+    past: VecDeque<(Timestamp, model::GtidSet)>,
     /// When the last admin act ended: readings from before it say nothing about its goal any more.
     acted_at: Timestamp,
     /// What the last renewal told; a change of it is told at once.
@@ -194,6 +199,7 @@ impl Guard {
             armed: None,
             proven: None,
             progress: Progress::default(),
+            past: VecDeque::new(),
             acted_at: now,
             told: None,
             shut_since: None,
@@ -299,6 +305,7 @@ impl Guard {
             self.armed = None;
             self.proven = None;
             self.progress = Progress::default();
+            self.past.clear();
         }
         let opened_is_gone = self.latch.opened.as_ref().is_some_and(|o| !self.lives(o));
         if opened_is_gone && self.latch.opened_ended.is_none() && !matches!(self.process, Process::Unseen) {
@@ -329,6 +336,13 @@ impl Guard {
             self.progress.absent_since.get_or_insert(now);
         } else {
             self.progress.absent_since = None;
+        }
+        let spaced = self.past.back().is_none_or(|(at, _)| now.since(*at) >= self.config.timing.renew);
+        if spaced {
+            self.past.push_back((now, reading.gtid_executed.clone()));
+            while self.past.len() > PAST_MAX {
+                self.past.pop_front();
+            }
         }
         self.reading = Some(Seen { at: now, life, reading });
     }

@@ -70,7 +70,7 @@ pub struct HttpCheck {
     /// Path and query, beginning with `/`.
     pub path: String,
     /// Status codes that are good. Redirects are not followed.
-    pub status: RangeInclusive<u16>,
+    pub status: Vec<RangeInclusive<u16>>,
     /// What the first 64 KiB of the body must contain.
     pub body: Option<String>,
     /// PEM certificates to trust instead of the system's.

@@ -81,10 +81,7 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
         Some(r) if !r.sql_error.is_empty() => hard.push(format!("its applier stopped: {}", r.sql_error)),
         Some(_) => {}
     }
-    let settings = &reading.settings;
-    if settings.sync_relay_log != 1 || settings.relay_log_recovery {
-        hard.push("sync_relay_log must be 1 and relay_log_recovery off".into());
-    }
+    hard.extend(weak_settings(reading));
     // I5: what it has and the primary never had. The primary's own newest transactions may be
     // missing from its last reading; those of any other origin may not.
     let known = view.facts.servers.get(&authority.primary.server).and_then(|f| f.report.reading.as_ref());
@@ -95,6 +92,19 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
             hard.push(format!("errant transactions on {server}: {errant}"));
         }
     }
+}
+
+/// Settings under which what was acknowledged does not survive a crash (DESIGN §4, Durability). A
+/// primary becomes an acker and an acker a primary, so all of them hold for both.
+pub(super) fn weak_settings(reading: &model::DatabaseReading) -> Vec<String> {
+    let s = &reading.settings;
+    let wanted = [
+        (s.sync_relay_log == 1, "sync_relay_log must be 1"),
+        (!s.relay_log_recovery, "relay_log_recovery must be off"),
+        (s.sync_binlog == 1, "sync_binlog must be 1"),
+        (s.flush_log_at_commit == 1, "innodb_flush_log_at_trx_commit must be 1"),
+    ];
+    wanted.iter().filter(|(holds, _)| !holds).map(|(_, text)| (*text).to_owned()).collect()
 }
 
 /// The candidate as Begin names it.

@@ -33,6 +33,8 @@ pub enum Diagnosis {
     LinkCut,
     /// Commits wait for acks that do not come.
     SemiSyncBlocked,
+    /// Settings of a server would lose acknowledged writes in a crash.
+    Misconfigured,
     /// No server of the other site replicates.
     ReplicaMissing,
     /// This leader has not led long enough to judge silence.
@@ -55,6 +57,7 @@ impl Diagnosis {
             Diagnosis::Unconfirmed => "silence-unconfirmed",
             Diagnosis::LinkCut => "link-cut",
             Diagnosis::SemiSyncBlocked => "semi-sync-blocked",
+            Diagnosis::Misconfigured => "misconfigured",
             Diagnosis::ReplicaMissing => "replica-missing",
             Diagnosis::Observing => "observing",
         }
@@ -115,7 +118,7 @@ fn silent(view: &View, authority: &Authority) -> Option<Finding> {
         .facts
         .vantages
         .get(&authority.primary.site)
-        .is_some_and(|v| view.now.since(v.heard) <= timing.fresh());
+        .is_some_and(|v| view.now.since(v.heard) <= timing.dwell / 2);
     let diagnosis = if site_heard { Diagnosis::HostSilent } else { Diagnosis::SiteDead };
     Some(found(diagnosis, because, dwelt))
 }
@@ -171,6 +174,17 @@ fn second_rank(view: &View, authority: &Authority) -> Option<Finding> {
     let opinions = opinions(view, authority);
     if !opinions.no.is_empty() && !opinions.yes.is_empty() {
         return Some(found(Diagnosis::LinkCut, vec![opinions.to_string()], false));
+    }
+    let weak: Vec<String> = view
+        .group
+        .servers
+        .keys()
+        .filter_map(|s| Some((s, super::candidate::weak_settings(view.reading(s)?))))
+        .filter(|(_, weak)| !weak.is_empty())
+        .map(|(s, weak)| format!("{s}: {}", weak.join(", ")))
+        .collect();
+    if !weak.is_empty() {
+        return Some(found(Diagnosis::Misconfigured, weak, false));
     }
     let replicas = view.group.servers.iter().filter(|(_, spec)| spec.site != authority.primary.site);
     let joined = replicas.filter(|(s, _)| {

@@ -76,6 +76,9 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
         return None;
     }
     let primary = view.reading(&authority.primary.server)?;
+    if !super::candidate::weak_settings(primary).is_empty() {
+        return None;
+    }
     let mut ackers = BTreeSet::new();
     for (server, spec) in &view.group.servers {
         if spec.site == authority.primary.site || view.group.returns.contains_key(server) {
@@ -87,7 +90,7 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
         let connected = replica.source_uuid.as_ref() == Some(&authority.primary.uuid)
             && replica.io == model::ReplicaThread::Running
             && replica.sql == model::ReplicaThread::Running;
-        let durable = reading.settings.sync_relay_log == 1 && !reading.settings.relay_log_recovery;
+        let durable = super::candidate::weak_settings(reading).is_empty();
         let lacks = primary.gtid_executed.subtract(&reading.gtid_held()).count();
         if connected && durable && lacks <= LACKS_MAX {
             ackers.insert(Acker {

@@ -52,7 +52,8 @@ impl Guard {
                 let armed = self.armed == Some((known.g, life)) && semi.source_enabled;
                 // In `CatchUp` the ackers attach first: armed without them, the next commit stalls.
                 let attached = semi.clients == ackers || known.durability == Durability::Sync;
-                if !armed && attached {
+                let near = known.durability == Durability::Sync || self.ackers_near(known, now);
+                if !armed && attached && near {
                     self.latch_waits(known, out);
                     self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
                 } else if armed && open && self.proven != Some(known.g) {
@@ -60,6 +61,20 @@ impl Guard {
                 }
             }
         }
+    }
+
+    /// Every acker holds all that is executed here, or all that was two renewals ago: what it lacks is
+    /// what is on its way. Armed before, every commit would wait until the backlog is received.
+    fn ackers_near(&self, known: &Authority, now: Timestamp) -> bool {
+        let ago = self.config.timing.renew * 2;
+        let then = self.past.iter().rev().find(|(at, _)| now.since(*at) >= ago).map(|(_, set)| set);
+        let all = self.fresh(now).map(|r| &r.gtid_executed);
+        known.acker_set.iter().all(|acker| {
+            let peer = self.peers.iter().find(|p| p.server == acker.server && p.uuid == acker.uuid);
+            peer.is_some_and(|p| {
+                p.reachable && [then, all].into_iter().flatten().any(|set| p.held.contains(set))
+            })
+        })
     }
 
     /// From now on a client may wait for an ack: a later fence of this life goes by SIGKILL.

@@ -19,7 +19,7 @@ const BODY_MAX: usize = 64 << 10;
 pub(super) struct Client {
     client: reqwest::Client,
     url: Url,
-    status: RangeInclusive<u16>,
+    status: Vec<RangeInclusive<u16>>,
     body: Option<String>,
 }
 
@@ -53,9 +53,9 @@ impl Client {
     pub(super) async fn probe(&self) -> Result<(), String> {
         let response = self.client.get(self.url.clone()).send().await.map_err(|e| chain(&e))?;
         let status = response.status().as_u16();
-        if !self.status.contains(&status) {
-            let (from, to) = (self.status.start(), self.status.end());
-            return Err(format!("status {status} where {from}-{to} is good"));
+        if !self.status.iter().any(|good| good.contains(&status)) {
+            let good: Vec<String> = self.status.iter().map(shown).collect();
+            return Err(format!("status {status} where {} is good", good.join(", ")));
         }
         match &self.body {
             None => Ok(()),
@@ -93,4 +93,13 @@ fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// `200` or `200-299`.
+fn shown(range: &RangeInclusive<u16>) -> String {
+    if range.start() == range.end() {
+        range.start().to_string()
+    } else {
+        format!("{}-{}", range.start(), range.end())
+    }
 }
