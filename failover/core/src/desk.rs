@@ -131,11 +131,12 @@ impl Desk {
         &self.facts
     }
 
-    /// Files a guard's report. A late one is dropped.
+    /// Files a guard's report. A late one is dropped, and so is a copy that came another way: it would
+    /// make what was seen then look as if it were seen now.
     pub fn on_report(&mut self, report: GuardReport, now: Timestamp) {
         if let Some(known) = self.facts.servers.get(&report.server)
             && known.report.boot == report.boot
-            && known.report.sequence > report.sequence
+            && known.report.sequence >= report.sequence
         {
             return;
         }
