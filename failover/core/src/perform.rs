@@ -134,8 +134,40 @@ pub fn verify(
             if joined { note("it has the source") } else { not("it has another source, or none") }
         }
         Action::FenceOrOutwait { .. } | Action::DrainRelay { .. } => not("idempotent: it is asked again"),
-        Action::SaveExtra { .. } | Action::Rebuild { .. } => not("idempotent: it is done again"),
+        Action::Rebuild { server } => rebuilt(group, execution, server, facts, timing, now),
+        Action::SaveExtra { .. } => not("idempotent: it is done again"),
     }
+}
+
+/// A clone ends its server, and often the connection that would have told: what it has after its
+/// restart tells instead. It has been copied when nothing extra is left, and nothing is missing that
+/// the primary could not send any more.
+fn rebuilt(
+    group: &Group,
+    execution: &Execution,
+    server: &ServerId,
+    facts: &Facts,
+    timing: &Timing,
+    now: Timestamp,
+) -> Verified {
+    let reading = |s: &ServerId| facts.report(s, timing.fresh(), now)?.fresh_reading(timing.fresh());
+    let primary = group.authority.as_ref().and_then(|a| reading(&a.primary.server));
+    let (Some(mine), Some(primary)) = (reading(server), primary) else {
+        return Verified::NotDone(format!("{server} or the primary has not been read lately"));
+    };
+    let held = mine.gtid_held();
+    let extra = execution.runbook.steps.iter().find_map(|s| match &s.action {
+        Action::SaveExtra { extra, .. } => Some(extra),
+        _ => None,
+    });
+    let left = extra.map(|e| e.subtract(&e.subtract(&held))).unwrap_or_default();
+    if !left.is_empty() {
+        return Verified::NotDone(format!("{server} still has {left}"));
+    }
+    if !held.contains(&primary.gtid_purged) {
+        return Verified::NotDone(format!("{server} lacks what the primary cannot send any more"));
+    }
+    Verified::Done(Evidence::Reached { gtid: held })
 }
 
 /// Whether what is waited for has come.
