@@ -65,12 +65,15 @@ pub fn rejoin(server: &ServerId) -> Runbook {
 #[must_use]
 pub fn rebuild(server: &ServerId, extra: GtidSet) -> Runbook {
     let s = || server.clone();
-    let steps = vec![
-        step("save-extra", Action::SaveExtra { server: s(), extra }, &[], DRAIN_MS, ATTEMPTS),
-        step("rebuild", Action::Rebuild { server: s() }, &["save-extra"], REBUILD_MS, 5),
+    let save = (!extra.is_empty())
+        .then(|| step("save-extra", Action::SaveExtra { server: s(), extra }, &[], DRAIN_MS, ATTEMPTS));
+    let saved: &[&str] = if save.is_some() { &["save-extra"] } else { &[] };
+    let mut steps: Vec<Step> = save.into_iter().collect();
+    steps.extend([
+        step("rebuild", Action::Rebuild { server: s() }, saved, REBUILD_MS, 5),
         step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], DRAIN_MS, ATTEMPTS),
         step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], DRAIN_MS, 3),
-    ];
+    ]);
     Runbook { name: "rebuild".into(), steps }
 }
 

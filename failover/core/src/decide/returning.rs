@@ -22,12 +22,19 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         let Some(reading) = view.reading(server) else { continue };
         let joined =
             reading.replica.as_ref().is_some_and(|r| r.source_uuid.as_ref() == Some(&authority.primary.uuid));
-        if joined || !harmless(view, server, report, reading) {
+        let behind = primary.gtid_purged.subtract(&reading.gtid_held());
+        if (joined && behind.is_empty()) || !harmless(view, server, report, reading) {
             continue;
         }
         let extra = reading.gtid_held().subtract(&primary.gtid_executed);
         let reason =
             |why: &str, evidence: Vec<String>| Reason { why: why.into(), by: "twofold".into(), evidence };
+        if extra.is_empty() && !behind.is_empty() {
+            // No replication closes that gap, and copying anew loses nothing.
+            let evidence = vec![format!("{server} lacks {behind}, which is in no binary log of the primary")];
+            let reason = reason("return-too-far-behind", evidence);
+            return Some(Change::Rebuild { server: server.clone(), extra, reason });
+        }
         if extra.is_empty() {
             let evidence = vec![format!("{server} has nothing that the primary lacks")];
             return Some(Change::Rejoin { server: server.clone(), reason: reason("return-clean", evidence) });
