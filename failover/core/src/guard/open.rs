@@ -56,7 +56,8 @@ impl Guard {
         if self.config.defects.has(Defect::OpenWithoutCoverage) {
             return Ok(());
         }
-        for peer in self.peers.iter().filter(|p| p.reachable && p.replica) {
+        // A replica that is silent now held it when it was last heard: it counts until it is heard again.
+        for peer in self.peers.iter().filter(|p| p.replica) {
             let lacks = peer.held.subtract(&reading.gtid_executed);
             if !lacks.is_empty() {
                 return Err(format!("{} holds {lacks}, which is missing here", peer.server));
