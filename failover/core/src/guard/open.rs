@@ -148,7 +148,10 @@ impl Guard {
                     Gate::Open { epoch, until } => epoch == lease.epoch && until >= lease.until,
                     _ => false,
                 };
-                if !extended {
+                // Performed behind a write it would come late and outlive the lease, whose rest is counted
+                // from now: the next input opens.
+                let behind_a_write = out.iter().any(|e| matches!(e, Effect::Persist(_)));
+                if !extended && !behind_a_write {
                     let left = lease.until.since(now);
                     self.gate_busy = true;
                     self.gate_asked = Some(lease.until);
