@@ -20,5 +20,5 @@ mod step;
 
 pub use execution::{Execution, ExecutionId, ExecutionStatus, IllegalStep, Performer, StepRecord, StepState};
 pub use library::{failover, rebuild, rejoin};
-pub use next::{Next, next};
+pub use next::{ATTEMPT_MIN, Next, next};
 pub use step::{Action, Evidence, Outcome, Runbook, Step, StepId};

@@ -12,10 +12,17 @@ const SHORT_MS: u64 = 5_000;
 const FENCE_MS: u64 = 10_000;
 /// Attempts of the fence: it spans two lost leaders; then the group goes back to its old primary.
 const FENCE_ATTEMPTS: u32 = 3;
-/// Deadline of draining and opening: an applier may lag; received is not applied.
-const DRAIN_MS: u64 = 120_000;
-/// Deadline of copying a database, milliseconds.
-const REBUILD_MS: u64 = 3_600_000;
+/// Deadline of opening and joining, which are only watched: an applier may lag.
+const WATCH_MS: u64 = 120_000;
+/// Deadline of one attempt of draining. A guard that is at it goes on, and the next attempt takes its
+/// answer: a lost answer costs one attempt and not the whole wait.
+const DRAIN_MS: u64 = 5_000;
+/// Attempts of draining: ten minutes of lag. Received is not applied.
+const DRAIN_ATTEMPTS: u32 = 120;
+/// Deadline of one attempt of copying, as for draining.
+const COPY_MS: u64 = 15_000;
+/// Attempts of copying: an hour.
+const COPY_ATTEMPTS: u32 = 240;
 /// Attempts of a step whose act is idempotent: enough to span a lost leader or two.
 const ATTEMPTS: u32 = 10;
 
@@ -42,10 +49,10 @@ pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BT
             FENCE_MS,
             FENCE_ATTEMPTS,
         ),
-        step("drain", Action::DrainRelay { server: server.clone() }, &["stop-ackers"], DRAIN_MS, ATTEMPTS),
+        step("drain", Action::DrainRelay { server: server.clone() }, &["stop-ackers"], DRAIN_MS, DRAIN_ATTEMPTS),
         step("promote", Action::Promote { server: server.clone() }, &["fence", "drain"], SHORT_MS, ATTEMPTS),
         step("open", Action::Open, &["promote"], SHORT_MS, ATTEMPTS),
-        step("await-open", Action::AwaitOpen { server }, &["open"], DRAIN_MS, ATTEMPTS),
+        step("await-open", Action::AwaitOpen { server }, &["open"], WATCH_MS, ATTEMPTS),
         step("route", Action::Route, &["await-open"], SHORT_MS, ATTEMPTS),
     ];
     Runbook { name: "failover".into(), steps }
@@ -56,7 +63,7 @@ pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BT
 pub fn rejoin(server: &ServerId) -> Runbook {
     let steps = vec![
         step("rejoin", Action::Rejoin { server: server.clone() }, &[], SHORT_MS, ATTEMPTS),
-        step("await-replica", Action::AwaitReplica { server: server.clone() }, &["rejoin"], DRAIN_MS, 3),
+        step("await-replica", Action::AwaitReplica { server: server.clone() }, &["rejoin"], WATCH_MS, 3),
     ];
     Runbook { name: "rejoin".into(), steps }
 }
@@ -66,13 +73,13 @@ pub fn rejoin(server: &ServerId) -> Runbook {
 pub fn rebuild(server: &ServerId, extra: GtidSet) -> Runbook {
     let s = || server.clone();
     let save = (!extra.is_empty())
-        .then(|| step("save-extra", Action::SaveExtra { server: s(), extra }, &[], DRAIN_MS, ATTEMPTS));
+        .then(|| step("save-extra", Action::SaveExtra { server: s(), extra }, &[], COPY_MS, COPY_ATTEMPTS));
     let saved: &[&str] = if save.is_some() { &["save-extra"] } else { &[] };
     let mut steps: Vec<Step> = save.into_iter().collect();
     steps.extend([
-        step("rebuild", Action::Rebuild { server: s() }, saved, REBUILD_MS, 5),
-        step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], DRAIN_MS, ATTEMPTS),
-        step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], DRAIN_MS, 3),
+        step("rebuild", Action::Rebuild { server: s() }, saved, COPY_MS, COPY_ATTEMPTS),
+        step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], SHORT_MS, ATTEMPTS),
+        step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], WATCH_MS, 3),
     ]);
     Runbook { name: "rebuild".into(), steps }
 }

@@ -1,6 +1,13 @@
 //! What comes next in an execution.
 
+use std::time::Duration;
+
 use crate::{Execution, ExecutionStatus, Performer, StepId, StepState};
+
+/// Least time that an attempt takes before an outcome other than `Done` is journalled. An attempt
+/// that ends at once (no way to the guard, no process) is held back until then: ten attempts shall
+/// span a restarted guard or a lost leader, and not a few round trips.
+pub const ATTEMPT_MIN: Duration = Duration::from_millis(500);
 
 /// One thing the executor may do now.
 #[derive(Debug, Clone, PartialEq, Eq)]

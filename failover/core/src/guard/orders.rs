@@ -105,6 +105,13 @@ impl Guard {
                 out.push(Effect::Reply { call: waiting.call, reply });
                 return true;
             }
+            Order::Rebuild { .. } if gone || self.fresh(now).is_none() => {
+                // It may be down because a clone ended it. What it has must be looked at before anybody
+                // copies again, so the answer is one that asks for the verify reading.
+                let why = "its database has not been read in this life, which a rebuild may have begun".into();
+                out.push(Effect::Reply { call: waiting.call, reply: Outcome::Unknown { why } });
+                return true;
+            }
             _ if gone => {
                 let reply = Outcome::Failed { why: "its database does not run".into() };
                 out.push(Effect::Reply { call: waiting.call, reply });
@@ -117,7 +124,20 @@ impl Guard {
             Order::Rebuild { donor } => DatabaseAct::Rebuild { donor: donor.clone() },
             Order::Rejoin { source } => DatabaseAct::Rejoin { source: source.clone() },
         };
-        self.begin_act(act, Some(waiting.call), now, out)
+        self.join_act(&act, waiting.call, out) || self.begin_act(act, Some(waiting.call), now, out)
+    }
+
+    /// What is asked for is under way already: whoever asked before has given up on the answer (it
+    /// was lost, or a leader was), and the newer caller gets it.
+    fn join_act(&mut self, act: &DatabaseAct, call: CallId, out: &mut Vec<Effect>) -> bool {
+        let Some(doing) = self.lanes[act.lane() as usize].as_mut().filter(|d| d.act == *act) else {
+            return false;
+        };
+        if let Some(before) = doing.call.replace(call) {
+            let reply = Outcome::Unknown { why: "it was asked for again".into() };
+            out.push(Effect::Reply { call: before, reply });
+        }
+        true
     }
 }
 
