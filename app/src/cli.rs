@@ -45,6 +45,8 @@ enum Command {
     /// Two datacentres on this machine.
     #[command(subcommand)]
     Lab(chaos_lab::cli::LabCommand),
+    /// Deterministic simulation of the control plane.
+    Sim(chaos_sim::cli::SimCommand),
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +113,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Explain(explain) => operate::explain(&explain),
         Command::Failover(failover) => operate::failover(&failover),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
+        Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("twofold: {error:#}");

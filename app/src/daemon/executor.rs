@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use app_link::{CallError, Endpoint};
 use failover_core::{Command, Order, Perform, State, Verified, awaited, perform, verify};
 use model::{Epoch, GroupId, ServerId};
-use runbooks_core::{Evidence, ExecutionId, Next, Outcome, Performer, StepId, StepState, next};
+use runbooks_core::{ATTEMPT_MIN, Evidence, ExecutionId, Next, Outcome, Performer, StepId, StepState, next};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -92,7 +92,12 @@ impl Task {
                 return;
             }
         }
+        let began = Instant::now();
         let outcome = self.perform().await;
+        if !matches!(outcome, Outcome::Done { .. }) {
+            // An attempt that ends at once is held back, so that the attempts span a lost leader.
+            tokio::time::sleep(ATTEMPT_MIN.saturating_sub(began.elapsed())).await;
+        }
         self.end(outcome).await;
     }
 
