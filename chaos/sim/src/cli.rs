@@ -1,5 +1,6 @@
 //! `twofold sim`: runs seeds, tells what broke, and how to see it again.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -69,6 +70,8 @@ pub struct Summary {
     pub acknowledged: u64,
     /// Acknowledged in `Async`, given up by a failover on record.
     pub given_up: u64,
+    /// How often what happened, by name.
+    pub counts: BTreeMap<&'static str, u64>,
     /// What broke.
     pub violations: Vec<Broken>,
     /// Real milliseconds.
@@ -159,6 +162,10 @@ pub fn run_command(command: &SimCommand) -> u8 {
 
 fn summarize(outcomes: &[Outcome]) -> Summary {
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    let mut counts = BTreeMap::new();
+    for (name, count) in outcomes.iter().flat_map(|o| &o.counts) {
+        *counts.entry(*name).or_default() += count;
+    }
     Summary {
         seeds: outcomes.len() as u64,
         simulated_seconds: sum(|o| o.simulated) / 1_000_000,
@@ -168,6 +175,7 @@ fn summarize(outcomes: &[Outcome]) -> Summary {
         events: sum(|o| o.events),
         acknowledged: sum(|o| o.acknowledged),
         given_up: sum(|o| o.given_up),
+        counts,
         violations: Vec::new(),
         took_ms: 0,
     }
@@ -213,6 +221,8 @@ fn print(command: &SimCommand, summary: &Summary) {
         summary.events,
         summary.took_ms
     );
+    let counts: Vec<String> = summary.counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    println!("{}", counts.join(", "));
     println!("{} violations", summary.violations.len());
     for broken in &summary.violations {
         println!("  seed {}: {} at {} µs: {}", broken.seed, broken.invariant, broken.at_us, broken.text);

@@ -44,6 +44,7 @@ impl World {
         let before = self.group().cloned();
         let Some(events) = self.truth.follow(index, command) else { return };
         for event in &events {
+            self.truth.count(kind(event));
             self.note(format_args!("committed: {}", line(event)));
         }
         self.check_numbers(before.as_ref());
@@ -65,6 +66,33 @@ impl World {
     pub(crate) fn check_end(&mut self) {
         self.check_converged();
         self.check_nothing_lost();
+    }
+}
+
+/// What a committed event counts as.
+fn kind(event: &failover_core::Event) -> &'static str {
+    use failover_core::{Durability, Event as E, Phase};
+    use runbooks_core::{ExecutionStatus, Outcome};
+    match event {
+        E::Authority { to: (_, Phase::Revoked), .. } => "begin",
+        E::Authority { to: (_, Phase::Promoting), .. } => "promoting",
+        E::Authority { from: Some((_, Phase::Promoting)), to, .. } if to.1 == Phase::Serving => {
+            "open-or-abort"
+        }
+        E::Authority { from: Some((_, Phase::Revoked)), .. } => "abort-early",
+        E::Authority { .. } => "authority-other",
+        E::Durability { to: Durability::Sync, .. } => "sync",
+        E::Durability { to: Durability::CatchUp { .. }, .. } => "catch-up",
+        E::Durability { .. } => "async",
+        E::ExecutionStarted { runbook, .. } if runbook == "rebuild" => "rebuild",
+        E::ExecutionStarted { runbook, .. } if runbook == "rejoin" => "rejoin",
+        E::ExecutionStarted { .. } => "failover",
+        E::StepEnded { outcome: Outcome::Failed { .. }, .. } => "step-failed",
+        E::StepEnded { outcome: Outcome::Unknown { .. }, .. } => "step-unknown",
+        E::StepEnded { outcome: Outcome::Refused { .. }, .. } => "step-refused",
+        E::ExecutionEnded { status: ExecutionStatus::Failed { .. }, .. } => "execution-failed",
+        E::ExecutionEnded { status: ExecutionStatus::Superseded, .. } => "execution-superseded",
+        other => other.name(),
     }
 }
 

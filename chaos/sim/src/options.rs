@@ -1,6 +1,6 @@
 //! What a run is told, and what comes out of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::Defect;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,8 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// Acknowledged in `Async` and given up by a failover on record.
     pub given_up: u64,
+    /// How often what happened, by name.
+    pub counts: BTreeMap<&'static str, u64>,
     /// Hash over every event, in order.
     pub hash: u64,
     /// The first broken invariant; the run ends there.

@@ -51,6 +51,8 @@ pub struct Truth {
     pub acknowledged: u64,
     /// Given up.
     pub given_up: u64,
+    /// How often what was committed, by name.
+    pub counts: BTreeMap<&'static str, u64>,
     /// Why the last decision held still.
     pub held: String,
     /// What steps were ever meant to do, and to which host.
@@ -72,6 +74,7 @@ impl Truth {
             elections: 0,
             acknowledged: 0,
             given_up: 0,
+            counts: BTreeMap::new(),
             held: String::new(),
             intended: BTreeSet::new(),
         }
@@ -97,6 +100,11 @@ impl Truth {
     /// A guard opened its server.
     pub fn opened(&mut self, h: usize, epoch: Epoch) {
         self.opened[h] = self.opened[h].max(epoch);
+    }
+
+    /// Something was committed, or happened.
+    pub fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
     }
 
     /// Why a decision holds still.

@@ -289,6 +289,7 @@ impl World {
             events: self.events,
             acknowledged: self.truth.acknowledged,
             given_up: self.truth.given_up,
+            counts: self.truth.counts,
             hash: self.hash,
             violation: self.violation,
             log: self.log.into(),

@@ -1,6 +1,6 @@
 //! How each fault is done.
 
-use failover_core::HowItEnded;
+use failover_core::{Durability, HowItEnded, Phase};
 
 use crate::event::Event;
 use crate::fault::{Hit, Kind, Planned};
@@ -12,6 +12,18 @@ impl World {
     pub(crate) fn primary_host(&self) -> Option<usize> {
         let group = self.truth.state.groups.values().next()?;
         self.names.host(&group.authority.as_ref()?.primary.server)
+    }
+
+    /// The host of a primary that serves in `Sync` while its acker is well.
+    fn synced_primary(&self) -> Option<usize> {
+        let authority = self.truth.state.groups.values().next()?.authority.as_ref()?;
+        let primary = self.names.host(&authority.primary.server)?;
+        let acker = authority.acker_set.first()?;
+        let other = &self.hosts[1 - primary];
+        let start = other.mysql.answering().map(|l| l.start);
+        let well = other.up && !other.paused && start == Some(acker.process_start);
+        (authority.phase == Phase::Serving && authority.durability == Durability::Sync && well)
+            .then_some(primary)
     }
 
     fn leader_node(&self) -> Option<usize> {
@@ -53,6 +65,8 @@ impl World {
             Kind::SiteKill => self.kill_site(if more.is_multiple_of(8) { WIT } else { HOST_SITES[host] }),
             Kind::HostCrash => self.crash_host(host),
             Kind::DiskLies => {
+                // Only where an acker is bound to have what is lost: nothing is promised elsewhere.
+                let Some(host) = self.synced_primary() else { return Hit::Nothing };
                 let hit = self.crash_host(host);
                 self.disk_lied(host);
                 hit

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use failover_core::{Await, Command, Order, Perform, Refusal, Verified, awaited, perform, verify};
 use model::{Epoch, ServerId, Timestamp};
-use runbooks_core::{Evidence, Execution, ExecutionId, Next, Outcome, Performer, StepId, next};
+use runbooks_core::{ATTEMPT_MIN, Evidence, Execution, ExecutionId, Next, Outcome, Performer, StepId, next};
 
 use crate::event::Message;
 use crate::node::Purpose;
@@ -25,7 +25,9 @@ pub struct Task {
     pub step: StepId,
     /// Where it stands.
     pub stage: Stage,
-    /// Until when this attempt may take.
+    /// When this attempt began.
+    pub began: Timestamp,
+    /// Until when it may take.
     pub deadline: Timestamp,
 }
 
@@ -42,6 +44,8 @@ pub enum Stage {
     Proposal,
     /// Something is waited for.
     Await(Await),
+    /// It failed at once: its outcome is held back until then.
+    Held(Outcome, Timestamp),
     /// Its outcome is proposed.
     Ending,
 }
@@ -95,7 +99,13 @@ impl World {
             at: self.wall(),
         };
         let run = self.nodes[n].run.as_mut().expect("it leads");
-        run.tasks.push(Task { execution, step: step.clone(), stage: Stage::Intent, deadline: clock });
+        run.tasks.push(Task {
+            execution,
+            step: step.clone(),
+            stage: Stage::Intent,
+            began: clock,
+            deadline: clock,
+        });
         self.propose(n, command, Purpose::Started(step));
     }
 
@@ -115,6 +125,7 @@ impl World {
         };
         let definition = execution.step(step).expect("the step was started");
         let how = perform(group, execution, &definition.action);
+        run.tasks[position].began = clock;
         run.tasks[position].deadline = clock + Duration::from_millis(definition.timeout_ms);
         match how {
             Perform::Order(orders) => {
@@ -220,7 +231,13 @@ impl World {
         let running = group.running().expect("it has an execution");
         let action = &running.step(&step).expect("next named it").action;
         let verified = verify(group, running, action, run.desk.facts(), &self.policy.timing, clock);
-        run.tasks.push(Task { execution, step: step.clone(), stage: Stage::Ending, deadline: clock });
+        run.tasks.push(Task {
+            execution,
+            step: step.clone(),
+            stage: Stage::Ending,
+            began: clock,
+            deadline: clock,
+        });
         let outcome = match verified {
             Verified::Done(evidence) => Outcome::Done { evidence },
             Verified::NotDone(why) => Outcome::Failed { why },
@@ -229,10 +246,15 @@ impl World {
     }
 
     fn end_step(&mut self, n: usize, step: &StepId, outcome: Outcome) {
-        let at = self.wall();
-        self.note_node(n, format_args!("step {step} ends: {outcome:?}"));
+        let (at, clock) = (self.wall(), self.node_now(n));
         let run = self.nodes[n].run.as_mut().expect("it runs");
         let Some(task) = run.tasks.iter_mut().find(|t| t.step == *step) else { return };
+        let until = task.began + ATTEMPT_MIN;
+        let verified = matches!(task.stage, Stage::Ending);
+        if !matches!(outcome, Outcome::Done { .. }) && !verified && clock < until {
+            task.stage = Stage::Held(outcome, until);
+            return;
+        }
         task.stage = Stage::Ending;
         let command = Command::StepEnded {
             group: self.names.group.clone(),
@@ -255,6 +277,11 @@ impl World {
             let late = clock >= task.deadline;
             match &mut task.stage {
                 Stage::Intent | Stage::Ending | Stage::Proposal => {}
+                Stage::Held(outcome, until) => {
+                    if clock >= *until {
+                        ended.push((task.step.clone(), outcome.clone()));
+                    }
+                }
                 Stage::Orders(_) if late => {
                     let why = "no answer in time".into();
                     ended.push((task.step.clone(), Outcome::Unknown { why }));
