@@ -115,14 +115,30 @@ pub struct Desk {
     timing: Timing,
     defects: Defects,
     facts: Facts,
+    /// What each server had when it was read last, also when its process is gone now.
+    last_read: BTreeMap<ServerId, LastRead>,
     withheld: BTreeSet<GroupId>,
+}
+
+/// What is kept of a reading when later reports bring none.
+#[derive(Debug, Clone)]
+struct LastRead {
+    uuid: ServerUuid,
+    held: GtidSet,
+    replica: bool,
 }
 
 impl Desk {
     /// An empty desk.
     #[must_use]
     pub fn new(timing: Timing, defects: Defects) -> Self {
-        Self { timing, defects, facts: Facts::default(), withheld: BTreeSet::new() }
+        Self {
+            timing,
+            defects,
+            facts: Facts::default(),
+            last_read: BTreeMap::new(),
+            withheld: BTreeSet::new(),
+        }
     }
 
     /// What is known.
@@ -139,6 +155,14 @@ impl Desk {
             && known.report.sequence >= report.sequence
         {
             return;
+        }
+        if let Some(reading) = &report.reading {
+            let last = LastRead {
+                uuid: reading.server_uuid.clone(),
+                held: reading.gtid_held(),
+                replica: reading.replica.is_some(),
+            };
+            self.last_read.insert(report.server.clone(), last);
         }
         self.facts.servers.insert(report.server.clone(), ServerFacts { report, received: now });
     }
@@ -216,7 +240,8 @@ impl Desk {
         Grant::Held
     }
 
-    /// The group's other servers, for a guard that wants to open.
+    /// The group's other servers, for a guard that wants to open. One whose process is gone is told
+    /// with what it had: it still has it.
     #[must_use]
     pub fn peers<'a>(
         &self,
@@ -228,14 +253,14 @@ impl Desk {
             .filter(|s| *s != but)
             .filter_map(|server| {
                 let facts = self.facts.servers.get(server)?;
-                let reading = facts.report.reading.as_ref()?;
+                let last = self.last_read.get(server)?;
                 Some(PeerFact {
                     server: server.clone(),
-                    uuid: reading.server_uuid.clone(),
+                    uuid: last.uuid.clone(),
                     process_start: facts.report.process.start(),
-                    held: reading.gtid_held(),
+                    held: last.held.clone(),
                     reachable: now.since(facts.received) <= self.timing.fresh(),
-                    replica: reading.replica.is_some(),
+                    replica: last.replica,
                 })
             })
             .collect()
