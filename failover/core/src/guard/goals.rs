@@ -8,6 +8,8 @@ use crate::{Authority, Defect, Durability, Phase};
 
 /// A goal whose act failed is tried again after this long, microseconds.
 const RETRY_US: u64 = 200_000;
+/// Replication whose receiver ended with an error is started again after this long.
+const AGAIN_US: u64 = 1_000_000;
 /// A second sentinel frees a waiter whose ack was lost on the way (research: measured).
 const SENTINEL_US: u64 = 1_000_000;
 
@@ -129,7 +131,9 @@ impl Guard {
             return;
         }
         let stopped = replica.io == ReplicaThread::Stopped || replica.sql == ReplicaThread::Stopped;
-        if stopped && replica.sql_error.is_empty() {
+        // What ended with an error is tried again now and then, not with every reading.
+        let due = replica.io_error.is_empty() || now.since(self.acted_at).as_micros() >= u128::from(AGAIN_US);
+        if stopped && due && replica.sql_error.is_empty() {
             self.begin_act(DatabaseAct::StartReplica, None, now, out);
         }
     }
