@@ -93,6 +93,8 @@ pub struct Guard {
     progress: Progress,
     /// What this life had executed a moment ago, and a moment before that.
     past: VecDeque<(Timestamp, model::GtidSet)>,
+    /// Since when the ackers of this arming have been attached without being armed.
+    attached: Option<(SyncGeneration, Timestamp)>,
     /// When the last admin act ended: readings from before it say nothing about its goal any more.
     acted_at: Timestamp,
     /// What the last renewal told; a change of it is told at once.
@@ -200,6 +202,7 @@ impl Guard {
             proven: None,
             progress: Progress::default(),
             past: VecDeque::new(),
+            attached: None,
             acted_at: now,
             told: None,
             shut_since: None,

@@ -21,6 +21,8 @@ const DRAIN_MS: u64 = 5_000;
 const DRAIN_ATTEMPTS: u32 = 120;
 /// Deadline of one attempt of copying, as for draining.
 const COPY_MS: u64 = 15_000;
+/// Attempts of rejoining after a copy: five minutes for the server to stop and start again.
+const REJOIN_ATTEMPTS: u32 = 20;
 /// Attempts of copying: an hour.
 const COPY_ATTEMPTS: u32 = 240;
 /// Attempts of a step whose act is idempotent: enough to span a lost leader or two.
@@ -49,7 +51,13 @@ pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BT
             FENCE_MS,
             FENCE_ATTEMPTS,
         ),
-        step("drain", Action::DrainRelay { server: server.clone() }, &["stop-ackers"], DRAIN_MS, DRAIN_ATTEMPTS),
+        step(
+            "drain",
+            Action::DrainRelay { server: server.clone() },
+            &["stop-ackers"],
+            DRAIN_MS,
+            DRAIN_ATTEMPTS,
+        ),
         step("promote", Action::Promote { server: server.clone() }, &["fence", "drain"], SHORT_MS, ATTEMPTS),
         step("open", Action::Open, &["promote"], SHORT_MS, ATTEMPTS),
         step("await-open", Action::AwaitOpen { server }, &["open"], WATCH_MS, ATTEMPTS),
@@ -78,7 +86,7 @@ pub fn rebuild(server: &ServerId, extra: GtidSet) -> Runbook {
     let mut steps: Vec<Step> = save.into_iter().collect();
     steps.extend([
         step("rebuild", Action::Rebuild { server: s() }, saved, COPY_MS, COPY_ATTEMPTS),
-        step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], SHORT_MS, ATTEMPTS),
+        step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], COPY_MS, REJOIN_ATTEMPTS),
         step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], WATCH_MS, 3),
     ]);
     Runbook { name: "rebuild".into(), steps }

@@ -4,7 +4,7 @@
 use model::ServerId;
 
 use super::View;
-use crate::{AsyncFailover, Durability, Primary};
+use crate::{AsyncFailover, Defect, Durability, Primary};
 
 /// One server's standing as a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,8 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
         if view.own.async_failover == AsyncFailover::Refuse {
             soft.push(format!("durability is {}: a person must accept the loss", authority.durability));
         }
-        if view.report(&authority.primary.server).is_none() {
+        let wait_alone = view.policy.defects.has(Defect::PromoteOnWaitAlone);
+        if view.report(&authority.primary.server).is_none() && !wait_alone {
             soft.push("the primary's guard cannot confirm a fence, and W alone is not enough".into());
         }
     }

@@ -54,7 +54,9 @@ impl Guard {
                 let armed = self.armed == Some((known.g, life)) && semi.source_enabled;
                 // In `CatchUp` the ackers attach first: armed without them, the next commit stalls.
                 let attached = semi.clients == ackers || known.durability == Durability::Sync;
-                let near = known.durability == Durability::Sync || self.ackers_near(known, now);
+                let near = known.durability == Durability::Sync
+                    || self.ackers_near(known, now)
+                    || (attached && self.attached_long(known.g, now));
                 if !armed && attached && near {
                     self.latch_waits(known, out);
                     self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
@@ -63,6 +65,17 @@ impl Guard {
                 }
             }
         }
+    }
+
+    /// An acker that receives more slowly than clients write never comes near by itself: after a few
+    /// renewals it is armed all the same, and commits wait for it until it has caught up.
+    fn attached_long(&mut self, g: model::SyncGeneration, now: Timestamp) -> bool {
+        let since = match self.attached {
+            Some((known, since)) if known == g => since,
+            _ => now,
+        };
+        self.attached = Some((g, since));
+        now.since(since) >= self.config.timing.renew * 5
     }
 
     /// Every acker holds all that is executed here, or all that was two renewals ago: what it lacks is

@@ -99,6 +99,9 @@ impl Guard {
         let gone = matches!(self.process, Process::Gone { .. });
         let act = match &waiting.order {
             Order::Fence { .. } => return false,
+            // A server comes back when it answers again: after a clone it takes its time to stop and to
+            // start. The order waits for that, and its caller's deadline bounds the wait.
+            Order::Rejoin { .. } if gone || self.fresh(now).is_none() => return false,
             Order::StopIo { .. } if gone => {
                 // It boots with skip_replica_start, and the latch keeps the threads down.
                 let reply = Outcome::done("no process, and none will receive");
@@ -108,7 +111,8 @@ impl Guard {
             Order::Rebuild { .. } if gone || self.fresh(now).is_none() => {
                 // It may be down because a clone ended it. What it has must be looked at before anybody
                 // copies again, so the answer is one that asks for the verify reading.
-                let why = "its database has not been read in this life, which a rebuild may have begun".into();
+                let why =
+                    "its database has not been read in this life, which a rebuild may have begun".into();
                 out.push(Effect::Reply { call: waiting.call, reply: Outcome::Unknown { why } });
                 return true;
             }
