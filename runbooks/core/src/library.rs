@@ -12,8 +12,11 @@ const SHORT_MS: u64 = 5_000;
 const FENCE_MS: u64 = 10_000;
 /// Attempts of the fence: it spans two lost leaders; then the group goes back to its old primary.
 const FENCE_ATTEMPTS: u32 = 3;
-/// Deadline of opening and joining, which are only watched: an applier may lag.
+/// Deadline of opening, which is only watched: reading and arming may take their time.
 const WATCH_MS: u64 = 120_000;
+/// Deadline of joining, which is only watched. A replica that was restarted before it ever connected
+/// does not start by itself: it is told again.
+const JOIN_MS: u64 = 10_000;
 /// Deadline of one attempt of draining. A guard that is at it goes on, and the next attempt takes its
 /// answer: a lost answer costs one attempt and not the whole wait.
 const DRAIN_MS: u64 = 5_000;
@@ -71,7 +74,7 @@ pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BT
 pub fn rejoin(server: &ServerId) -> Runbook {
     let steps = vec![
         step("rejoin", Action::Rejoin { server: server.clone() }, &[], SHORT_MS, ATTEMPTS),
-        step("await-replica", Action::AwaitReplica { server: server.clone() }, &["rejoin"], WATCH_MS, 3),
+        step("await-replica", Action::AwaitReplica { server: server.clone() }, &["rejoin"], JOIN_MS, 3),
     ];
     Runbook { name: "rejoin".into(), steps }
 }
@@ -87,7 +90,7 @@ pub fn rebuild(server: &ServerId, extra: GtidSet) -> Runbook {
     steps.extend([
         step("rebuild", Action::Rebuild { server: s() }, saved, COPY_MS, COPY_ATTEMPTS),
         step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], COPY_MS, REJOIN_ATTEMPTS),
-        step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], WATCH_MS, 3),
+        step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], JOIN_MS, 3),
     ]);
     Runbook { name: "rebuild".into(), steps }
 }
