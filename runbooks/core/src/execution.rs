@@ -171,8 +171,8 @@ impl Execution {
     /// Journals an intent.
     ///
     /// # Errors
-    /// When the step is not startable: done, refused, started by this same performer, out of
-    /// attempts, or something it needs is not done.
+    /// When the step is not startable: done, refused, begun and not settled, out of attempts, or
+    /// something it needs is not done.
     pub fn begin(&mut self, id: &StepId, by: &Performer, at: WallTime) -> Result<(), IllegalStep> {
         self.open()?;
         let step = self.step(id).ok_or_else(|| IllegalStep::NoSuchStep(id.0.clone()))?.clone();
@@ -180,10 +180,10 @@ impl Execution {
             return Err(IllegalStep::Needs { step: id.0.clone(), needs: missing.0.clone() });
         }
         let record = self.record_mut(id)?;
-        let orphan = matches!(&record.state, StepState::Started { by: other } if other != by);
-        let startable =
-            matches!(record.state, StepState::Pending | StepState::Failed { .. } | StepState::Unknown { .. });
-        if !(startable || orphan) || record.attempts >= step.attempts {
+        // An orphaned or unknown attempt is settled by its verify reading first (S7). A new leader may
+        // have offered itself the step on a state that did not hold the attempt yet.
+        let startable = matches!(record.state, StepState::Pending | StepState::Failed { .. });
+        if !startable || record.attempts >= step.attempts {
             return Err(not_now(record, "begun"));
         }
         record.attempts += 1;
