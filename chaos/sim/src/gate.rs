@@ -7,6 +7,7 @@ use failover_core::{GateAct, GateRead};
 use model::Epoch;
 
 use crate::event::Event;
+use crate::options::Mutant;
 use crate::place::{MS, Time};
 use crate::world::World;
 
@@ -54,6 +55,7 @@ impl World {
     /// The kernel takes it.
     pub(crate) fn gate_apply(&mut self, h: usize, guard: u32, act: GateAct, tainted: bool) {
         let now = self.now;
+        let endless = self.broken(Mutant::GateWithoutTimeout);
         let host = &mut self.hosts[h];
         let gate = &mut host.gate;
         let read = match act {
@@ -62,7 +64,8 @@ impl World {
                 GateRead::Shut
             }
             GateAct::Open { epoch, left } => {
-                let element = Some((epoch, now + host.clock.span(left) + MS));
+                let ends = if endless { Time::MAX } else { now + host.clock.span(left) + MS };
+                let element = Some((epoch, ends));
                 *gate = Gate { rules: true, element, tainted };
                 GateRead::Open { epoch, left }
             }

@@ -8,6 +8,7 @@ use failover_core::{Effect, GateRead, Grant, Guard, GuardConfig, Input, Latch, P
 use model::BootId;
 
 use crate::event::{Event, Message, Unit};
+use crate::options::Mutant;
 use crate::place::{MS, NODES, Time};
 use crate::world::World;
 
@@ -100,11 +101,15 @@ impl World {
     /// It dies. What nft was asked for may or may not come to pass.
     pub(crate) fn guard_end(&mut self, h: usize) {
         let lucky = self.chance.one_in(2);
+        let forgets = self.broken(Mutant::LatchForgotten);
         let again = 100 * MS + self.chance.below(900) * MS;
         let host = &mut self.hosts[h];
         let Some(guard) = host.guard.take() else { return };
         if let Some(latch) = guard.writing.filter(|_| lucky) {
             host.latch = Some(*latch);
+        }
+        if forgets {
+            host.latch = None;
         }
         host.acts.clear();
         host.stash_guard.clear();
@@ -257,6 +262,7 @@ impl World {
         let host = &mut self.hosts[h];
         let Some(guard) = host.guard.as_mut() else { return };
         if let Some(latch) = guard.writing.take() {
+            self.truth.latches[h] = Some((*latch).clone());
             host.latch = Some(*latch);
         }
         self.perform(h);

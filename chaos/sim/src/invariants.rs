@@ -40,13 +40,13 @@ impl World {
         if let Some(text) = self.truth.forked.take() {
             self.violate(crate::options::Invariant::I8, text);
         }
-        self.check_intent(command);
         let before = self.group().cloned();
         let Some(events) = self.truth.follow(index, command) else { return };
         for event in &events {
             self.truth.count(kind(event));
             self.note(format_args!("committed: {}", line(event)));
         }
+        self.check_intent(command, before.as_ref());
         self.check_numbers(before.as_ref());
         if let Command::Change { change, .. } = command {
             match change {

@@ -32,6 +32,6 @@ mod truth;
 mod world;
 
 pub use fault::Kind;
-pub use options::{Invariant, MINUTES, Options, Outcome, Violation};
+pub use options::{Invariant, MINUTES, Mutant, Options, Outcome, Violation};
 pub use replay::{Replay, ReplayError};
 pub use world::run;

@@ -17,6 +17,10 @@ pub struct Options {
     pub minutes: u64,
     /// A rule removed on purpose.
     pub defect: Option<Defect>,
+    /// A rule of the world broken on purpose.
+    pub mutant: Option<Mutant>,
+    /// Invariants that are not looked at, to see what a defect breaks besides.
+    pub muted: BTreeSet<Invariant>,
     /// Kinds of faults to draw from; all when none is named.
     pub faults: BTreeSet<Kind>,
     /// No faults at all.
@@ -27,8 +31,34 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { minutes: MINUTES, defect: None, faults: BTreeSet::new(), calm: false, verbose: false }
+        Self {
+            minutes: MINUTES,
+            defect: None,
+            mutant: None,
+            muted: BTreeSet::new(),
+            faults: BTreeSet::new(),
+            calm: false,
+            verbose: false,
+        }
     }
+}
+
+/// Something that the cores rely on in their surroundings, broken on purpose: a check that never
+/// fires proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// The gate's element has no timeout.
+    GateWithoutTimeout,
+    /// Databases boot writable.
+    BootsWritable,
+    /// A guard's latches do not outlive it.
+    LatchForgotten,
+    /// An executor acts before its intent is committed.
+    ActsBeforeIntent,
+    /// A node never finds its names stale.
+    NeverStale,
+    /// A relay log does not outlive its server.
+    RelayForgotten,
 }
 
 /// An invariant, as DESIGN §4 numbers them.

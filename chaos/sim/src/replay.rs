@@ -57,10 +57,10 @@ impl Replay {
     pub fn options(&self) -> Options {
         Options {
             minutes: self.minutes,
-            defect: None,
             faults: self.faults.iter().copied().collect(),
             calm: self.calm,
             verbose: true,
+            ..Options::default()
         }
     }
 

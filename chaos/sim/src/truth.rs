@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use failover_core::{Command, State, apply, decode};
+use failover_core::{Command, Latch, State, apply, decode};
 use model::Epoch;
 
 use crate::invariants::Ordered;
@@ -43,6 +43,8 @@ pub struct Truth {
     pub moved: Option<(Time, usize)>,
     /// The highest epoch that each server was ever open at.
     pub opened: [Epoch; HOSTS],
+    /// The latches that each guard ever had on disk last.
+    pub latches: [Option<Latch>; HOSTS],
     /// Openings of another server than before.
     pub failovers: u64,
     /// Elections won.
@@ -70,6 +72,7 @@ impl Truth {
             forked: None,
             moved: None,
             opened: [Epoch(0); HOSTS],
+            latches: Default::default(),
             failovers: 0,
             elections: 0,
             acknowledged: 0,

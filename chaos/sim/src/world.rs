@@ -4,7 +4,7 @@
 //! A stopped process or host does not handle events: they are kept and happen when it goes on, as
 //! what lies in a socket does. Events of a process that ended are dropped, by the number of its life.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use failover_core::{ActId, AsyncFailover, Defects, FailoverMode, GroupPolicy, Latch, Policy, State, Timing};
@@ -21,7 +21,7 @@ use crate::guard::GuardProcess;
 use crate::mysql::{Channel, Io, Mysql};
 use crate::net::Net;
 use crate::node::Node;
-use crate::options::{Invariant, Options, Outcome, Violation};
+use crate::options::{Invariant, Mutant, Options, Outcome, Violation};
 use crate::place::{Endpoint, HOSTS, MDC, MS, NODES, Names, PDC, SECOND, Time, place_of};
 use crate::queue::Queue;
 use crate::truth::Truth;
@@ -113,6 +113,8 @@ pub struct World {
     hash: u64,
     log: VecDeque<String>,
     verbose: bool,
+    muted: BTreeSet<Invariant>,
+    mutant: Option<Mutant>,
 }
 
 /// Runs one seed.
@@ -223,6 +225,8 @@ impl World {
             hash: 0xcbf2_9ce4_8422_2325,
             log: VecDeque::new(),
             verbose: options.verbose,
+            muted: options.muted.clone(),
+            mutant: options.mutant,
         }
     }
 
@@ -305,6 +309,11 @@ impl World {
         self.log.push_back(format!("{seconds:>5}.{micros:06}  {line}"));
     }
 
+    /// This rule of the world is broken on purpose.
+    pub(crate) fn broken(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
     /// A line about a node.
     pub(crate) fn note_node(&mut self, n: usize, line: fmt::Arguments) {
         let name = self.names.nodes[n].clone();
@@ -319,7 +328,7 @@ impl World {
 
     /// An invariant is broken; the first one counts.
     pub(crate) fn violate(&mut self, invariant: Invariant, text: String) {
-        if self.violation.is_none() {
+        if self.violation.is_none() && !self.muted.contains(&invariant) {
             self.violation = Some(Violation { invariant, at: self.now, text });
         }
     }

@@ -5,6 +5,14 @@ use crate::options::Invariant;
 use crate::world::World;
 
 impl World {
+    /// A server has booted.
+    pub(crate) fn check_boots_fenced(&mut self, h: usize) {
+        if self.hosts[h].mysql.life.as_ref().is_some_and(|l| !l.read_only) {
+            let text = format!("{} boots writable", self.names.servers[h]);
+            self.violate(Invariant::I6, text);
+        }
+    }
+
     /// A server was made writable.
     pub(crate) fn check_writable(&mut self, h: usize) {
         let host = &self.hosts[h];

@@ -36,7 +36,7 @@ impl World {
 
     /// A guard writes its latches.
     pub(crate) fn check_latch(&mut self, h: usize, latch: &Latch) {
-        let Some(old) = &self.hosts[h].latch else { return };
+        let Some(old) = &self.truth.latches[h] else { return };
         let down = latch.seen < old.seen
             || latch.fenced_through < old.fenced_through
             || latch.no_source < old.no_source

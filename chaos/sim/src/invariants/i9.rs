@@ -1,7 +1,7 @@
 //! I9: intent is committed before an act and outcome after; an unknown outcome, or an intent whose
 //! performer is gone, is settled by the step's verify reading and never by trying again blindly.
 
-use failover_core::{Command, DatabaseAct};
+use failover_core::{Command, DatabaseAct, Group};
 use runbooks_core::{Action, StepState};
 
 use crate::options::Invariant;
@@ -18,12 +18,10 @@ pub enum Ordered {
 }
 
 impl World {
-    /// A command is about to be applied for the first time.
-    pub(crate) fn check_intent(&mut self, command: &Command) {
+    /// A step's intent was committed; `before` is the group as it stood then.
+    pub(crate) fn check_intent(&mut self, command: &Command, before: Option<&Group>) {
         let Command::StepStarted { execution, step, by, .. } = command else { return };
-        let Some(running) = self.group().and_then(|g| g.running()).filter(|e| e.id == *execution) else {
-            return;
-        };
+        let Some(running) = before.and_then(Group::running).filter(|e| e.id == *execution) else { return };
         let Some(definition) = running.step(step) else { return };
         let blind = match running.record(step).map(|r| &r.state) {
             Some(StepState::Unknown { .. }) => true,

@@ -8,7 +8,12 @@ impl World {
     /// At the end of a run.
     pub(crate) fn check_nothing_lost(&mut self) {
         let Some(primary) = self.primary_host() else { return };
-        let missing = self.missing_from(primary);
+        let mut missing = self.missing_from(primary);
+        if self.waits_for_a_person(primary) {
+            // Which of the two goes on is open; what one forgot is on the other.
+            let other = self.missing_from(1 - primary);
+            missing.retain(|m| other.contains(m));
+        }
         if let Some(first) = missing.first() {
             let known = self.truth.transactions[*first];
             let text = format!(

@@ -5,6 +5,7 @@ use model::ProcessStart;
 
 use crate::event::{Event, Inside, Unit};
 use crate::mysql::{Io, Life, Who};
+use crate::options::Mutant;
 use crate::place::{MS, SECOND, Time};
 use crate::world::World;
 
@@ -14,6 +15,7 @@ const LOST_MAX: usize = 3;
 impl World {
     /// A supervisor starts the server: it boots fenced.
     pub(crate) fn mysql_start(&mut self, h: usize) {
+        let writable = self.broken(Mutant::BootsWritable);
         let boot_time = SECOND + self.chance.below(1_500) * MS;
         let host = &mut self.hosts[h];
         if !host.up || host.mysql.life.is_some() {
@@ -25,7 +27,7 @@ impl World {
             start,
             booted: false,
             paused: false,
-            read_only: true,
+            read_only: !writable,
             super_off: false,
             source_enabled: false,
             operating: true,
@@ -45,6 +47,9 @@ impl World {
 
     /// Recovery is over: what waited for an ack is committed now, and nobody was told.
     pub(crate) fn mysql_booted(&mut self, h: usize) {
+        if self.hosts[h].mysql.answering().is_some() {
+            return; // one of a live pair: it was up before the run began
+        }
         let mysql = &mut self.hosts[h].mysql;
         for waiter in std::mem::take(&mut mysql.waiting) {
             mysql.executed[h].push(waiter.transaction);
@@ -53,6 +58,7 @@ impl World {
             life.booted = true;
         }
         self.note_host(h, format_args!("database up"));
+        self.check_boots_fenced(h);
         self.dirty = true;
     }
 
@@ -60,8 +66,13 @@ impl World {
     pub(crate) fn mysql_end(&mut self, h: usize, ended: HowItEnded, reset: bool) {
         let Some(life) = self.hosts[h].mysql.life.take() else { return };
         self.note_host(h, format_args!("database ends ({ended:?})"));
+        let forgets = self.broken(Mutant::RelayForgotten);
         let mysql = &mut self.hosts[h].mysql;
         mysql.ended = Some(ended);
+        if forgets {
+            mysql.relay.clear();
+            mysql.relayed = Default::default();
+        }
         if ended == HowItEnded::Killed {
             for waiter in &mut mysql.waiting {
                 waiter.who = Who::Nobody;
@@ -125,6 +136,7 @@ impl World {
             mysql.executed[h].truncate(keep);
             mysql.purged[h] = mysql.purged[h].min(keep);
             mysql.waiting.clear();
+            self.truth.count("disk-lied");
             self.note_host(h, format_args!("its disk forgets {} transactions", length - keep + waiting));
         }
     }

@@ -10,6 +10,7 @@ use runbooks_core::{ATTEMPT_MIN, Evidence, Execution, ExecutionId, Next, Outcome
 
 use crate::event::Message;
 use crate::node::Purpose;
+use crate::options::Mutant;
 use crate::place::NODES;
 use crate::world::World;
 
@@ -106,7 +107,10 @@ impl World {
             began: clock,
             deadline: clock,
         });
-        self.propose(n, command, Purpose::Started(step));
+        self.propose(n, command, Purpose::Started(step.clone()));
+        if self.broken(Mutant::ActsBeforeIntent) {
+            self.step_started(n, &step, true);
+        }
     }
 
     /// The intent is committed, or was not taken.

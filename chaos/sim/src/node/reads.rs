@@ -10,6 +10,7 @@ use failover_core::{Renewal, Timing};
 use model::Timestamp;
 
 use crate::event::Message;
+use crate::options::Mutant;
 use crate::place::NODES;
 use crate::world::World;
 
@@ -147,6 +148,9 @@ impl World {
     pub(crate) fn fresh(&self, n: usize) -> bool {
         let clock = self.node_now(n);
         let run = self.nodes[n].run.as_ref();
+        if self.broken(Mutant::NeverStale) {
+            return true;
+        }
         run.and_then(|r| r.confirmed).is_some_and(|at| clock.since(at) <= Timing::METRO.lease * 2)
     }
 }
