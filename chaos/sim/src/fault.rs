@@ -194,7 +194,7 @@ impl Plan {
             let kind = kinds[chance.below(kinds.len() as u64) as usize];
             // Half of the faults come soon after the one before, while the cluster is busy with it.
             let at = if chance.one_in(2) && !faults.is_empty() {
-                (last + chance.below(8 * SECOND)).min(BEGIN + room)
+                (last + chance.below(8 * SECOND)).min(BEGIN + room - SECOND)
             } else {
                 BEGIN + chance.below(room)
             };

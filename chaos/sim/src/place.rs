@@ -31,6 +31,16 @@ pub const NODE_SITES: [usize; NODES] = [PDC, PDC, MDC, MDC, WIT];
 /// The site of each database host.
 pub const HOST_SITES: [usize; HOSTS] = [PDC, MDC];
 
+/// The nodes of a site.
+pub fn nodes_at(site: usize) -> impl Iterator<Item = usize> {
+    (0..NODES).filter(move |n| NODE_SITES[*n] == site)
+}
+
+/// The database hosts of a site.
+pub fn hosts_at(site: usize) -> impl Iterator<Item = usize> {
+    (0..HOSTS).filter(move |h| HOST_SITES[*h] == site)
+}
+
 /// A process that sends and receives messages: a node, or the guard of a host.
 pub type Endpoint = usize;
 

@@ -4,6 +4,9 @@
 //! A stopped process or host does not handle events: they are kept and happen when it goes on, as
 //! what lies in a socket does. Events of a process that ended are dropped, by the number of its life.
 
+mod dispatch;
+mod transport;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
@@ -14,7 +17,7 @@ use crate::chance::Chance;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::dns::Dns;
-use crate::event::{Event, Inside, Message, Unit};
+use crate::event::Event;
 use crate::fault::Plan;
 use crate::gate::Gate;
 use crate::guard::GuardProcess;
@@ -22,14 +25,12 @@ use crate::mysql::{Channel, Io, Mysql};
 use crate::net::Net;
 use crate::node::Node;
 use crate::options::{Invariant, Mutant, Options, Outcome, Violation};
-use crate::place::{Endpoint, HOSTS, MDC, MS, NODES, Names, PDC, SECOND, Time, place_of};
+use crate::place::{Endpoint, HOSTS, MDC, MS, NODES, Names, PDC, SECOND, Time};
 use crate::queue::Queue;
 use crate::truth::Truth;
 
 /// Lines of the log that a run keeps; the older ones of a long run are dropped.
 const LOG_MAX: usize = 4_000;
-/// Events kept for one stopped process: what fits into its sockets' buffers.
-const STASH_MAX: usize = 400;
 
 /// An answer in a host's kernel, on its way to a client.
 #[derive(Debug, Clone, Copy)]
@@ -352,242 +353,5 @@ impl World {
             self.hosts[endpoint - NODES].slow_disk
         };
         if slow == 0 { 0 } else { self.chance.below(slow) }
-    }
-
-    /// A message sent now would have a way, as far as its sender knows.
-    pub(crate) fn reachable(&self, from: Endpoint, to: Endpoint) -> bool {
-        let runs =
-            if to < NODES { self.nodes[to].run.is_some() } else { self.hosts[to - NODES].guard.is_some() };
-        let (a, b) = (place_of(from), place_of(to));
-        let through = |c: usize| self.net.believed(a, c, self.now) && self.net.believed(c, b, self.now);
-        runs && (a == b || self.net.believed(a, b, self.now) || self.relay(a, b, to).is_some_and(through))
-    }
-
-    /// The third site, when one of its nodes can pass a message on.
-    fn relay(&self, a: usize, b: usize, to: Endpoint) -> Option<usize> {
-        let c = 3 - a - b;
-        let up =
-            |n: usize| place_of(n) == c && n != to && self.nodes[n].run.is_some() && !self.nodes[n].paused;
-        (0..NODES).any(up).then_some(c)
-    }
-
-    /// Sends a message between processes of ours: directly, or through a node of the third site.
-    pub(crate) fn send(&mut self, from: Endpoint, to: Endpoint, message: Message) {
-        let (a, b) = (place_of(from), place_of(to));
-        let direct = a == b || self.net.believed(a, b, self.now);
-        let mut latency = 0;
-        let mut ways = [(a, b), (a, b)];
-        let hops: &[(usize, usize)] = if direct {
-            &ways[..1]
-        } else {
-            let Some(c) = self.relay(a, b, to) else { return };
-            if !self.net.believed(a, c, self.now) || !self.net.believed(c, b, self.now) {
-                return;
-            }
-            ways = [(a, c), (c, b)];
-            &ways
-        };
-        for (x, y) in hops {
-            let Some(passage) = self.net.passage(*x, *y) else { return };
-            if passage.loss > 0 && self.chance.below(1_000) < u64::from(passage.loss) {
-                return;
-            }
-            latency += passage.latency + self.chance.below(passage.slow);
-        }
-        if self.net.doubles > 0 && self.chance.below(1_000) < u64::from(self.net.doubles) {
-            let later = self.now + latency + self.chance.below(200 * MS);
-            self.queue.push(later, Event::Message { from, to, direct, message: message.clone() });
-        }
-        self.queue.push(self.now + latency, Event::Message { from, to, direct, message });
-    }
-
-    fn node_lives(&self, n: usize, life: u32) -> bool {
-        self.nodes[n].run.as_ref().is_some_and(|r| r.life == life)
-    }
-
-    fn guard_lives(&self, h: usize, life: u32) -> bool {
-        self.hosts[h].guard.as_ref().is_some_and(|g| g.life == life)
-    }
-
-    /// Keeps an event of something stopped. Gives it back when its owner can handle it.
-    fn not_stopped(&mut self, event: Event) -> Option<Event> {
-        let stash = match &event {
-            Event::NodeTick { node, .. } | Event::NodeDisk { node, .. } => self.node_stash(*node),
-            Event::Message { to, .. } if *to < NODES => self.node_stash(*to),
-            Event::Message { to, .. } => self.guard_stash(*to - NODES),
-            Event::GuardTick { host, .. }
-            | Event::GuardDisk { host, .. }
-            | Event::Look { host, .. }
-            | Event::Read { host, .. }
-            | Event::Reading { host, .. }
-            | Event::GateRead { host, .. }
-            | Event::ActTimeout { host, .. }
-            | Event::ActEnded { host, .. } => self.guard_stash(*host),
-            Event::Mysql { host, .. } | Event::ActRun { host, .. } => {
-                let host = &mut self.hosts[*host];
-                let stopped = host.mysql.life.as_ref().is_some_and(|l| l.paused);
-                if host.paused {
-                    Some(&mut host.stash)
-                } else if stopped {
-                    Some(&mut host.stash_mysql)
-                } else {
-                    None
-                }
-            }
-            Event::GateApply { host, .. } => {
-                let host = &mut self.hosts[*host];
-                let stalls = host.guard.as_ref().is_some_and(|g| g.paused && g.nft_stalls);
-                if host.paused {
-                    Some(&mut host.stash)
-                } else if stalls {
-                    Some(&mut host.stash_guard)
-                } else {
-                    None
-                }
-            }
-            Event::Sockets { host, .. } => {
-                let host = &mut self.hosts[*host];
-                host.paused.then_some(&mut host.stash)
-            }
-            Event::Start { what: Unit::Guard(h) | Unit::Mysql(h), .. } => {
-                let host = &mut self.hosts[*h];
-                if host.paused { Some(&mut host.stash) } else { None }
-            }
-            _ => None,
-        };
-        let Some(stash) = stash else { return Some(event) };
-        let event = match event {
-            // Its timeout will count from an application that comes late.
-            Event::GateApply { host, boot, life, act, .. } => {
-                Event::GateApply { host, boot, life, act, tainted: true }
-            }
-            other => other,
-        };
-        if stash.len() < STASH_MAX || !matches!(event, Event::Message { .. }) {
-            stash.push(event);
-        }
-        None
-    }
-
-    fn node_stash(&mut self, n: usize) -> Option<&mut Vec<Event>> {
-        let node = &mut self.nodes[n];
-        node.paused.then_some(&mut node.stash)
-    }
-
-    fn guard_stash(&mut self, h: usize) -> Option<&mut Vec<Event>> {
-        let host = &mut self.hosts[h];
-        if host.paused {
-            Some(&mut host.stash)
-        } else if host.guard.as_ref().is_some_and(|g| g.paused) {
-            Some(&mut host.stash_guard)
-        } else {
-            None
-        }
-    }
-
-    fn dispatch(&mut self, event: Event) {
-        let Some(event) = self.not_stopped(event) else { return };
-        match event {
-            Event::NodeTick { node, life } => {
-                self.fold(1, node as u64, 0);
-                if self.node_lives(node, life) {
-                    self.node_tick(node);
-                }
-            }
-            Event::NodeDisk { node, life } => {
-                self.fold(2, node as u64, 0);
-                if self.node_lives(node, life) {
-                    self.node_disk(node);
-                }
-            }
-            Event::Message { from, to, direct, message } => {
-                self.fold(3, to as u64, from as u64);
-                if to < NODES {
-                    self.node_message(to, from, direct, message);
-                } else {
-                    self.guard_message(to - NODES, from, message);
-                }
-            }
-            Event::Client { client, what } => {
-                self.fold(4, client as u64, 0);
-                self.client_event(client, what);
-            }
-            Event::Mysql { host, start, what } => {
-                self.fold(5, host as u64, 0);
-                if self.hosts[host].mysql.life.as_ref().is_some_and(|l| l.start == start) {
-                    self.inside(host, what);
-                }
-            }
-            Event::Fault { index } => {
-                self.fold(6, index as u64, 0);
-                self.fault_begins(index);
-            }
-            Event::FaultEnds { index } => {
-                self.fold(7, index as u64, 0);
-                self.fault_ends(index);
-            }
-            Event::Start { what, life } => self.start(what, life),
-            other => self.host_event(other),
-        }
-    }
-
-    fn host_event(&mut self, event: Event) {
-        match event {
-            Event::GuardTick { host, life } if self.guard_lives(host, life) => self.guard_tick(host),
-            Event::GuardDisk { host, life } if self.guard_lives(host, life) => self.guard_disk(host),
-            Event::Look { host, life } if self.guard_lives(host, life) => self.look(host),
-            Event::Read { host, life } if self.guard_lives(host, life) => self.read_database(host),
-            Event::Reading { host, life, start, reading } if self.guard_lives(host, life) => {
-                self.guard_input(host, failover_core::Input::Reading { reading: *reading, life: start });
-            }
-            Event::GateApply { host, boot, life, act, tainted } if self.hosts[host].boot == boot => {
-                self.fold(8, host as u64, 0);
-                self.gate_apply(host, life, act, tainted);
-            }
-            Event::GateRead { host, life, read } if self.guard_lives(host, life) => {
-                self.guard_input(host, failover_core::Input::GateRead(read));
-            }
-            Event::ActRun { host, start, act } => {
-                self.fold(9, host as u64, act.id.0);
-                if self.hosts[host].mysql.life.as_ref().is_some_and(|l| l.start == start) {
-                    self.act_run(host, act);
-                }
-            }
-            Event::ActTimeout { host, life, act } if self.guard_lives(host, life) => {
-                let end = failover_core::ActEnd::Unknown { why: "no answer in time".into() };
-                self.act_ended(host, life, act, end);
-            }
-            Event::ActEnded { host, life, act, end } if self.guard_lives(host, life) => {
-                self.guard_input(host, failover_core::Input::Ended { act, end: *end });
-            }
-            Event::Sockets { host, boot } if self.hosts[host].boot == boot => self.retransmit(host),
-            _ => {}
-        }
-    }
-
-    fn inside(&mut self, h: usize, what: Inside) {
-        match what {
-            Inside::Booted => self.mysql_booted(h),
-            Inside::Commit { client, attempt, sockets } => self.mysql_commit(h, client, attempt, sockets),
-            Inside::Ship { connection, origin, number } => self.mysql_ship(h, connection, origin, number),
-            Inside::Ack { connection, number } => self.mysql_ack(h, connection, number),
-            Inside::Apply => self.mysql_apply(h),
-            Inside::Connect => self.mysql_connect(h),
-            Inside::Stalled { connection } => self.mysql_stalled(h, connection),
-            Inside::SourceGone { connection } => self.mysql_source_gone(h, connection),
-            Inside::AckTimeout { number } => self.ack_timeout(h, number),
-        }
-    }
-
-    /// A supervisor starts what ended as this life; what was started meanwhile stays.
-    fn start(&mut self, what: Unit, life: u32) {
-        match what {
-            Unit::Node(n) if self.nodes[n].lives == life => self.node_start(n),
-            Unit::Guard(h) if self.hosts[h].guard_lives == life => self.guard_start(h),
-            Unit::Mysql(h) if self.hosts[h].mysql.lives as u32 == life && !self.hosts[h].hold_mysql => {
-                self.mysql_start(h);
-            }
-            _ => {}
-        }
     }
 }

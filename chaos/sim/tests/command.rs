@@ -1,5 +1,7 @@
 //! `twofold sim` as its users meet it: exit codes, the replay file, what is kept of a failing seed.
 
+#![allow(clippy::unwrap_used)]
+
 use chaos_sim::cli::{SimCommand, run_command};
 use chaos_sim::{Options, Replay, run};
 use clap::Parser;

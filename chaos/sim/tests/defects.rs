@@ -3,6 +3,8 @@
 //! The faults of each row are those that give the rule something to do; with all kinds it takes more
 //! seeds. A mute in a row shows what a defect breaks besides, and thereby that the other checks bite.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use chaos_sim::{Invariant, Kind, Mutant, Options, Violation, run};

@@ -1,5 +1,7 @@
 //! The simulator holds: a thousand seeds without a violation, and the same seed twice is the same run.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Mutex;
 
 use chaos_sim::{Options, cli::run_seeds, run};

@@ -4,7 +4,7 @@ use failover_core::{Durability, HowItEnded, Phase};
 
 use crate::event::Event;
 use crate::fault::{Hit, Kind, Planned};
-use crate::place::{HOST_SITES, HOSTS, MDC, MS, NODE_SITES, NODES, OUTSIDE, PDC, SECOND, WIT};
+use crate::place::{HOST_SITES, HOSTS, MDC, MS, NODES, OUTSIDE, PDC, SECOND, WIT, hosts_at, nodes_at};
 use crate::world::World;
 
 impl World {
@@ -175,15 +175,11 @@ impl World {
     /// The links go silent first, then every process is gone at once: no reset tells anyone.
     fn kill_site(&mut self, site: usize) -> Hit {
         self.isolate(site, true);
-        for n in 0..NODES {
-            if NODE_SITES[n] == site {
-                self.node_off(n);
-            }
+        for n in nodes_at(site) {
+            self.node_off(n);
         }
-        for h in 0..HOSTS {
-            if HOST_SITES[h] == site {
-                self.crash_host(h);
-            }
+        for h in hosts_at(site) {
+            self.crash_host(h);
         }
         Hit::Site(site)
     }

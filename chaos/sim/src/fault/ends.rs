@@ -3,7 +3,7 @@
 use crate::event::{Event, Unit};
 use crate::fault::{Hit, Kind};
 use crate::gate::Gate;
-use crate::place::{HOST_SITES, HOSTS, MS, NODE_SITES, NODES, PLACES, SECOND};
+use crate::place::{HOSTS, MS, NODES, PLACES, SECOND, hosts_at, nodes_at};
 use crate::world::World;
 
 impl World {
@@ -14,15 +14,11 @@ impl World {
         match (fault.kind, fault.hit) {
             (Kind::SiteKill, Hit::Site(site)) => {
                 self.join(site);
-                for n in 0..NODES {
-                    if NODE_SITES[n] == site {
-                        self.node_on(n);
-                    }
+                for n in nodes_at(site) {
+                    self.node_on(n);
                 }
-                for h in 0..HOSTS {
-                    if HOST_SITES[h] == site {
-                        self.host_on(h);
-                    }
+                for h in hosts_at(site) {
+                    self.host_on(h);
                 }
             }
             (_, Hit::Site(site)) => self.join(site),
