@@ -106,11 +106,23 @@ pub fn run_seeds(first: u64, seeds: u64, threads: usize, options: &Options, each
                     if offset >= seeds {
                         return;
                     }
-                    each(run(first + offset, options));
+                    let named = Named(first + offset);
+                    each(run(named.0, options));
                 }
             });
         }
     });
+}
+
+/// Says which seed it was when a run panics: the cores assert what must be true.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {} panicked; again: twofold sim --seed {} --seeds 1", self.0, self.0);
+        }
+    }
 }
 
 /// Does what was asked; the exit code: 0 no violation, 1 a violation, 2 a bad file.

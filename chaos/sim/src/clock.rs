@@ -47,7 +47,8 @@ impl Clock {
 
     /// The last `lost` microseconds went by without this clock.
     pub fn miss(&mut self, now: Time, lost: Time) {
-        let shown = self.read(now - lost).0;
+        // Where its rate was changed meanwhile, only what came after that was missed.
+        let shown = self.read((now - lost).max(self.base)).0;
         *self = Self { base: now, local: shown, rate: self.rate };
     }
 

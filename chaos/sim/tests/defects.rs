@@ -49,7 +49,7 @@ fn every_defect_of_the_protocol_is_caught_and_named() {
         (Defect::WeakenBeforeCommit, &[Kind::Cut, Kind::Isolate, Kind::LeaderKill], &[I3]),
         (Defect::SyncBeforeSentinel, &[Kind::Slow, Kind::AckerRestart, Kind::Cut], &[I3]),
         (Defect::FenceDoesNotLatch, &MOVES, &[I4, I1]),
-        (Defect::OpenWithoutCoverage, &[Kind::MysqlKill, Kind::DiskLies, Kind::Slow], &[I3, I5, Lost]),
+        (Defect::OpenWithoutCoverage, &[Kind::MysqlDown, Kind::AckerRestart], &[I3, I5, Lost]),
         (Defect::NoWait, &MOVES, &[I4]),
     ];
     let covered: BTreeSet<Defect> = table.iter().map(|(defect, _, _)| *defect).collect();

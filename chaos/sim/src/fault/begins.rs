@@ -125,7 +125,7 @@ impl World {
                 Hit::Way(pair.0, pair.1)
             }
             Kind::Slow => {
-                self.net.trouble(pair.0, pair.1, 0, (5 + more % 400) * MS);
+                self.net.trouble(pair.0, pair.1, 0, (5 + more % 700) * MS);
                 Hit::Way(pair.0, pair.1)
             }
             Kind::Double => {

@@ -55,7 +55,7 @@ impl World {
                 connection.sent[origin] += 1;
                 let number = connection.sent[origin];
                 let passage = self.net.passage(HOST_SITES[source], HOST_SITES[replica]);
-                let latency = passage.map_or(1_000, |p| p.latency + p.slow / 2);
+                let latency = passage.map_or(1_000, |p| p.latency + p.slow / 4 * 3);
                 connection.last = (now + latency).max(connection.last + self.bandwidth);
                 let what = Inside::Ship { connection: connection.id, origin, number };
                 self.queue.push(connection.last, Event::Mysql { host: replica, start, what });
