@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GtidSet, ServerUuid};
+use crate::{Epoch, GtidSet, ProcessStart, ServerUuid};
 
 /// Everything that one look at a MySQL server tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +28,25 @@ pub struct DatabaseReading {
     pub semi_sync: SemiSyncReading,
     /// The replication channel, when one is configured.
     pub replica: Option<ReplicaReading>,
+    /// The newest opening mark that is committed here; none before the first.
+    #[serde(default)]
+    pub opening: Option<OpeningMark>,
     /// Settings that durability rests on.
     pub settings: SettingsReading,
+}
+
+/// A row that a primary commits after it became writable and before its gate opens. It takes the
+/// first transaction number of that opening, so whoever has that number and lacks the row has another
+/// transaction under it (docs/design/0007).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OpeningMark {
+    /// The epoch it opened at.
+    pub epoch: Epoch,
+    /// The life of the database that was opened.
+    pub life: ProcessStart,
+    /// Random, so that no two openings are the same row.
+    pub nonce: u64,
 }
 
 /// The semi-sync source plugin's status.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
+use model::{Epoch, OpeningMark, ProcessStart};
 use replication_mysql::{
     Channel, Deadline, Donor, Outcome, RelayLog, Rescue, Sentinel, Session, Source, SourceTls, Switch,
     arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, ensure_schema,
     kill_client_sessions, point_at_source, promote, replica_semi_sync, save_extra_transactions,
-    set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_sentinel,
+    set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_opening,
+    write_sentinel,
 };
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -114,7 +116,7 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
     match act {
         DatabaseAct::Fence => fence(session).await,
         DatabaseAct::SetReadOnly => end(set_super_read_only(session, Switch::On, deadline).await),
-        DatabaseAct::SetWritable => end(set_super_read_only(session, Switch::Off, deadline).await),
+        DatabaseAct::SetWritable { epoch, life } => set_writable(session, *epoch, *life, deadline).await,
         DatabaseAct::DropSockets => drop_sockets(host).await,
         DatabaseAct::ArmSource { count } => end(arm_source_semi_sync(session, *count, deadline).await),
         DatabaseAct::DisarmSource => end(disarm_source_semi_sync(session, deadline).await),
@@ -134,6 +136,29 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
         },
         other => ActEnd::Failed { why: format!("{other:?} is no short act") },
     }
+}
+
+/// Opens the server and marks the opening. A mark that is refused keeps nobody out: without it
+/// `Sync` is not proven, and that is all.
+async fn set_writable(session: &mut Session, epoch: Epoch, life: ProcessStart, deadline: Deadline) -> ActEnd {
+    if let other @ (Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_)) =
+        set_super_read_only(session, Switch::Off, deadline).await
+    {
+        return end(other);
+    }
+    let mark = OpeningMark { epoch, life, nonce: rand::random() };
+    let marked = match ensure_schema(session, deadline).await {
+        Outcome::Done(()) => end(write_opening(session, mark, deadline).await),
+        other => end(other),
+    };
+    if let ActEnd::Failed { why } = &marked {
+        warn!(
+            why,
+            "the opening is not marked, so Sync cannot be proven; see the grants of the admin account"
+        );
+        return ActEnd::Done { reached: None };
+    }
+    marked
 }
 
 /// Rung 2: no session, and super_read_only believed by its return; proven by the process list.

@@ -168,7 +168,7 @@ impl World {
         self.queue.push(next, Event::Read { host: h, life });
         let mysql = &self.hosts[h].mysql;
         let Some(start) = mysql.life.as_ref().map(|l| l.start) else { return };
-        let Some(reading) = mysql.reading(&self.names, 0) else { return };
+        let Some(reading) = mysql.reading(&self.names, &self.truth.marks) else { return };
         if self.chance.below(32) == 0 {
             let at = now + MS + self.chance.below(250 * MS);
             let reading = Box::new(reading);

@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 
 use failover_core::{ActId, DatabaseAct, HowItEnded};
 use model::{
-    DatabaseReading, GtidSet, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading, ServerUuid,
-    SettingsReading,
+    DatabaseReading, GtidSet, OpeningMark, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading,
+    ServerUuid, SettingsReading,
 };
 
 use crate::place::{HOSTS, Names, Time};
@@ -77,6 +77,19 @@ pub enum Who {
     Sentinel { guard: u32, act: ActId },
     /// Nobody any more.
     Nobody,
+}
+
+/// The mark of an opening and its transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    /// Whose number.
+    pub origin: usize,
+    /// Its number.
+    pub number: usize,
+    /// Its identity.
+    pub transaction: u32,
+    /// The row.
+    pub mark: OpeningMark,
 }
 
 /// A commit that waits for its ack.
@@ -229,6 +242,11 @@ impl Mysql {
         self.relay.iter().filter(|(o, _)| *o == origin).nth(skip).is_some_and(|(_, t)| *t == transaction)
     }
 
+    /// It has committed this mark.
+    fn has(&self, mark: &Mark) -> bool {
+        self.executed[mark.origin].get(mark.number - 1) == Some(&mark.transaction)
+    }
+
     /// The process, if it runs and answers.
     pub fn answering(&self) -> Option<&Life> {
         self.life.as_ref().filter(|l| l.booted && !l.paused)
@@ -252,7 +270,7 @@ impl Mysql {
     }
 
     /// What one look at it tells; none when it does not answer.
-    pub fn reading(&self, names: &Names, sessions: u32) -> Option<DatabaseReading> {
+    pub fn reading(&self, names: &Names, marks: &[Mark]) -> Option<DatabaseReading> {
         let life = self.answering()?;
         let held = [self.held(0), self.held(1)];
         let replica = self.channel.as_ref().map(|channel| ReplicaReading {
@@ -278,7 +296,7 @@ impl Mysql {
             read_only: life.read_only,
             super_read_only: life.read_only && !life.super_off,
             offline_mode: false,
-            client_sessions: sessions,
+            client_sessions: 0,
             semi_sync: SemiSyncReading {
                 source_enabled: life.source_enabled,
                 source_operating: life.operating,
@@ -288,6 +306,7 @@ impl Mysql {
                 replica_enabled: life.replica_enabled,
             },
             replica,
+            opening: marks.iter().rev().find(|m| self.has(m)).map(|m| m.mark),
             settings: SettingsReading {
                 sync_binlog: 1,
                 flush_log_at_commit: 1,

@@ -31,6 +31,8 @@ pub struct Transaction {
 pub struct Truth {
     /// All transactions; a transaction's identity is its place here.
     pub transactions: Vec<Transaction>,
+    /// The openings' marks.
+    pub marks: Vec<crate::mysql::Mark>,
     /// The state after every entry that any node applied.
     pub state: State,
     /// Through which entry.
@@ -66,6 +68,7 @@ impl Truth {
     pub fn new() -> Self {
         Self {
             transactions: Vec::new(),
+            marks: Vec::new(),
             state: State::default(),
             applied: 0,
             entries: BTreeMap::new(),

@@ -28,7 +28,8 @@ use std::time::Duration;
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
 use crate::{
-    Authority, Defects, GateReport, GuardReport, HowItEnded, LatchReport, PeerFact, Process, Stamp, Timing,
+    Authority, Defects, GateReport, GuardReport, HowItEnded, LatchReport, Marked, PeerFact, Process, Stamp,
+    Timing,
 };
 
 pub use latch::{Latch, Opened};
@@ -91,6 +92,8 @@ pub struct Guard {
     armed: Option<(SyncGeneration, ProcessStart)>,
     proven: Option<SyncGeneration>,
     progress: Progress,
+    /// The mark of this life's opening, once it was read.
+    marked: Option<Marked>,
     /// What this life had executed a moment ago, and a moment before that.
     past: VecDeque<(Timestamp, model::GtidSet)>,
     /// Since when the ackers of this arming have been attached without being armed.
@@ -201,6 +204,7 @@ impl Guard {
             armed: None,
             proven: None,
             progress: Progress::default(),
+            marked: None,
             past: VecDeque::new(),
             attached: None,
             acted_at: now,
@@ -308,6 +312,7 @@ impl Guard {
             self.armed = None;
             self.proven = None;
             self.progress = Progress::default();
+            self.marked = None;
             self.past.clear();
         }
         let opened_is_gone = self.latch.opened.as_ref().is_some_and(|o| !self.lives(o));
@@ -339,6 +344,12 @@ impl Guard {
             self.progress.absent_since.get_or_insert(now);
         } else {
             self.progress.absent_since = None;
+        }
+        if let Some(mark) = reading.opening.filter(|m| m.life == life)
+            && self.latch.opened.as_ref().is_some_and(|o| o.epoch == mark.epoch)
+            && self.marked.as_ref().is_none_or(|known| known.mark != mark)
+        {
+            self.marked = Some(Marked { mark, covered: reading.gtid_executed.clone() });
         }
         let spaced = self.past.back().is_none_or(|(at, _)| now.since(*at) >= self.config.timing.renew);
         if spaced {
@@ -407,6 +418,7 @@ impl Guard {
             },
             armed: self.armed.filter(|(_, life)| self.process.start() == Some(*life)).map(|(g, _)| g),
             proven: self.proven,
+            marked: self.marked.clone(),
             waiting_us: since(self.progress.waiting_since),
             absent_us: since(self.progress.absent_since),
             shut_us: since(self.shut_since),

@@ -39,6 +39,6 @@ pub use guard::{
 };
 pub use perform::{Await, Perform, Verified, awaited, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
-pub use report::{GateReport, GuardReport, HowItEnded, LatchReport, Process};
+pub use report::{GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};
 pub use state::{EpochRecord, ExecutionSummary, Group, ReturnState, Revocation, Route, State};
 pub use timing::{Timing, TimingError};

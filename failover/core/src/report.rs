@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{BootId, DatabaseReading, Epoch, ProcessStart, ServerId, SyncGeneration};
+use model::{BootId, DatabaseReading, Epoch, GtidSet, OpeningMark, ProcessStart, ServerId, SyncGeneration};
 use serde::{Deserialize, Serialize};
 
 use crate::Stamp;
@@ -72,6 +72,25 @@ pub struct LatchReport {
     pub g: SyncGeneration,
 }
 
+/// An opening's mark and a set that is known to hold its transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Marked {
+    /// The mark.
+    pub mark: OpeningMark,
+    /// `gtid_executed` when it was first read: whoever has executed all of this has the mark, or
+    /// other transactions under its numbers.
+    pub covered: GtidSet,
+}
+
+impl Marked {
+    /// This replica has executed the mark's number and does not have the mark.
+    #[must_use]
+    pub fn contradicts(&self, replica: &DatabaseReading) -> bool {
+        replica.opening != Some(self.mark) && replica.gtid_executed.contains(&self.covered)
+    }
+}
+
 /// Everything a guard tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -100,6 +119,9 @@ pub struct GuardReport {
     pub armed: Option<SyncGeneration>,
     /// A sentinel of this arming was acknowledged by all ackers.
     pub proven: Option<SyncGeneration>,
+    /// The mark of the opening that stands; none until it was read back.
+    #[serde(default)]
+    pub marked: Option<Marked>,
     /// A client has been waiting for an ack for so long, in microseconds; 0 when none waits.
     pub waiting_us: u64,
     /// Fewer ackers than the wait count have been connected for so long; 0 when all are.

@@ -11,7 +11,7 @@ pub struct ActGrants {
 
 /// Each act with its rights (MySQL manual, "Privileges Provided by MySQL").
 pub const ACTS: &[ActGrants] = &[
-    ActGrants { act: "read", grants: &["PROCESS", "REPLICATION CLIENT"] },
+    ActGrants { act: "read", grants: &["PROCESS", "REPLICATION CLIENT", "SELECT ON twofold"] },
     ActGrants { act: "client_sessions", grants: &["PROCESS"] },
     // SYSTEM_USER ends the sessions of those who have it too, such as a forgotten root's.
     ActGrants { act: "kill_client_sessions", grants: &["PROCESS", "CONNECTION_ADMIN", "SYSTEM_USER"] },
@@ -40,6 +40,7 @@ pub const ACTS: &[ActGrants] = &[
         act: "ensure_schema",
         grants: &["SELECT ON twofold", "CREATE ON twofold", "DELETE ON twofold"],
     },
+    ActGrants { act: "write_opening", grants: &["INSERT ON twofold"] },
     ActGrants { act: "write_sentinel", grants: &["INSERT ON twofold"] },
     ActGrants { act: "read_sentinels", grants: &["SELECT ON twofold"] },
     ActGrants {

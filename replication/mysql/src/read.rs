@@ -6,6 +6,7 @@
 use model::{DatabaseReading, GtidSet, ReplicaReading, ReplicaThread, SemiSyncReading, SettingsReading};
 
 use crate::act::client::{SessionKind, classify};
+use crate::act::schema;
 use crate::deadline::Deadline;
 use crate::row::{Row, flag, parse};
 use crate::session::{Session, SqlError};
@@ -58,13 +59,25 @@ const VARIABLES: &str = "@@server_uuid AS server_uuid, @@version AS version, \
 /// The plugins' counters. It answers also when neither is loaded.
 const SEMI_SYNC_STATUS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
 
-/// Takes everything that one look tells, in one round trip.
+/// ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE: no primary has been opened yet.
+const NO_SCHEMA: [u16; 2] = [1049, 1146];
+
+/// Takes everything that one look tells, in one round trip; in two before the first opening.
 pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseReading, ReadError> {
     let semi_sync_variables = semi_sync_columns(session.plugins());
     let sql = format!(
         "SELECT {VARIABLES}, {semi_sync_variables}; {SEMI_SYNC_STATUS}; SHOW PROCESSLIST; SHOW REPLICA STATUS"
     );
-    let sets = session.ask("read the server", &sql, deadline).await?;
+    let with_opening = format!("{sql}; {}", schema::OPENING);
+    let mut sets = match session.ask("read the server", &with_opening, deadline).await {
+        Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
+            let mut sets = session.ask("read the server", &sql, deadline).await?;
+            sets.push(Vec::new());
+            sets
+        }
+        other => other?,
+    };
+    let opening = schema::opening(&sets.pop().unwrap_or_default())?;
     let [variables, status, processes, channels] = sets.as_slice() else {
         return Err(ReadError::Short { what: "four results" });
     };
@@ -87,6 +100,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
         client_sessions,
         semi_sync: semi_sync.reading(),
         replica: replica(channels)?,
+        opening,
         settings: SettingsReading {
             sync_binlog: row.parse("sync_binlog", "a number")?,
             flush_log_at_commit: row.parse("flush_log_at_commit", "a number")?,

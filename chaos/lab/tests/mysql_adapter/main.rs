@@ -8,6 +8,7 @@
 mod fence;
 mod ghost;
 mod grants;
+mod history;
 mod promotion;
 mod proxy;
 mod semi_sync;

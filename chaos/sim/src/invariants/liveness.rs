@@ -25,7 +25,9 @@ impl World {
     /// The primary's disk forgot what a replica holds, and that one is no acker of the epoch any more:
     /// a person decides which of the two goes on.
     pub(crate) fn waits_for_a_person(&self, primary: usize) -> bool {
-        self.truth.counts.contains_key("disk-lied") && self.shut_because(primary).ends_with("missing here")
+        let quarantined = self.group().is_some_and(|g| !g.returns.is_empty());
+        let shut = self.shut_because(primary).ends_with("missing here");
+        self.truth.counts.contains_key("disk-lied") && (shut || quarantined)
     }
 
     fn converged(&self) -> Result<(), String> {

@@ -1,9 +1,10 @@
 //! Database acts as their performer carries them out: each bounded, each believed by its return.
 
 use failover_core::{ActEnd, ActId, DatabaseAct, Defect, HowItEnded, Lane};
+use model::OpeningMark;
 
 use crate::event::{Event, Inside};
-use crate::mysql::{Act, Channel, Io, Who};
+use crate::mysql::{Act, Channel, Io, Mark, Who};
 use crate::place::{HOST_SITES, HOSTS, MS, SECOND, Time};
 use crate::world::World;
 
@@ -106,12 +107,19 @@ impl World {
                 self.set_read_only(h, waits)
             }
             DatabaseAct::SetReadOnly => self.set_read_only(h, waits),
-            DatabaseAct::SetWritable => {
+            DatabaseAct::SetWritable { epoch, .. } => {
+                let epoch = *epoch;
                 let life = self.life(h);
                 life.read_only = false;
                 life.super_off = false;
                 self.check_writable(h);
-                Progress::Done(None)
+                let start = self.life(h).start;
+                let number = self.hosts[h].mysql.logged(h) + 1;
+                let transaction = self.write(h, Who::Sentinel { guard: act.guard, act: act.id });
+                let nonce = u64::from(transaction);
+                let mark = OpeningMark { epoch, life: start, nonce };
+                self.truth.marks.push(Mark { origin: h, number, transaction, mark });
+                Progress::Elsewhere
             }
             DatabaseAct::DropSockets => {
                 self.drop_sockets(h);

@@ -23,7 +23,7 @@ impl World {
     }
 
     /// Commits a transaction for `who`, or lets it wait for its ack.
-    pub(crate) fn write(&mut self, h: usize, who: Who) {
+    pub(crate) fn write(&mut self, h: usize, who: Who) -> u32 {
         let now = self.now;
         let number = self.hosts[h].mysql.logged(h) + 1;
         let transaction = self.truth.write(h, number, self.now);
@@ -41,6 +41,7 @@ impl World {
             self.told(h, who, transaction);
         }
         self.stream(h);
+        transaction
     }
 
     /// Whoever waited is told that it is committed.

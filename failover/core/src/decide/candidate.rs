@@ -85,8 +85,11 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
     hard.extend(weak_settings(reading));
     // I5: what it has and the primary never had. The primary's own newest transactions may be
     // missing from its last reading; those of any other origin may not.
-    let known = view.facts.servers.get(&authority.primary.server).and_then(|f| f.report.reading.as_ref());
-    if let Some(primary) = known {
+    let last = view.facts.servers.get(&authority.primary.server).map(|f| &f.report);
+    if last.and_then(|r| r.marked.as_ref()).is_some_and(|marked| marked.contradicts(reading)) {
+        hard.push("it has other transactions under numbers that the primary gave out again".into());
+    }
+    if let Some(primary) = last.and_then(|r| r.reading.as_ref()) {
         let extra = reading.gtid_held().subtract(&primary.gtid_executed);
         let errant = extra.subtract(&extra.of(&authority.primary.uuid));
         if !errant.is_empty() {

@@ -75,6 +75,8 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
     if report.open != Some(authority.epoch) {
         return None;
     }
+    // Without the mark a replica's numbers do not prove that it has this primary's transactions.
+    let mark = report.marked.as_ref()?.mark;
     let primary = view.reading(&authority.primary.server)?;
     if !super::candidate::weak_settings(primary).is_empty() {
         return None;
@@ -92,7 +94,8 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
             && replica.sql == model::ReplicaThread::Running;
         let durable = super::candidate::weak_settings(reading).is_empty();
         let lacks = primary.gtid_executed.subtract(&reading.gtid_held()).count();
-        if connected && durable && lacks <= LACKS_MAX {
+        let same_history = reading.opening == Some(mark);
+        if connected && durable && same_history && lacks <= LACKS_MAX {
             ackers.insert(Acker {
                 server: server.clone(),
                 uuid: reading.server_uuid.clone(),

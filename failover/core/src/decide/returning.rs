@@ -3,7 +3,7 @@
 use model::ServerId;
 
 use super::View;
-use crate::{Change, Durability, GuardReport, HowItEnded, Reason};
+use crate::{Change, Durability, GuardReport, HowItEnded, Marked, Reason};
 
 pub(super) fn returning(view: &View) -> Option<Change> {
     let authority = view.group.authority.as_ref()?;
@@ -14,12 +14,16 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         return None;
     }
     let primary = view.reading(&authority.primary.server)?;
+    let marked = view.report(&authority.primary.server)?.marked.as_ref();
     for server in view.group.servers.keys() {
         if *server == authority.primary.server || view.group.returns.contains_key(server) {
             continue;
         }
         let Some(report) = view.report(server) else { continue };
         let Some(reading) = view.reading(server) else { continue };
+        if let Some(change) = marked.filter(|m| m.contradicts(reading)).map(|m| other_history(server, m)) {
+            return Some(change);
+        }
         let joined =
             reading.replica.as_ref().is_some_and(|r| r.source_uuid.as_ref() == Some(&authority.primary.uuid));
         let behind = primary.gtid_purged.subtract(&reading.gtid_held());
@@ -52,6 +56,18 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         });
     }
     None
+}
+
+/// It has other transactions under numbers that the primary gave out anew after it came back without
+/// its tail (docs/design/0007). Which of the two clients were told of is not known: a person decides.
+fn other_history(server: &ServerId, marked: &Marked) -> Change {
+    let evidence = vec![format!(
+        "{server} has executed {} but lacks the mark of the opening at epoch {}: the primary lost \
+         transactions and gave their numbers out again",
+        marked.covered, marked.mark.epoch
+    )];
+    let reason = Reason { why: "return-other-history".into(), by: "twofold".into(), evidence };
+    Change::Quarantine { server: server.clone(), extra: model::GtidSet::empty(), reason }
 }
 
 /// It knows the present epoch, is read-only and latched through every epoch that it served: only

@@ -224,7 +224,7 @@ impl Guard {
         match &doing.act {
             DatabaseAct::Fence => self.fenced_life = Some(life),
             DatabaseAct::DropSockets => self.sockets_clear = epoch.map(|e| (e, life)),
-            DatabaseAct::SetWritable => {
+            DatabaseAct::SetWritable { .. } => {
                 self.fenced_life = None;
                 self.writable = epoch.map(|e| (e, life));
             }

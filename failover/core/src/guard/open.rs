@@ -119,7 +119,7 @@ impl Guard {
             out.push(Effect::Persist(self.latch.clone()));
         }
         if self.writable != Some(opening) {
-            self.begin_act(DatabaseAct::SetWritable, None, now, out);
+            self.begin_act(DatabaseAct::SetWritable { epoch, life }, None, now, out);
         }
         // The gate itself is asserted by gate_goal once the server is writable.
     }

@@ -118,8 +118,8 @@ pub enum DatabaseAct {
     Fence,
     /// `super_read_only=ON`, bounded.
     SetReadOnly,
-    /// `read_only=OFF`.
-    SetWritable,
+    /// `read_only=OFF`, then a row that marks this opening, before any client can write.
+    SetWritable { epoch: Epoch, life: ProcessStart },
     /// Destroy client sockets of earlier epochs or processes and prove that none is left.
     DropSockets,
     /// Arm the source side of semi-sync for this many ackers.
@@ -153,7 +153,7 @@ impl DatabaseAct {
         match self {
             DatabaseAct::Fence => "no client session is left and it is read-only",
             DatabaseAct::SetReadOnly => "it is read-only",
-            DatabaseAct::SetWritable => "it is writable",
+            DatabaseAct::SetWritable { .. } => "it is writable",
             DatabaseAct::DropSockets => "no old client socket is left",
             DatabaseAct::ArmSource { .. } => "commits wait for acks",
             DatabaseAct::DisarmSource => "commits wait for nobody",

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use failover_core::{
     AsyncFailover, Change, Command, Defects, Desk, Facts, FailoverMode, GateReport, Grant, GroupPolicy,
-    GuardReport, HowItEnded, LatchReport, Nonce, Policy, Process, Renewal, State, Timing, Vantage, apply,
-    decide,
+    GuardReport, HowItEnded, LatchReport, Marked, Nonce, Policy, Process, Renewal, State, Timing, Vantage,
+    apply, decide,
 };
-use model::{BootId, DatabaseReading, Epoch, GtidSet, ProcessStart, SyncGeneration, Timestamp};
+use model::{BootId, DatabaseReading, Epoch, GtidSet, OpeningMark, ProcessStart, SyncGeneration, Timestamp};
 use proptest::prelude::*;
 
 use crate::config;
@@ -26,6 +26,9 @@ fn policy(odd: u8) -> Policy {
     Policy { timing: Timing::METRO, groups, sites: 3, defects: Defects::NONE }
 }
 
+/// The one mark that all have, or some have not.
+const MARK: OpeningMark = OpeningMark { epoch: Epoch(1), life: ProcessStart(1), nonce: 1 };
+
 fn read(state: &State, index: u8, bits: u16) -> DatabaseReading {
     let primary = authority(state).map(|a| a.primary.server.clone());
     let source = primary.clone().filter(|p| *p != server(index) && !bits.is_multiple_of(5));
@@ -34,6 +37,7 @@ fn read(state: &State, index: u8, bits: u16) -> DatabaseReading {
         let foreign = GtidSet::interval(uuid_of(&server(index)), 900, 901);
         reading.gtid_executed = reading.gtid_executed.union(&foreign);
     }
+    reading.opening = (!bits.is_multiple_of(13)).then_some(MARK);
     let writable = primary == Some(server(index)) && bits & 64 == 0;
     (reading.read_only, reading.super_read_only) = (!writable, !writable);
     reading
@@ -68,6 +72,8 @@ fn report(state: &State, index: u8, bits: u16) -> GuardReport {
         },
         armed: (bits & 8 == 0).then_some(g),
         proven: (bits & 24 == 0).then_some(g),
+        marked: (bits & 1024 == 0)
+            .then(|| Marked { mark: MARK, covered: read(state, index, bits).gtid_executed }),
         waiting_us: if bits & 0x84 == 0x84 { 6_000_000 } else { 0 },
         absent_us: 0,
         shut_us: if open.is_none() { u64::from(bits) * 100 } else { 0 },
@@ -123,6 +129,13 @@ fn is_permitted(state: &State, facts: &Facts, change: &Change, policy: &Policy) 
         Change::Async { .. } => {
             let (epoch, at) = facts.renewals[&group_id()];
             assert!(epoch == a.epoch && NOW.since(at) <= timing.lease, "a live holder's report");
+        }
+        Change::CatchUp { ackers } => {
+            for acker in ackers {
+                let reading =
+                    facts.report(&acker.server, timing.fresh(), NOW).and_then(|r| r.reading.as_ref());
+                assert_eq!(reading.and_then(|r| r.opening), Some(MARK), "it has this primary's history");
+            }
         }
         Change::Sync { .. } => {
             let report = facts.report(&a.primary.server, timing.fresh(), NOW).expect("it is heard");

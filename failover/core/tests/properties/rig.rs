@@ -50,6 +50,7 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
             sql_error: String::new(),
             lag_seconds: Some(0),
         }),
+        opening: None,
         settings: SettingsReading {
             sync_binlog: 1,
             flush_log_at_commit: 1,
@@ -306,7 +307,7 @@ impl Rig {
             32..48 => ActEnd::Unknown { why: "random".into() },
             _ => ActEnd::Done { reached: None },
         };
-        if act == DatabaseAct::SetWritable && matches!(end, ActEnd::Done { .. }) {
+        if matches!(act, DatabaseAct::SetWritable { .. }) && matches!(end, ActEnd::Done { .. }) {
             self.seen.insert("writable");
         }
         self.input(Input::Ended { act: id, end });
@@ -423,7 +424,7 @@ impl Rig {
             assert!(other.lane() != act.lane() || second_sentinel, "{act:?} beside {other:?}");
         }
         match &act {
-            DatabaseAct::SetWritable => {
+            DatabaseAct::SetWritable { .. } => {
                 let told = self.told.as_ref().expect("it was told who may write");
                 let opened = self.latch().opened.expect("the opening is on disk first");
                 assert_eq!((opened.epoch, Some(opened.life)), (told.epoch, self.life));
@@ -475,7 +476,7 @@ impl Rig {
         self.seen.insert("fenced");
         assert!(self.latch().fenced_through >= epoch, "latched before it is confirmed (5)");
         assert!(self.gate.is_none() && self.kernel.is_none(), "nothing may land behind the fence (30)");
-        let writing = |(a, _): &(DatabaseAct, Timestamp)| *a == DatabaseAct::SetWritable;
+        let writing = |(a, _): &(DatabaseAct, Timestamp)| matches!(a, DatabaseAct::SetWritable { .. });
         assert!(!self.acts.values().any(writing), "nor may it become writable");
     }
 

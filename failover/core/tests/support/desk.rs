@@ -1,9 +1,10 @@
 //! The leader's side: what it is told, what it decides, what it answers.
 
 use failover_core::{
-    Grant, GuardReport, HowItEnded, LatchReport, Nonce, Process, Renewal, Stamp, Vantage, decide, loss_of,
+    Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage, decide,
+    loss_of,
 };
-use model::{BootId, Epoch, SyncGeneration};
+use model::{BootId, Epoch, OpeningMark, SyncGeneration};
 
 use super::host::{self, read_words};
 use super::line::Line;
@@ -20,6 +21,10 @@ impl World {
         let mut reading = host::reading_at_boot(&server);
         let silent = line.flag("no-reading");
         read_words(&mut reading, line);
+        // All have the one mark, unless the script says otherwise.
+        let mark = OpeningMark { epoch: Epoch(1), life: model::ProcessStart(1), nonce: 1 };
+        reading.opening = reading.opening.or(Some(mark));
+        let covered = reading.gtid_executed.clone();
         let gone = line.micros("gone");
         let start = line.life("start").unwrap_or(model::ProcessStart(1));
         let process = match gone {
@@ -48,6 +53,7 @@ impl World {
             },
             armed: line.number("armed").map(SyncGeneration),
             proven: line.number("proven").map(SyncGeneration),
+            marked: (open.is_some() && !line.flag("unmarked")).then_some(Marked { mark, covered }),
             waiting_us: line.micros("waiting").unwrap_or(0),
             absent_us: line.micros("absent").unwrap_or(0),
             shut_us: line.micros("shut").unwrap_or(0),

@@ -122,8 +122,20 @@ impl World {
         self.now = self.now + Duration::from_micros(1);
         let host = self.host_mut(server);
         let Some(life) = host.life else { return };
-        let reading = host.reading.clone();
+        self.replicate_mark(server);
+        let reading = self.host_mut(server).reading.clone();
         self.input(server, Input::Reading { reading, life }, out);
+    }
+
+    /// A replica has its source's mark, unless the script says otherwise.
+    fn replicate_mark(&mut self, server: &ServerId) {
+        let source = self.host_mut(server).reading.replica.as_ref().and_then(|r| r.source_uuid.clone());
+        let mark = self.hosts.values().find(|h| Some(&h.reading.server_uuid) == source.as_ref());
+        let mark = mark.and_then(|h| h.reading.opening);
+        let host = self.host_mut(server);
+        if mark.is_some() && host.reading.opening != Some(super::host::OTHER_MARK) {
+            host.reading.opening = mark;
+        }
     }
 
     /// `gate done|failed|absent`: the gate act under way is over.

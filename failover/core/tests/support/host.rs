@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use failover_core::{ActId, CallId};
 use failover_core::{DatabaseAct, GateAct, Guard, Latch, Nonce, Renewal};
 use model::{
-    DatabaseReading, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading, ServerId, SettingsReading,
+    DatabaseReading, OpeningMark, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading, ServerId,
+    SettingsReading,
 };
 
 use super::line::Line;
@@ -75,7 +76,11 @@ impl Host {
             DatabaseAct::Fence | DatabaseAct::SetReadOnly => {
                 (r.read_only, r.super_read_only) = (true, true);
             }
-            DatabaseAct::SetWritable => (r.read_only, r.super_read_only) = (false, false),
+            DatabaseAct::SetWritable { epoch, life } => {
+                (r.read_only, r.super_read_only) = (false, false);
+                let nonce = r.opening.map_or(1, |o| o.nonce + 1);
+                r.opening = Some(OpeningMark { epoch: *epoch, life: *life, nonce });
+            }
             DatabaseAct::ArmSource { count } => {
                 r.semi_sync.source_enabled = true;
                 r.semi_sync.wait_count = *count;
@@ -115,6 +120,9 @@ fn reading_at_boot_of(before: &DatabaseReading) -> DatabaseReading {
     reading
 }
 
+/// What a replica has committed in place of the primary's mark: `mark=other`.
+pub const OTHER_MARK: OpeningMark = OpeningMark { epoch: model::Epoch(0), life: ProcessStart(0), nonce: 999 };
+
 const SEMI_SYNC_AT_BOOT: SemiSyncReading = SemiSyncReading {
     source_enabled: false,
     source_operating: false,
@@ -135,7 +143,7 @@ pub fn act_name(act: &DatabaseAct) -> &'static str {
     match act {
         DatabaseAct::Fence => "fence",
         DatabaseAct::SetReadOnly => "set-read-only",
-        DatabaseAct::SetWritable => "set-writable",
+        DatabaseAct::SetWritable { .. } => "set-writable",
         DatabaseAct::DropSockets => "drop-sockets",
         DatabaseAct::ArmSource { .. } => "arm-source",
         DatabaseAct::DisarmSource => "disarm-source",
@@ -178,6 +186,7 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
         client_sessions: 0,
         semi_sync: SEMI_SYNC_AT_BOOT,
         replica: None,
+        opening: None,
         settings: SettingsReading {
             sync_binlog: 1,
             flush_log_at_commit: 1,
@@ -223,6 +232,9 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     }
     if line.flag("unarmed") {
         semi.source_enabled = false;
+    }
+    if line.take("mark").as_deref() == Some("other") {
+        reading.opening = Some(OTHER_MARK);
     }
     if line.flag("relay-log-recovery") {
         reading.settings.relay_log_recovery = true;

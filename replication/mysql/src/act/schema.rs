@@ -1,13 +1,15 @@
-//! The adapter's own schema: one table of sentinels, which travels by replication.
+//! The adapter's own schema: a table of sentinels and one of opening marks, which travel by
+//! replication.
 //!
 //! A sentinel is a row of its own, never an update of a shared one: a commit that waits for its ack
 //! keeps its row locks, and the second sentinel that frees it must not queue behind them.
 
-use model::{Epoch, SyncGeneration};
+use model::{Epoch, OpeningMark, ProcessStart, SyncGeneration};
 
 use crate::deadline::Deadline;
 use crate::outcome::{Outcome, Refusal, Stop};
 use crate::read::ReadError;
+use crate::row::Row;
 use crate::session::Session;
 
 /// Name of the schema.
@@ -29,7 +31,10 @@ pub struct Sentinel {
     pub nonce: u64,
 }
 
-/// Creates schema and table where they are missing and forgets all but the last 1000 sentinels.
+/// Where the newest opening mark stands, for a reading.
+pub(crate) const OPENING: &str = "SELECT epoch, life, nonce FROM twofold.opening ORDER BY id DESC LIMIT 1";
+
+/// Creates schema and tables where they are missing and forgets all but the last 1000 sentinels.
 /// Refused on a server that is read only. With semi-sync armed it waits for acks as any write does.
 pub async fn ensure_schema(session: &mut Session, deadline: Deadline) -> Outcome {
     ensure(session, deadline).await.into()
@@ -38,18 +43,22 @@ pub async fn ensure_schema(session: &mut Session, deadline: Deadline) -> Outcome
 async fn ensure(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
     let find = format!(
         "SELECT COUNT(*) AS found FROM information_schema.TABLES \
-         WHERE TABLE_SCHEMA = '{SCHEMA}' AND TABLE_NAME = 'sentinel'"
+         WHERE TABLE_SCHEMA = '{SCHEMA}' AND TABLE_NAME IN ('sentinel', 'opening')"
     );
     let sets = session.ask("look for the schema", &find, deadline).await?;
     let found: u64 = crate::read::last_row(&sets, "a count")?.parse("found", "a number")?;
-    if found == 0 {
+    if found < 2 {
         let create = format!(
             "CREATE DATABASE IF NOT EXISTS {SCHEMA}; \
              CREATE TABLE IF NOT EXISTS {SCHEMA}.sentinel (\
                id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
                epoch BIGINT UNSIGNED NOT NULL, g BIGINT UNSIGNED NOT NULL, nonce BIGINT UNSIGNED NOT NULL, \
                written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), \
-               UNIQUE KEY (epoch, g, nonce)) ENGINE = InnoDB"
+               UNIQUE KEY (epoch, g, nonce)) ENGINE = InnoDB; \
+             CREATE TABLE IF NOT EXISTS {SCHEMA}.opening (\
+               id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
+               epoch BIGINT UNSIGNED NOT NULL, life BIGINT UNSIGNED NOT NULL, nonce BIGINT UNSIGNED NOT NULL, \
+               written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)) ENGINE = InnoDB"
         );
         write(session, "create the schema", &create, deadline).await?;
         return Ok(());
@@ -90,6 +99,25 @@ pub async fn read_sentinels(session: &mut Session, deadline: Deadline) -> Result
             })
         })
         .collect()
+}
+
+/// Commits the mark of an opening. Call it between read_only off and the gate, so that it takes the
+/// first number; it waits for its ack as any commit does.
+pub async fn write_opening(session: &mut Session, mark: OpeningMark, deadline: Deadline) -> Outcome {
+    let OpeningMark { epoch, life, nonce } = mark;
+    let life = life.0;
+    let sql = format!("INSERT INTO {SCHEMA}.opening (epoch, life, nonce) VALUES ({epoch}, {life}, {nonce})");
+    write(session, "mark the opening", &sql, deadline).await.into()
+}
+
+/// The newest mark of what `OPENING` answered.
+pub(crate) fn opening(rows: &[Row]) -> Result<Option<OpeningMark>, ReadError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(OpeningMark {
+        epoch: Epoch(row.parse("epoch", "a number")?),
+        life: ProcessStart(row.parse("life", "a number")?),
+        nonce: row.parse("nonce", "a number")?,
+    }))
 }
 
 async fn write(

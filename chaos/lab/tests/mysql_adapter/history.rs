@@ -1,0 +1,73 @@
+//! Two histories under the same transaction numbers (docs/design/0007).
+
+use std::process::Command;
+
+use model::{DatabaseReading, Epoch, OpeningMark, ProcessStart};
+use replication_mysql::{Switch, read, set_super_read_only, start_replica, stop_replica, write_opening};
+
+use crate::server::{Pair, assert_done, eventually_session, insert, patience};
+
+fn mark(nonce: u64) -> OpeningMark {
+    OpeningMark { epoch: Epoch(3), life: ProcessStart(u64::MAX), nonce }
+}
+
+/// A source is put back to an older snapshot of itself, opens, and gives numbers out again; the replica
+/// reconnects by itself, runs, and its GTIDs say that it has everything.
+/// Goal: MySQL does not notice; the mark does.
+#[tokio::test]
+async fn a_replica_with_other_transactions_under_the_same_numbers_lacks_the_mark() {
+    let mut pair = Pair::up().await;
+    let mut source = pair.source.admin().await;
+    assert_done(write_opening(&mut source, mark(1), patience()).await);
+    pair.caught_up().await;
+    assert_eq!(pair.source.reading().await.opening, Some(mark(1)));
+    assert_eq!(pair.replica.reading().await.opening, Some(mark(1)));
+
+    // The snapshot, and three rows after it that only the replica will keep.
+    let data = pair.source.spec.data_dir.clone();
+    let snapshot = data.with_extension("snapshot");
+    drop(source);
+    pair.source.stop().await;
+    copy(&data, &snapshot);
+    pair.source.start().await;
+    pair.source.open().await;
+    for _ in 0..3 {
+        insert(&mut pair.source.app().await, "kept by the replica alone").await.unwrap();
+    }
+    pair.caught_up().await;
+    let kept = pair.replica.executed().await;
+    let mut replica = pair.replica.admin().await;
+    assert_done(stop_replica(&mut replica, patience()).await);
+    pair.source.crash();
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&snapshot, &data).unwrap();
+    pair.source.start().await;
+
+    // It opens: the mark first, then clients, past the replica's numbers.
+    let mut source = pair.source.admin().await;
+    assert_done(set_super_read_only(&mut source, Switch::Off, patience()).await);
+    assert_done(write_opening(&mut source, mark(2), patience()).await);
+    let covered = read(&mut source, patience()).await.unwrap().gtid_executed;
+    assert!(kept.contains(&covered), "the mark took a number of the lost tail");
+    for _ in 0..5 {
+        insert(&mut pair.source.app().await, "under numbers given out again").await.unwrap();
+    }
+
+    assert_done(start_replica(&mut replica, patience()).await);
+    let all = pair.source.executed().await;
+    let reading: DatabaseReading =
+        eventually_session("the replica has every number", &mut replica, async |s| {
+            let reading = read(s, patience()).await.unwrap();
+            reading.gtid_executed.contains(&all).then_some(reading)
+        })
+        .await;
+    let channel = reading.replica.unwrap();
+    assert_eq!((channel.io_error.as_str(), channel.sql_error.as_str()), ("", ""), "MySQL sees nothing wrong");
+    assert_eq!(reading.opening, Some(mark(1)), "it never got the second mark");
+    assert_eq!(pair.source.reading().await.opening, Some(mark(2)));
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
