@@ -12,7 +12,7 @@
 //! A limit that a test states: which of its two last transactions counts is one unguarded bit of
 //! redb's header, so a disk that loses or flips exactly that write takes back one transaction.
 //!
-//! Deliberately absent: repair. A damaged log is moved aside by a person and the node re-joins.
+//! Deliberately absent: repair. A damaged log is kept as it is, and its node votes no more.
 
 mod error;
 mod record;

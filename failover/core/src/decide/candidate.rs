@@ -36,13 +36,15 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
         hard.push(format!("quarantined: {}", waiting.reason.why));
     }
     match view.report(server) {
-        None => hard.push("its guard is not heard".into()),
-        Some(report) if report.process.start().is_none() => hard.push("its database is not running".into()),
+        None => hard.push(format!("the guard of {server} is not heard")),
+        Some(report) if report.process.start().is_none() => {
+            hard.push(format!("the database of {server} is not running"));
+        }
         Some(report) if report.latch.seen.incarnation > authority.incarnation => {
-            hard.push("it has seen a newer incarnation of the cluster".into());
+            hard.push(format!("{server} has seen a newer incarnation of the cluster"));
         }
         Some(_) => match view.reading(server) {
-            None => hard.push("its database has not answered lately".into()),
+            None => hard.push(format!("the database of {server} has not answered lately")),
             Some(reading) => against_reading(view, server, reading, &mut hard),
         },
     }
@@ -51,19 +53,24 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
         let acker = authority.acker_set.iter().find(|a| a.server == *server);
         let start = view.report(server).and_then(|r| r.process.start());
         match acker {
-            None => soft.push("it is not an acker".into()),
+            None => soft.push(format!("{server} is not an acker")),
             Some(a) if start.is_some_and(|s| s != a.process_start) => {
-                soft.push("it restarted since it was proven: its position is unknown".into());
+                soft.push(format!("{server} restarted since it was proven: its position is unknown"));
             }
             Some(_) => {}
         }
     } else {
         if view.own.async_failover == AsyncFailover::Refuse {
-            soft.push(format!("durability is {}: a person must accept the loss", authority.durability));
+            // A person can accept a loss, but nothing that stands against the server itself.
+            let who = if hard.is_empty() { ": a person must accept the loss" } else { "" };
+            soft.push(format!("durability is {}{who}", authority.durability));
         }
         let wait_alone = view.policy.defects.has(Defect::PromoteOnWaitAlone);
-        if view.report(&authority.primary.server).is_none() && !wait_alone {
-            soft.push("the primary's guard cannot confirm a fence, and W alone is not enough".into());
+        let primary = &authority.primary.server;
+        if view.report(primary).is_none() && !wait_alone {
+            soft.push(format!(
+                "the guard of {primary} is not heard: it cannot confirm a fence, and W alone is not enough"
+            ));
         }
     }
     let possible = hard.is_empty();
@@ -75,11 +82,13 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
 fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseReading, hard: &mut Vec<String>) {
     let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
     match &reading.replica {
-        None => hard.push("it does not replicate".into()),
+        None => hard.push(format!("{server} does not replicate")),
         Some(r) if r.source_uuid.as_ref().is_some_and(|u| *u != authority.primary.uuid) => {
-            hard.push("it replicates from another server than the primary".into());
+            hard.push(format!("{server} replicates from another server than the primary"));
         }
-        Some(r) if !r.sql_error.is_empty() => hard.push(format!("its applier stopped: {}", r.sql_error)),
+        Some(r) if !r.sql_error.is_empty() => {
+            hard.push(format!("the applier of {server} stopped: {}", r.sql_error))
+        }
         Some(_) => {}
     }
     hard.extend(weak_settings(reading));
@@ -87,7 +96,7 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
     // missing from its last reading; those of any other origin may not.
     let last = view.facts.servers.get(&authority.primary.server).map(|f| &f.report);
     if last.and_then(|r| r.marked.as_ref()).is_some_and(|marked| marked.contradicts(reading)) {
-        hard.push("it has other transactions under numbers that the primary gave out again".into());
+        hard.push(format!("{server} has other transactions under numbers that the primary gave out again"));
     }
     if let Some(primary) = last.and_then(|r| r.reading.as_ref()) {
         let extra = reading.gtid_held().subtract(&primary.gtid_executed);

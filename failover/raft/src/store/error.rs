@@ -8,15 +8,15 @@ use super::Identity;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is a file where a fresh log was to be made.
-    #[error("raft log {path} exists already; open it, or move it aside if this node is a replacement")]
+    #[error("raft log {path} exists already; a node gets a fresh log once in its life: open this one")]
     Exists {
         /// The file.
         path: PathBuf,
     },
     /// There is no file. A node that voted before must not start without its log.
     #[error(
-        "raft log {path} is missing; if this node took part before, re-join it as a replacement, \
-         and only if it never did, create a fresh log"
+        "raft log {path} is missing; look whether its disk is there, and make a fresh log only if this \
+         node never took part"
     )]
     Missing {
         /// The file.
@@ -24,8 +24,8 @@ pub enum StoreError {
     },
     /// It does not hold what was written to it.
     #[error(
-        "raft log {path} is damaged: {what}; move {path} aside and re-join this node as a \
-         replacement"
+        "raft log {path} is damaged: {what}; keep the file, and make no fresh log for this node: it may \
+         have voted"
     )]
     Damaged {
         /// The file.
@@ -35,8 +35,8 @@ pub enum StoreError {
     },
     /// It is the log of another node, cluster or incarnation.
     #[error(
-        "raft log {path} belongs to {what} {found:?}, not {expected:?}; correct the configuration, \
-         or move {path} aside and re-join this node as a replacement"
+        "raft log {path} belongs to {what} {found:?}, not {expected:?}; correct the configuration, or put \
+         this node's own log there"
     )]
     Foreign {
         /// The file.

@@ -102,7 +102,7 @@ fn a_missing_log_is_not_a_fresh_one() {
     let path = directory.path().join("raft.redb");
     let error = Store::open(&path, &identity()).err().unwrap();
     assert!(matches!(error, StoreError::Missing { .. }));
-    assert!(error.to_string().contains("re-join it as a replacement"), "{error}");
+    assert!(error.to_string().contains("only if this node never took part"), "{error}");
     assert!(!path.exists(), "looking makes nothing");
 }
 
@@ -157,7 +157,7 @@ fn an_empty_or_truncated_or_foreign_file_is_damage_and_names_the_next_act() {
         std::fs::write(&path, &whole[..length]).unwrap();
         let words = damage(Store::open(&path, &identity()));
         assert!(words.contains("raft.redb is damaged"), "{length}: {words}");
-        assert!(words.contains("re-join this node as a replacement"), "{length}: {words}");
+        assert!(words.contains("make no fresh log for this node"), "{length}: {words}");
     }
     std::fs::write(&path, vec![0; whole.len()]).unwrap();
     damage(Store::open(&path, &identity()));
