@@ -13,8 +13,7 @@ help: ## this list
 
 demo: needed ## bring up two datacentres on this machine, kill one, show that nothing was lost
 	@echo '== building twofold (the first time takes some minutes)'
-	$(CARGO) build --release --locked -p twofold
-	target/release/twofold lab demo $(ARGS)
+	$(CARGO) run --release --locked -p twofold -- lab demo $(ARGS)
 
 # Tests of the lab put namespaces and databases on this one machine, so they run one at a time.
 test: needed ## run all tests, as CI does

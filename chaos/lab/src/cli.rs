@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::commands::Misuse;
+use crate::demo::{LabInUse, NoReportFile};
 use crate::layout::{Lab, UnknownSite};
 use crate::lifecycle::LifecycleError;
 use crate::supervisor::TargetError;
@@ -24,20 +26,36 @@ pub const DEFAULT_DIR: &str = "/var/lib/twofold-lab";
 #[derive(Debug, Clone, Subcommand)]
 pub enum LabCommand {
     /// Bring the lab up: namespaces, WAN, databases, nodes; ready when it is in Sync.
+    ///
+    /// An earlier lab of the directory is taken away first, once everything that is needed is at hand.
     Up(UpArgs),
     /// Take the lab away: processes, namespaces, files.
+    ///
+    /// Works in whatever state the lab is, and twice. Only files that a lab is made of are removed, and
+    /// only from a directory that is a lab's; exit code 2 for one that holds other things.
     Down(WhichLab),
     /// Hosts, processes, links, and the cluster's own status.
     Status(StatusArgs),
     /// Run a command inside a host's network namespace.
     Exec(ExecArgs),
     /// Kill a site (power off until heal), a host or one process (`HOST/PROCESS`).
+    ///
+    /// Killed processes are started again by the lab's supervisor, as systemd would (mysqld after 1 s, the
+    /// others after 0.5 s); those of a killed site not before `lab heal`. Processes: `node` on pdc-1, pdc-2,
+    /// mdc-1, mdc-2, wit-1; `mysqld` and `guard` on pdc-db, mdc-db; `web` on pdc-web, mdc-web.
     Kill(KillArgs),
-    /// Cut the WAN between two sites, or one site from all others.
+    /// Cut the WAN between two sites, or one site from all others (`cli`: the clients outside).
     Cut(CutArgs),
-    /// Undo cuts, loss and power-offs.
+    /// Give power back and mend cut links, of one site or of all.
+    ///
+    /// With a site: its power, and all of its links, but for those to sites that have no power. Without:
+    /// the power of all sites, and all links. Paused processes stay paused (`lab kill … --signal cont`).
     Heal(HealArgs),
-    /// Load, fault, measurement, report.
+    /// Load, fault, measurement, report: brings a lab up, breaks it, and takes it away.
+    ///
+    /// A lab that is up in the directory, and that no demo made, is left alone: the demo is refused with
+    /// exit code 3. Of a demo that fails or breaks off, logs and report are kept in
+    /// /tmp/twofold-lab-ID-failed, which it prints.
     Demo(DemoArgs),
     /// The WAN hub.
     #[command(hide = true)]
@@ -152,7 +170,7 @@ pub enum LabSignal {
 pub struct KillArgs {
     #[command(flatten)]
     pub lab: WhichLab,
-    /// A site, a host, or `HOST/PROCESS`.
+    /// A site (pdc, mdc, wit), a host, or `HOST/PROCESS`, such as `pdc-db/mysqld`.
     pub target: String,
     /// The signal; `stop` and `cont` pause and resume a host or a process.
     #[arg(long, value_enum, default_value_t = LabSignal::Kill)]
@@ -178,7 +196,7 @@ pub struct CutArgs {
 pub struct HealArgs {
     #[command(flatten)]
     pub lab: WhichLab,
-    /// Only this site; everything unless given.
+    /// Only this site's power and links; everything unless given.
     pub site: Option<String>,
 }
 
@@ -196,7 +214,7 @@ pub struct DemoArgs {
     /// The database.
     #[arg(long, value_enum, default_value_t = Flavour::Mysql)]
     pub flavour: Flavour,
-    /// Write the report here as JSON.
+    /// Write the report here as JSON; what was in the file is replaced at the end.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Leave the lab up afterwards.
@@ -280,11 +298,19 @@ pub fn run(command: LabCommand) -> u8 {
 /// Which exit an error is.
 fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
-        if cause.is::<UnknownSite>() || cause.is::<TargetError>() || cause.is::<NoSuchFlavour>() {
+        let misuse = cause.is::<UnknownSite>() || cause.is::<TargetError>() || cause.is::<Misuse>();
+        if misuse || cause.is::<NoSuchFlavour>() || cause.is::<NoReportFile>() {
             return Exit::BadInput;
         }
+        if cause.is::<LabInUse>() {
+            return Exit::Refused;
+        }
         match cause.downcast_ref::<LifecycleError>() {
-            Some(LifecycleError::Foreign { .. }) => return Exit::BadInput,
+            Some(
+                LifecycleError::Foreign { .. }
+                | LifecycleError::NotDirectory { .. }
+                | LifecycleError::TooLong { .. },
+            ) => return Exit::BadInput,
             Some(LifecycleError::Busy { .. }) => return Exit::Refused,
             _ => {}
         }

@@ -1,22 +1,74 @@
-//! The short commands on a lab that is up: exec, kill, cut, heal, down.
+//! The short commands on a lab that is up: exec, kill, cut, heal, down. Each says in one line what was
+//! done, or that nothing was to be done.
+
+use std::fmt::Display;
 
 use crate::cli::{CutArgs, Exit, LabSignal};
+use crate::control::ControlError;
 use crate::enter;
 use crate::layout::{Host, Lab, LabSite};
-use crate::lifecycle;
+use crate::lifecycle::{self, LifecycleError, Standing};
 use crate::spec::LabSpec;
-use crate::supervisor::{self, SupervisorRequest, Target, TargetError};
-use crate::wan::{self, Direction, WanRequest};
+use crate::supervisor::{self, SupervisorError, SupervisorRequest, SupervisorStatus, Target, TargetError};
+use crate::wan::{self, Direction, LinkStatus, WanRequest};
+
+/// What is asked for makes no sense, whatever state the lab is in.
+#[derive(Debug, thiserror::Error)]
+pub enum Misuse {
+    /// Power knows on and off only.
+    #[error("site {0} can only be killed, not paused or woken; name its hosts one by one")]
+    SitePaused(LabSite),
+    /// Nothing there has power.
+    #[error("site cli holds measuring clients only: nothing runs there that could be killed")]
+    NothingToKill,
+    /// There is no such link.
+    #[error("site {0} cannot be cut from itself; name two sites, or one to cut it from all others")]
+    CutFromItself(LabSite),
+}
+
+/// The lab is there and nobody takes orders.
+#[derive(Debug, thiserror::Error)]
+#[error("the supervisor of lab {dir} is gone: `twofold lab down`, then `twofold lab up`")]
+pub struct SupervisorGone {
+    dir: String,
+}
+
+/// What runs in a lab that is up.
+///
+/// # Errors
+/// [`SpecError::Absent`](crate::spec::SpecError::Absent) where there is no lab, [`SupervisorGone`].
+pub fn standing(lab: &Lab) -> anyhow::Result<SupervisorStatus> {
+    LabSpec::read(lab)?;
+    supervisor::status(lab).map_err(|e| match e {
+        SupervisorError::Control(ControlError::Connect { .. }) => {
+            SupervisorGone { dir: lab.dir().display().to_string() }.into()
+        }
+        other => other.into(),
+    })
+}
 
 /// `lab down`.
 ///
 /// # Errors
-/// What could not be removed.
+/// What could not be removed; a directory of somebody else's.
 pub fn down(lab: &Lab) -> anyhow::Result<Exit> {
+    let dir = lab.dir().display();
     let lock = lifecycle::lock(lab)?;
-    lifecycle::tear_down(lab, &lock)?;
-    drop(lock);
-    println!("lab {} is gone", lab.dir().display());
+    let (standing, runs) = (lifecycle::standing(lab)?, lifecycle::runs(lab)?);
+    match (standing, runs) {
+        (Standing::Foreign, false) => {
+            return Err(LifecycleError::Foreign { dir: lab.dir().to_path_buf() }.into());
+        }
+        (Standing::Nothing, false) => println!("there was no lab in {dir}"),
+        (Standing::Lab | Standing::Nothing, _) => {
+            lifecycle::tear_down(lab, &lock)?;
+            println!("lab {dir} is gone");
+        }
+        (Standing::Foreign, true) => {
+            lifecycle::tear_down(lab, &lock)?;
+            println!("lab {dir} is gone, but for files that do not look like a lab's: they stay");
+        }
+    }
     Ok(Exit::Done)
 }
 
@@ -25,7 +77,7 @@ pub fn down(lab: &Lab) -> anyhow::Result<Exit> {
 /// # Errors
 /// An unknown host, a lab that is not up, a command that cannot be run.
 pub fn exec(lab: &Lab, host: &str, command: &[String]) -> anyhow::Result<Exit> {
-    let host = Host::named(host).ok_or_else(|| TargetError(host.to_owned()))?;
+    let host = Host::named(host).ok_or_else(|| TargetError::Host(host.to_owned()))?;
     LabSpec::read(lab)?;
     Err(enter::become_process(&lab.netns_file(&host), None, command).into())
 }
@@ -33,55 +85,152 @@ pub fn exec(lab: &Lab, host: &str, command: &[String]) -> anyhow::Result<Exit> {
 /// `lab kill`.
 ///
 /// # Errors
-/// An unknown target; a site that is told to pause; a lab that is not up.
+/// An unknown target; [`Misuse`]; a lab that is not up.
 pub fn kill(lab: &Lab, target: &str, signal: LabSignal) -> anyhow::Result<Exit> {
-    let request = match (target.parse::<LabSite>(), signal) {
+    let done = match (target.parse::<LabSite>(), signal) {
         // `cli` is a site and a host, and holds nothing that runs.
-        (Ok(site), LabSignal::Kill) => SupervisorRequest::PowerOff { site },
-        (Ok(site), _) => anyhow::bail!("site {site} cannot be paused; pause its hosts"),
-        (Err(_), signal) => {
-            let target: Target = target.parse()?;
-            match signal {
-                LabSignal::Kill => SupervisorRequest::Kill { target },
-                LabSignal::Stop => SupervisorRequest::Stop { target },
-                LabSignal::Cont => SupervisorRequest::Cont { target },
-            }
-        }
+        (Ok(LabSite::Cli), _) => return Err(Misuse::NothingToKill.into()),
+        (Ok(site), LabSignal::Kill) => power_off(lab, site)?,
+        (Ok(site), _) => return Err(Misuse::SitePaused(site).into()),
+        (Err(_), signal) => send(lab, target.parse()?, signal)?,
     };
-    supervisor::tell(lab, &request)?;
+    println!("{done}");
     Ok(Exit::Done)
+}
+
+fn power_off(lab: &Lab, site: LabSite) -> anyhow::Result<String> {
+    if standing(lab)?.powered_off.contains(&site) {
+        return Ok(format!("site {site} has no power already: nothing was to be done"));
+    }
+    supervisor::tell(lab, &SupervisorRequest::PowerOff { site })?;
+    Ok(format!("site {site}: links silent, then all processes killed; without power until `lab heal {site}`"))
+}
+
+fn send(lab: &Lab, target: Target, signal: LabSignal) -> anyhow::Result<String> {
+    let there = standing(lab)?;
+    let running: Vec<_> = there.processes.iter().filter(|p| target.covers_label(&p.label)).collect();
+    let met: Vec<_> = running
+        .iter()
+        .filter(|p| match signal {
+            LabSignal::Kill => p.pid.is_some(),
+            LabSignal::Stop => p.pid.is_some() && !p.paused,
+            LabSignal::Cont => p.paused,
+        })
+        .map(|p| p.label.as_str())
+        .collect();
+    let (request, verb, idle) = match signal {
+        LabSignal::Kill => (SupervisorRequest::Kill { target: target.clone() }, "killed", "runs"),
+        LabSignal::Stop => (SupervisorRequest::Stop { target: target.clone() }, "paused", "runs unpaused"),
+        LabSignal::Cont => (SupervisorRequest::Cont { target: target.clone() }, "woken", "is paused"),
+    };
+    if met.is_empty() {
+        return Ok(format!("nothing of {target} {idle}: nothing was to be done"));
+    }
+    supervisor::tell(lab, &request)?;
+    let then = match signal {
+        LabSignal::Kill => "; started again after its pause".to_owned(),
+        LabSignal::Stop => format!(", until `lab kill {target} --signal cont`"),
+        LabSignal::Cont => String::new(),
+    };
+    Ok(format!("{verb}: {}{then}", met.join(", ")))
 }
 
 /// `lab cut`.
 ///
 /// # Errors
-/// An unknown site; a lab that is not up.
+/// An unknown site; [`Misuse`]; a lab that is not up.
 pub fn cut(lab: &Lab, args: &CutArgs) -> anyhow::Result<Exit> {
     let from: LabSite = args.from.parse()?;
     let to: Option<LabSite> = args.to.as_deref().map(str::parse).transpose()?;
+    if to == Some(from) {
+        return Err(Misuse::CutFromItself(from).into());
+    }
     let meant = |d: &Direction| {
         let forth = d.from == from && to.is_none_or(|t| d.to == t);
         let back = d.to == from && to.is_none_or(|t| d.from == t);
         forth || (back && !args.one_way)
     };
+    standing(lab)?;
+    let before = wan::status(lab)?;
+    let fresh = before.iter().filter(|l| meant(&l.direction) && !l.cut).map(|l| l.direction);
+    let fresh: Vec<_> = fresh.collect();
     wan::tell(lab, &WanRequest::Cut { directions: wan::directions().filter(meant).collect() })?;
+    if fresh.is_empty() {
+        println!("cut already: nothing was to be done");
+    } else {
+        println!("cut: {}; `lab heal` mends", listed(&fresh));
+    }
     Ok(Exit::Done)
 }
 
-/// `lab heal`: power for the site, or for all sites and a WAN as new.
+/// `lab heal`: power for the site and its links mended, or for all sites and a WAN as new.
 ///
 /// # Errors
 /// An unknown site; a lab that is not up.
 pub fn heal(lab: &Lab, site: Option<&str>) -> anyhow::Result<Exit> {
-    let sites = match site {
-        Some(name) => vec![name.parse::<LabSite>()?],
-        None => supervisor::status(lab)?.powered_off,
-    };
-    for site in sites {
-        supervisor::tell(lab, &SupervisorRequest::PowerOn { site })?;
+    let site: Option<LabSite> = site.map(str::parse).transpose()?;
+    let off = standing(lab)?.powered_off;
+    let before = wan::status(lab)?;
+    let sites = site.map_or_else(|| off.clone(), |s| vec![s]);
+    for site in &sites {
+        supervisor::tell(lab, &SupervisorRequest::PowerOn { site: *site })?;
     }
     if site.is_none() {
         wan::tell(lab, &WanRequest::Heal)?;
     }
+    let lit: Vec<_> = sites.into_iter().filter(|s| off.contains(s)).collect();
+    println!("{}", healed(&lit, &before, &wan::status(lab)?));
+    for paused in standing(lab)?.processes.iter().filter(|p| p.paused) {
+        println!("still paused: {0}; `lab kill {0} --signal cont` wakes it", paused.label);
+    }
     Ok(Exit::Done)
+}
+
+/// What a healing changed.
+fn healed(lit: &[LabSite], before: &[LinkStatus], after: &[LinkStatus]) -> String {
+    let still = |d: Direction| after.iter().any(|l| l.direction == d && l.cut);
+    let mended = before.iter().filter(|l| l.cut && !still(l.direction)).map(|l| l.direction);
+    let mended: Vec<_> = mended.collect();
+    match (lit, mended.as_slice()) {
+        ([], []) => "nothing was to be healed".to_owned(),
+        ([], links) => format!("mended: {}", listed(links)),
+        (sites, []) => format!("power again: {}", listed(sites)),
+        (sites, links) => format!("power again: {}; mended: {}", listed(sites), listed(links)),
+    }
+}
+
+fn listed(things: &[impl Display]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(from: LabSite, to: LabSite, cut: bool) -> LinkStatus {
+        let direction = Direction { from, to };
+        LinkStatus {
+            direction,
+            cut,
+            delay_micros: 0,
+            loss_percent: 0.0,
+            passed: 0,
+            dropped: 0,
+            overflowed: 0,
+        }
+    }
+
+    #[test]
+    fn a_healing_says_what_it_changed() {
+        use LabSite::{Mdc, Pdc};
+        let (cut, whole) = ([link(Pdc, Mdc, true)], [link(Pdc, Mdc, false)]);
+        for (lit, before, after, said) in [
+            (&[][..], &whole, &whole, "nothing was to be healed"),
+            (&[], &cut, &whole, "mended: pdc→mdc"),
+            (&[], &cut, &cut, "nothing was to be healed"),
+            (&[Pdc], &cut, &whole, "power again: pdc; mended: pdc→mdc"),
+        ] {
+            assert_eq!(healed(lit, before, after), said);
+        }
+    }
 }

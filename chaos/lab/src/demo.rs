@@ -5,9 +5,12 @@
 //! ```
 //!
 //! Runs are consecutive and none is discarded: a run that goes wrong is reported as failed, and the
-//! next one begins when the group is in `Sync` again, or not at all.
+//! next one begins when the group is in `Sync` again, or not at all. A lab that a person brought up is
+//! left alone.
 
+mod evidence;
 mod judge;
+mod report_file;
 mod run;
 mod watch;
 
@@ -19,9 +22,14 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::Lab;
 use crate::lifecycle::{self, LabLock};
 use crate::measure::{self, RowKey};
+use crate::ready;
 use crate::report::Report;
-use crate::spec::LabSpec;
+use crate::spec::{LabSpec, Maker};
+use crate::supervisor;
 use crate::up::{self, Progress};
+
+pub use report_file::NoReportFile;
+use report_file::ReportFile;
 
 /// How the numbers are to be read; printed into every report.
 const NOTES: [&str; 4] = [
@@ -31,49 +39,72 @@ const NOTES: [&str; 4] = [
     "dns_failures counts queries to dead servers too; dns_failures_reachable does not",
 ];
 
+/// A lab that a person brought up, and may be at work in.
+#[derive(Debug, thiserror::Error)]
+#[error("lab {dir} is up and no demo made it; `twofold lab down` first, or choose another --dir")]
+pub struct LabInUse {
+    dir: String,
+}
+
 /// `lab demo`.
 ///
 /// # Errors
-/// When the lab cannot be brought up or a run cannot be made.
+/// [`LabInUse`], [`NoReportFile`]; when the lab cannot be brought up or a run cannot be made.
 pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let lab = Lab::at(&args.lab.dir);
+    up::check(&lab, args.flavour)?;
+    let report_file = args.json.as_deref().map(ReportFile::open).transpose()?;
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
-    let twofold = up::twofold_binary(args.twofold.as_deref())?;
-    let outcome = up::raise(&lab, args.flavour, &twofold, &lock, &interrupt, &progress)
-        .and_then(|spec| all_runs(&lab, &spec, args, &interrupt, &progress));
-    end(&lab, &lock, args, &progress, outcome.is_err())?;
+    leave_alone_what_is_in_use(&lab)?;
+    let ground = up::gather(args.flavour, args.twofold.as_deref(), Maker::Demo, &interrupt, &progress)?;
+    up::clear(&lab, &lock, &progress)?;
+    let outcome = up::make(&lab, &ground, &lock, &interrupt, &progress).and_then(|spec| {
+        ready::wait(&lab, &spec, &interrupt, &progress)?;
+        all_runs(&lab, &spec, args, &interrupt, &progress)
+    });
+    end(&lab, &lock, args, &progress, &outcome)?;
     let report = outcome?;
     print!("{}", report.table());
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report).expect("a report is plain data");
-        std::fs::write(path, text + "\n").with_context(|| format!("report {path:?}"))?;
+    if let Some(file) = report_file {
+        file.write(&report)?;
     }
     Ok(if report.passed() { Exit::Done } else { Exit::Failed })
 }
 
-/// Takes the lab away unless it is to be kept, or is needed to see what went wrong.
-fn end(lab: &Lab, lock: &LabLock, args: &DemoArgs, progress: &Progress, broken: bool) -> anyhow::Result<()> {
+/// Refuses to take away a lab that is up, unless a demo made it.
+fn leave_alone_what_is_in_use(lab: &Lab) -> Result<(), LabInUse> {
+    let by_demo = LabSpec::read(lab).is_ok_and(|spec| spec.maker == Maker::Demo);
+    if !by_demo && supervisor::status(lab).is_ok() {
+        return Err(LabInUse { dir: lab.dir().display().to_string() });
+    }
+    Ok(())
+}
+
+/// Takes the lab away unless it is to be kept; of a demo that did not pass, evidence stays.
+fn end(
+    lab: &Lab,
+    lock: &LabLock,
+    args: &DemoArgs,
+    progress: &Progress,
+    outcome: &anyhow::Result<Report>,
+) -> anyhow::Result<()> {
     if args.keep {
-        progress.say(&format!("the lab stays up in {}; `lab down` takes it away", lab.dir().display()));
+        progress.say(&format!("the lab stays up in {0}, logs in {0}/log", lab.dir().display()));
+        progress.say("`twofold lab down` takes it away, and so does the next demo there");
         return Ok(());
     }
-    if broken && lab.log_dir().exists() {
-        progress.say(&format!("the last logs are in {}", lab.log_dir().display()));
-        keep_logs(lab, progress);
+    if !outcome.as_ref().is_ok_and(Report::passed) {
+        match evidence::keep(lab, outcome.as_ref().ok()) {
+            Ok(None) => {}
+            Ok(Some(folder)) => progress.say(&format!("logs and report stay in {}", folder.display())),
+            // The lab goes all the same: a demo leaves no processes behind.
+            Err(e) => progress.say(&format!("the logs could not be kept: {e:#}")),
+        }
     }
     progress.say("taking the lab away");
     lifecycle::tear_down(lab, lock).context("taking the lab away")
-}
-
-/// Saves the logs of a demo that broke before its lab goes.
-fn keep_logs(lab: &Lab, progress: &Progress) {
-    let to = std::env::temp_dir().join(format!("twofold-lab-{}-logs", lab.id()));
-    let copied = std::process::Command::new("cp").arg("-aT").arg(lab.log_dir()).arg(&to).status();
-    if copied.is_ok_and(|s| s.success()) {
-        progress.say(&format!("a copy of them stays in {}", to.display()));
-    }
 }
 
 fn all_runs(

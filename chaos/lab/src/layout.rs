@@ -99,6 +99,19 @@ pub enum HostKind {
     Client,
 }
 
+impl HostKind {
+    /// What runs on such a host, by the names that `lab kill` takes.
+    #[must_use]
+    pub fn processes(self) -> &'static [&'static str] {
+        match self {
+            HostKind::Node => &["node"],
+            HostKind::Database => &["mysqld", "guard"],
+            HostKind::Web => &["web"],
+            HostKind::Client => &[],
+        }
+    }
+}
+
 /// One host, which is one network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Host {
@@ -148,6 +161,18 @@ impl Host {
     #[must_use]
     pub fn database_of(site: LabSite) -> Option<Host> {
         HOSTS.into_iter().find(|h| h.kind == HostKind::Database && h.site == site)
+    }
+
+    /// The host of a site that runs its web application.
+    #[must_use]
+    pub fn web_of(site: LabSite) -> Option<Host> {
+        HOSTS.into_iter().find(|h| h.kind == HostKind::Web && h.site == site)
+    }
+
+    /// The host that has this address.
+    #[must_use]
+    pub fn at(address: Ipv4Addr) -> Option<Host> {
+        HOSTS.into_iter().find(|h| h.address() == address)
     }
 
     /// Its address, 10.77.SITE.HOST.
@@ -238,10 +263,16 @@ impl Lab {
         PathBuf::from(format!("/run/twofold-lab-{}.lock", self.id))
     }
 
-    /// The description of the lab that `up` writes first and `down` removes last.
+    /// The description of the lab that `up` writes.
     #[must_use]
     pub fn spec_file(&self) -> PathBuf {
         self.dir.join("lab.json")
+    }
+
+    /// Says that the directory is a lab's, also when its description is lost: made first, removed last.
+    #[must_use]
+    pub fn marker_file(&self) -> PathBuf {
+        self.dir.join(".twofold-lab")
     }
 
     /// The hub's control socket.

@@ -2,9 +2,10 @@
 //!
 //! Invariants: whoever changes the ground holds the lab's lock; [`tear_down`] works from names
 //! alone and so removes a lab in whatever state an interruption left it, any number of times; it
-//! deletes only files that a lab is made of.
+//! deletes only files that a lab is made of, and only in a directory that is marked as a lab's.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,7 +16,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cgroup;
-use crate::layout::Lab;
+use crate::cluster;
+use crate::layout::{Host, HostKind, Lab};
 use crate::net::{self, NetError};
 use crate::spec::{LabSpec, SpecError};
 use crate::supervisor::{self, SupervisorRequest};
@@ -30,7 +32,7 @@ const DEATH_DEADLINE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(20);
 
 /// What a lab's directory is made of. Nothing else in it is ever deleted.
-const CONTENTS: [&str; 13] = [
+const CONTENTS: [&str; 14] = [
     "wan.sock",
     "supervisor.sock",
     "supervisor.log",
@@ -43,9 +45,16 @@ const CONTENTS: [&str; 13] = [
     "clients",
     "web",
     "run",
-    // Last: as long as it stands, the directory is a lab's.
     "lab.json",
+    // Last: as long as it stands, the directory is a lab's.
+    ".twofold-lab",
 ];
+
+/// What the marker says to whoever finds it.
+const MARKER_TEXT: &str = "This directory is a twofold lab's: `twofold lab down --dir` removes it.\n";
+
+/// Bytes of a unix socket's path (unix(7)): 108 with the final zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Why a lab's ground could not be made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +73,23 @@ pub enum LifecycleError {
     Foreign {
         /// The directory.
         dir: PathBuf,
+    },
+    /// The directory's path leads to, or through, what is none.
+    #[error("{} is not a directory; choose another --dir", .dir.display())]
+    NotDirectory {
+        /// The path.
+        dir: PathBuf,
+    },
+    /// The kernel would not make sockets below it.
+    #[error(
+        "the path of lab directory {} is too long for the sockets in it: {bytes_max} bytes at most; choose a shorter --dir",
+        .dir.display()
+    )]
+    TooLong {
+        /// The lab's directory.
+        dir: PathBuf,
+        /// What fits.
+        bytes_max: usize,
     },
     /// A file of the lab.
     #[error("lab file {path:?} cannot be made, opened or removed")]
@@ -103,12 +129,12 @@ pub enum LifecycleError {
 pub struct LabLock {
     file: Flock<File>,
     path: PathBuf,
-    dir: PathBuf,
+    lab: Lab,
 }
 
 impl Drop for LabLock {
     fn drop(&mut self) {
-        if !self.dir.exists() {
+        if !is_a_labs(&self.lab) {
             // Removed while it is held: whoever opened it meanwhile sees that it is not the one
             // that stands there (see [`lock`]) and takes a new one.
             let _ = std::fs::remove_file(&self.path);
@@ -143,7 +169,7 @@ pub fn lock(lab: &Lab) -> Result<LabLock, LifecycleError> {
             Err(source) => return Err(LifecycleError::File { path, source }),
         };
         let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { break };
-        let lock = LabLock { file, path, dir: lab.dir().to_path_buf() };
+        let lock = LabLock { file, path, lab: lab.clone() };
         if lock.stands() {
             return Ok(lock);
         }
@@ -151,21 +177,83 @@ pub fn lock(lab: &Lab) -> Result<LabLock, LifecycleError> {
     Err(LifecycleError::Busy { dir: lab.dir().to_path_buf() })
 }
 
-/// Makes the lab's directory and marks it as a lab's by writing its description.
+/// What stands where a lab would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: no directory, or an empty one.
+    Nothing,
+    /// A lab's directory, whatever state the lab is in.
+    Lab,
+    /// Other things.
+    Foreign,
+}
+
+/// What stands in the lab's directory.
 ///
 /// # Errors
-/// [`LifecycleError::Foreign`] when the directory holds other things.
+/// [`LifecycleError::NotDirectory`], and when it cannot be read.
+pub fn standing(lab: &Lab) -> Result<Standing, LifecycleError> {
+    let dir = lab.dir().to_path_buf();
+    let mut entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => return Err(LifecycleError::NotDirectory { dir }),
+        Err(source) => return Err(LifecycleError::File { path: dir, source }),
+    };
+    Ok(match entries.next() {
+        None => Standing::Nothing,
+        Some(_) if is_a_labs(lab) => Standing::Lab,
+        Some(_) => Standing::Foreign,
+    })
+}
+
+/// Whether a lab can be made in the directory; looks only.
+///
+/// # Errors
+/// [`LifecycleError::Foreign`], [`LifecycleError::NotDirectory`], [`LifecycleError::TooLong`].
+pub fn check_directory(lab: &Lab) -> Result<(), LifecycleError> {
+    let dir = || lab.dir().to_path_buf();
+    let below = |path: &Path| path.as_os_str().len() - lab.dir().as_os_str().len();
+    let databases = Host::of_kind(HostKind::Database).map(|h| cluster::instance(lab, &h).socket);
+    let longest = databases.chain([lab.wan_socket(), lab.supervisor_socket()]).map(|s| below(&s)).max();
+    let bytes_max = SOCKET_PATH_BYTES_MAX - longest.expect("a lab has sockets");
+    if lab.dir().as_os_str().len() > bytes_max {
+        return Err(LifecycleError::TooLong { dir: dir(), bytes_max });
+    }
+    match standing(lab)? {
+        Standing::Foreign => Err(LifecycleError::Foreign { dir: dir() }),
+        Standing::Nothing | Standing::Lab => Ok(()),
+    }
+}
+
+/// A file called lab.json may be anybody's; one that is a lab's description is a lab's.
+fn is_a_labs(lab: &Lab) -> bool {
+    lab.marker_file().exists() || LabSpec::read(lab).is_ok()
+}
+
+/// Whether anything of the lab is on the machine outside of its directory: processes, namespaces.
+///
+/// # Errors
+/// When ip(8) or /proc refuse.
+pub fn runs(lab: &Lab) -> Result<bool, LifecycleError> {
+    let group = cgroup::folder(&lab.cgroup_name()).is_some_and(|g| g.exists());
+    Ok(group || !net::existing(lab)?.is_empty() || !processes(lab)?.is_empty())
+}
+
+/// Makes the lab's directory, marks it as a lab's, and writes its description.
+///
+/// # Errors
+/// Those of [`check_directory`].
 pub fn make_directory(lab: &Lab, spec: &LabSpec) -> Result<(), LifecycleError> {
+    check_directory(lab)?;
     let dir = lab.dir();
-    let foreign = || LifecycleError::Foreign { dir: dir.to_path_buf() };
     let file = |path: &Path| {
         let path = path.to_path_buf();
         move |source| LifecycleError::File { path, source }
     };
     std::fs::create_dir_all(dir).map_err(file(dir))?;
-    if !lab.spec_file().exists() && std::fs::read_dir(dir).map_err(file(dir))?.next().is_some() {
-        return Err(foreign());
-    }
+    let marker = lab.marker_file();
+    std::fs::write(&marker, MARKER_TEXT).map_err(file(&marker))?;
     spec.write(lab)?;
     for sub in [lab.log_dir(), lab.dir().join("hosts"), lab.secrets_dir(), lab.pki_dir()] {
         std::fs::create_dir_all(&sub).map_err(file(&sub))?;
@@ -220,14 +308,19 @@ pub fn tear_down(lab: &Lab, _lock: &LabLock) -> Result<(), LifecycleError> {
 /// Kills a supervisor that did not answer, so that it starts nothing again, and its hub. Found by
 /// their command lines, since an interruption may have left no file that names them.
 fn end_supervisor(lab: &Lab) -> Result<(), LifecycleError> {
-    let file = |source| LifecycleError::File { path: "/proc".into(), source };
-    for entry in std::fs::read_dir("/proc").map_err(file)?.flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        let Some(pid) = pid.filter(|p| is_ours(lab, *p)) else { continue };
+    for pid in processes(lab)? {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         await_death(pid, |p| is_ours(lab, p))?;
     }
     Ok(())
+}
+
+/// The lab's supervisor and hub, as far as they run.
+fn processes(lab: &Lab) -> Result<Vec<i32>, LifecycleError> {
+    let file = |source| LifecycleError::File { path: "/proc".into(), source };
+    let entries = std::fs::read_dir("/proc").map_err(file)?.flatten();
+    let ids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    Ok(ids.filter(|pid| is_ours(lab, *pid)).collect())
 }
 
 /// Whether a process is this lab's supervisor or hub, by its command line.
@@ -267,7 +360,7 @@ fn await_death(pid: i32, alive: impl Fn(i32) -> bool) -> Result<(), LifecycleErr
 
 /// Deletes the lab's files, and its directory if nothing else is in it.
 fn remove_files(lab: &Lab) -> Result<(), LifecycleError> {
-    if lab.spec_file().exists() {
+    if is_a_labs(lab) {
         for name in CONTENTS {
             let path = lab.dir().join(name);
             let removed = match std::fs::symlink_metadata(&path) {

@@ -56,6 +56,19 @@ pub fn acks(events: &[Event]) -> Vec<Ack> {
     acks
 }
 
+/// By how many milliseconds at most 99 of 100 wakes of an idle thread were late, on the client host where
+/// they were latest: what the machine itself adds to measured times.
+#[must_use]
+pub fn client_late_ms(events: &[Event]) -> Option<f64> {
+    let late = events.iter().filter_map(|e| match e {
+        Event::Goodbye { late_ms, .. } => *late_ms,
+        _ => None,
+    });
+    // Counted up to a thousand.
+    #[allow(clippy::cast_precision_loss)]
+    late.max().map(|ms| ms as f64)
+}
+
 /// Milliseconds of the longest pause in acknowledged writes, over all writers together, from the
 /// last commit before the fault until the end of observation. None when there was no commit before
 /// the fault: then there was no load.

@@ -138,24 +138,28 @@ impl MysqlRoot {
     }
 
     /// The template in `cache`, made when it is missing: 3.5 s. Two runs may make it at the same time; one
-    /// of them stays.
+    /// of them stays. Templates of other formats or servers, 100 MB each, go.
     pub fn template(&self, cache: &Path) -> Result<PathBuf, MysqldError> {
         let template = cache.join(format!("template-{TEMPLATE_FORMAT}-{}", self.fingerprint()?));
-        if template.is_dir() {
-            return Ok(template);
+        if !template.is_dir() {
+            self.make_template(cache, &template)?;
         }
+        remove_other_templates(cache, &template);
+        Ok(template)
+    }
+
+    fn make_template(&self, cache: &Path, template: &Path) -> Result<(), MysqldError> {
         let part = cache.join(format!("template.part-{:016x}", rand::rng().random::<u64>()));
         fs::create_dir_all(&part).map_err(|e| file("create", &part, e))?;
         let made = self.initialise(&part).and_then(|data| {
-            match fs::rename(&data, &template) {
+            match fs::rename(&data, template) {
                 // Another run was first; its template is as good.
                 Err(_) if template.is_dir() => Ok(()),
                 other => other.map_err(|e| file("rename", &data, e)),
             }
         });
         let removed = fs::remove_dir_all(&part).map_err(|e| file("remove", &part, e));
-        made.and(removed)?;
-        Ok(template)
+        made.and(removed)
     }
 
     /// Tells one mysqld from another by the size and time of the file, so that a template is never
@@ -363,6 +367,18 @@ fn accounts() -> String {
     .join("\n")
 }
 
+/// Removes the templates of the cache but for the current one. Only room is lost where one cannot be
+/// removed, so that is no error.
+fn remove_other_templates(cache: &Path, current: &Path) {
+    let Ok(entries) = fs::read_dir(cache) else { return };
+    let template = |path: &Path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("template-"))
+    };
+    for path in entries.flatten().map(|e| e.path()).filter(|p| p != current && template(p)) {
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
 /// A version 4 uuid (RFC 9562, section 5.4).
 fn new_uuid() -> String {
     let mut b: [u8; 16] = rand::rng().random();
@@ -427,6 +443,18 @@ mod tests {
         let program = argv.iter().rposition(|a| a == "/r/usr/sbin/mysqld").unwrap();
         assert_eq!(argv[program + 1], "--defaults-file=/l/db-p1/my.cnf");
         assert_eq!(argv.len(), program + 2);
+    }
+
+    #[test]
+    fn only_the_current_template_stays_in_the_cache() {
+        let cache = tempfile::tempdir().unwrap();
+        let at = |name: &str| cache.path().join(name);
+        for name in ["template-1-a", "template-2-b", "template.part-3", "mysql"] {
+            fs::create_dir_all(at(name).join("data")).unwrap();
+        }
+        remove_other_templates(cache.path(), &at("template-2-b"));
+        assert!(!at("template-1-a").exists());
+        assert!(["template-2-b", "template.part-3", "mysql"].iter().all(|name| at(name).exists()));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::inside;
 use crate::interrupt::Interrupt;
 use crate::layout::{Host, HostKind, Lab};
 use crate::spec::LabSpec;
-use crate::status_view::ClusterStatus;
+use crate::status_view::{ClusterStatus, NoQuorum};
 use crate::up::Progress;
+use crate::web::Visit;
 
 /// Databases start in 2 s, nodes elect in 1 s, adoption and the way to `Sync` take some more: 40 s
 /// is what an operator is promised.
@@ -56,6 +57,16 @@ pub fn wait(lab: &Lab, spec: &LabSpec, interrupt: &Interrupt, progress: &Progres
     Ok(())
 }
 
+/// Visits a web application from the outside client, which writes a row through it; tries again while it
+/// is not served.
+///
+/// # Errors
+/// Why it is not, after [`SERVE_DEADLINE`]; `Interrupted`.
+pub fn visit(lab: &Lab, web: &Host, interrupt: &Interrupt) -> anyhow::Result<Visit> {
+    let text = until_done(interrupt, || page(lab, web, "/visit"))?;
+    serde_json::from_str(&text).with_context(|| format!("the page of {} is no visit", web.name))
+}
+
 /// Tries until it is done, at most for [`SERVE_DEADLINE`]; then the last reason stands.
 fn until_done<T>(interrupt: &Interrupt, mut act: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let mut last = None;
@@ -83,6 +94,7 @@ pub fn wait_for_sync(
     let mut last = String::new();
     let found = interrupt.wait_for(deadline, || {
         let (now, status) = match ClusterStatus::ask(lab, spec) {
+            Err(e) if e.is::<NoQuorum>() => ("no quorum yet".to_owned(), None),
             Err(e) => (format!("no status: {e:#}"), None),
             Ok(status) => (describe(&status), Some(status)),
         };

@@ -48,6 +48,17 @@ pub enum Place<'a> {
     OwnSession,
 }
 
+/// Which command made a lab. A demo takes away what a demo left, and nothing that a person brought up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Maker {
+    /// `lab up`; also of descriptions that do not say.
+    #[default]
+    Up,
+    /// `lab demo`.
+    Demo,
+}
+
 /// What a lab is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -58,6 +69,9 @@ pub struct LabSpec {
     pub twofold: PathBuf,
     /// Its database.
     pub flavour: Flavour,
+    /// Which command made it.
+    #[serde(default)]
+    pub maker: Maker,
     /// Everything that runs on its hosts.
     pub processes: Vec<ProcessSpec>,
 }
@@ -66,7 +80,7 @@ pub struct LabSpec {
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// There is none.
-    #[error("lab {dir:?} does not exist; `lab up` makes it")]
+    #[error("no lab is up in {}; `twofold lab up` brings one up, --dir names another", .dir.display())]
     Absent {
         /// The lab's directory.
         dir: PathBuf,

@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use crate::cli::{Exit, Format, StatusArgs};
+use crate::commands;
 use crate::layout::{HOSTS, Lab};
 use crate::ready;
 use crate::spec::LabSpec;
-use crate::status_view::ClusterStatus;
-use crate::supervisor::{self, SupervisorStatus};
+use crate::status_view::{ClusterStatus, NoQuorum};
+use crate::supervisor::SupervisorStatus;
 use crate::wan::{self, LinkStatus};
 
 /// `lab status`.
@@ -17,7 +18,7 @@ use crate::wan::{self, LinkStatus};
 pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let lab = Lab::at(&args.lab.dir);
     let spec = LabSpec::read(&lab)?;
-    let processes = supervisor::status(&lab)?;
+    let processes = commands::standing(&lab)?;
     // A hub that died is shown as such, not as an error.
     let links = wan::status(&lab).unwrap_or_default();
     let cluster = ClusterStatus::ask(&lab, &spec);
@@ -25,7 +26,10 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
         Format::Json => {
             let cluster = match &cluster {
                 Ok(status) => status.document().clone(),
-                Err(e) => json!({ "error": format!("{e:#}") }),
+                Err(e) => match e.downcast_ref::<NoQuorum>().and_then(|n| n.view.as_ref()) {
+                    Some(view) => view.document().clone(),
+                    None => json!({ "error": format!("{e:#}") }),
+                },
             };
             let document = json!({
                 "dir": lab.dir(),
@@ -59,6 +63,7 @@ fn print_processes(status: &SupervisorStatus) {
             .iter()
             .filter_map(|p| Some((p, p.label.strip_prefix(host.name)?.strip_prefix('/')?)))
             .map(|(p, name)| match p.pid {
+                Some(pid) if p.paused => format!("{name} {pid} PAUSED (start {})", p.starts),
                 Some(pid) => format!("{name} {pid} (start {})", p.starts),
                 None => format!("{name} DOWN ({})", p.last_exit.as_deref().unwrap_or("not started yet")),
             })

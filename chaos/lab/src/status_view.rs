@@ -13,12 +13,51 @@ use crate::inside;
 use crate::layout::{Host, Lab};
 use crate::spec::LabSpec;
 
+/// What `twofold` ends with when no quorum confirmed an answer (DESIGN §7).
+const EXIT_NO_QUORUM: i32 = 4;
+
 /// `status` has deadlines of its own; this one only bounds a broken binary.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One answer of `twofold status -o json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterStatus(Value);
+
+/// No quorum confirmed an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no quorum{}{why}", if .why.is_empty() { "" } else { ": " })]
+pub struct NoQuorum {
+    /// What the asked node sees by itself, if one answered.
+    pub view: Option<ClusterStatus>,
+    /// For people; may be empty.
+    pub why: String,
+}
+
+impl NoQuorum {
+    /// From a view (it has nodes) or from a problem document (it has a title).
+    fn of(document: Value) -> NoQuorum {
+        if !document["nodes"].is_array() {
+            let why = document["title"].as_str().unwrap_or_default();
+            // The title of this problem may say no more than we do.
+            let why = why.strip_prefix("no quorum").map_or(why, |rest| rest.trim_start_matches([':', ' ']));
+            return NoQuorum { view: None, why: why.to_owned() };
+        }
+        let view = ClusterStatus(document);
+        let all = view.0["nodes"].as_array().map_or(0, Vec::len);
+        let why = format!(
+            "{} sees {} of {all} nodes",
+            view.0["answered-by"].as_str().unwrap_or("a node"),
+            view.nodes_up()
+        );
+        NoQuorum { view: Some(view), why }
+    }
+}
+
+/// The last line that is not empty: the reason, in nearly all programs.
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or_default().to_owned()
+}
 
 /// A group in it.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +67,7 @@ impl ClusterStatus {
     /// Asks from the outside client host.
     ///
     /// # Errors
-    /// When the command fails (no quorum is exit code 4) or prints no document.
+    /// [`NoQuorum`]; when the command fails otherwise, or prints no document.
     pub fn ask(lab: &Lab, spec: &LabSpec) -> anyhow::Result<ClusterStatus> {
         let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
         let mut command = vec![text(&spec.twofold)];
@@ -37,13 +76,26 @@ impl ClusterStatus {
         command.extend(["--api".to_owned(), cluster::apis()]);
         let host = Host::named("cli").expect("the table of hosts has it");
         let output = inside::output(lab, spec, &host, &command, DEADLINE)?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            anyhow::bail!("`twofold status` ended with {}: {}", output.status, said.trim());
+        ClusterStatus::read(output.status.code(), &output.stdout, &output.stderr)
+    }
+
+    /// What `twofold status -o json` said. Without a quorum it prints one node's own view, or the
+    /// API's problem document, to its standard output, and neither is an answer.
+    fn read(code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> anyhow::Result<ClusterStatus> {
+        let printed = serde_json::from_slice::<Value>(stdout);
+        match (code, printed) {
+            (Some(0), printed) => {
+                printed.map(ClusterStatus).context("`twofold status -o json` printed no JSON")
+            }
+            (Some(EXIT_NO_QUORUM), Ok(document)) => Err(NoQuorum::of(document).into()),
+            (Some(EXIT_NO_QUORUM), Err(_)) => Err(NoQuorum { view: None, why: last_line(stderr) }.into()),
+            (code, printed) => {
+                let title = printed.ok().and_then(|d| d["title"].as_str().map(str::to_owned));
+                let code = code.map_or("a signal".to_owned(), |c| format!("exit code {c}"));
+                let said = title.unwrap_or_else(|| last_line(stderr));
+                anyhow::bail!("`twofold status` ended with {code}: {said}")
+            }
         }
-        serde_json::from_slice(&output.stdout)
-            .map(ClusterStatus)
-            .context("`twofold status -o json` printed no JSON")
     }
 
     /// The document itself.
@@ -124,5 +176,29 @@ mod tests {
         assert_eq!((group.epoch(), group.active_site()), (Some(3), Some("pdc")));
         assert_eq!((status.leader(), status.nodes_up()), (Some("mdc-1"), 1));
         assert!(status.group("other").is_none());
+    }
+
+    /// Goal: what `status` prints without a quorum is told and never taken for an answer.
+    #[test]
+    fn without_a_quorum_the_reason_is_told_and_the_view_is_no_answer() {
+        let view = r#"{"answered-by": "wit-1", "quorum": false, "nodes": [{"name": "wit-1", "up": true},
+            {"name": "pdc-1", "up": false}], "groups": []}"#;
+        let problem = r#"{"code": "no-quorum", "title": "no node answers", "detail": []}"#;
+        for (code, stdout, stderr, said) in [
+            (Some(4), view, "", "no quorum: wit-1 sees 1 of 2 nodes"),
+            (Some(4), problem, "", "no quorum: no node answers"),
+            (Some(4), "", "twofold: no leader\n", "no quorum: twofold: no leader"),
+            (Some(4), "", "", "no quorum"),
+            (Some(2), "", "a\nfile is missing\n", "`twofold status` ended with exit code 2: file is missing"),
+            (Some(1), r#"{"title": "it broke"}"#, "", "`twofold status` ended with exit code 1: it broke"),
+            (None, "", "", "`twofold status` ended with a signal: "),
+        ] {
+            let error = ClusterStatus::read(code, stdout.as_bytes(), stderr.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), said);
+            let no_quorum = error.downcast_ref::<NoQuorum>();
+            assert_eq!(no_quorum.is_some(), code == Some(4), "{said}");
+            assert_eq!(no_quorum.is_some_and(|n| n.view.is_some()), stdout == view);
+        }
+        assert!(ClusterStatus::read(Some(0), view.as_bytes(), b"").is_ok());
     }
 }

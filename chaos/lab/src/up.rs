@@ -1,7 +1,9 @@
 //! `lab up`: from nothing to a cluster in `Sync` with both web applications serving.
 //!
-//! An interrupted or failed `up` takes away what it made, unless it failed at waiting: then the lab
-//! stays for a look, and says so.
+//! In this order: what was asked for is checked, what a lab needs is fetched, an earlier lab of the
+//! directory is taken away, the new one is made. So a refused `up` touches no lab. An interrupted or
+//! failed `up` takes away what it made, unless it failed at waiting: then the lab stays for a look,
+//! and says so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,13 +13,13 @@ use anyhow::Context;
 
 use crate::cli::{Exit, Flavour, UpArgs};
 use crate::cluster;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Host, HostKind, Lab};
-use crate::lifecycle::{self, LabLock};
+use crate::lifecycle::{self, LabLock, Standing};
 use crate::mysqld::{self, MysqlRoot};
 use crate::packages;
 use crate::ready;
-use crate::spec::LabSpec;
+use crate::spec::{LabSpec, Maker};
 use crate::web::WebPlan;
 
 /// Programs of other packages that the lab runs, and the packages.
@@ -52,26 +54,103 @@ impl Default for Progress {
     }
 }
 
+/// What a lab is made of, all of it checked and at hand.
+pub struct Ground {
+    flavour: Flavour,
+    maker: Maker,
+    twofold: PathBuf,
+    program: PathBuf,
+    root: MysqlRoot,
+    cache: PathBuf,
+}
+
 /// `lab up`.
 ///
 /// # Errors
 /// What could not be made.
 pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     let lab = Lab::at(&args.lab.dir);
+    check(&lab, args.flavour)?;
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
-    let twofold = twofold_binary(args.twofold.as_deref())?;
-    raise(&lab, args.flavour, &twofold, &lock, &interrupt, &progress)?;
+    let ground = gather(args.flavour, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
+    clear(&lab, &lock, &progress)?;
+    let spec = match make(&lab, &ground, &lock, &interrupt, &progress) {
+        Ok(spec) => spec,
+        Err(e) => {
+            progress.say("taking away what was made");
+            return Err(gone(&lab, &lock, e));
+        }
+    };
+    match ready::wait(&lab, &spec, &interrupt, &progress) {
+        Ok(()) => {}
+        Err(e) if e.is::<Interrupted>() => return Err(gone(&lab, &lock, e)),
+        Err(e) => {
+            progress.say(&format!("the lab stays for a look: logs in {}", lab.log_dir().display()));
+            return Err(e);
+        }
+    }
     progress.say(&format!("the lab is up in {}; `lab status` shows it", lab.dir().display()));
     Ok(Exit::Done)
 }
 
-/// The twofold binary of the lab's hosts.
+/// Takes the lab away because of an error, and gives the error; what could not be taken away is said with it.
+fn gone(lab: &Lab, lock: &LabLock, error: anyhow::Error) -> anyhow::Error {
+    match lifecycle::tear_down(lab, lock) {
+        Ok(()) => error,
+        Err(left) => error.context(format!("cleaning up failed as well ({left}); `lab down` tries again")),
+    }
+}
+
+/// What is wrong with what was asked for, before anything is touched.
 ///
 /// # Errors
-/// When it does not exist.
-pub fn twofold_binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// [`NoSuchFlavour`]; those of [`lifecycle::check_directory`].
+pub fn check(lab: &Lab, flavour: Flavour) -> anyhow::Result<()> {
+    if flavour != Flavour::Mysql {
+        return Err(NoSuchFlavour.into());
+    }
+    Ok(lifecycle::check_directory(lab)?)
+}
+
+/// Fetches what a lab is made of, and touches no lab.
+///
+/// # Errors
+/// What is missing and cannot be had.
+pub fn gather(
+    flavour: Flavour,
+    twofold: Option<&Path>,
+    maker: Maker,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> anyhow::Result<Ground> {
+    let twofold = twofold_binary(twofold)?;
+    let program = std::env::current_exe().context("this program's own path")?;
+    install_tools(progress)?;
+    interrupt.check()?;
+    let cache = packages::cache_dir();
+    let root = MysqlRoot::at(
+        packages::mysql_root(&cache, &mut |line| progress.say(line)).context("MySQL's packages")?,
+    );
+    root.template(&cache).context("MySQL's template data")?;
+    interrupt.check()?;
+    Ok(Ground { flavour, maker, twofold, program, root, cache })
+}
+
+/// Takes away what an earlier lab of this directory left, and says so.
+///
+/// # Errors
+/// What could not be removed.
+pub fn clear(lab: &Lab, lock: &LabLock, progress: &Progress) -> anyhow::Result<()> {
+    if lifecycle::standing(lab)? == Standing::Lab || lifecycle::runs(lab)? {
+        progress.say(&format!("taking away the earlier lab in {}", lab.dir().display()));
+    }
+    lifecycle::tear_down(lab, lock).context("removing what an earlier lab left")
+}
+
+/// The twofold binary of the lab's hosts.
+fn twofold_binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     let path = match given {
         Some(path) => path.to_path_buf(),
         None => std::env::current_exe().context("this program's own path")?,
@@ -82,71 +161,29 @@ pub fn twofold_binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("twofold binary {path:?} does not exist"))
 }
 
-/// Brings the lab up and waits until it is in `Sync`.
+/// Makes the lab and starts it; there must be none.
 ///
 /// # Errors
-/// What could not be made or did not come about.
-pub fn raise(
+/// What could not be made; what was made until then stays.
+pub fn make(
     lab: &Lab,
-    flavour: Flavour,
-    twofold: &Path,
+    ground: &Ground,
     lock: &LabLock,
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    let made = make(lab, flavour, twofold, lock, interrupt, progress);
-    let spec = match made {
-        Ok(spec) => spec,
-        Err(e) => {
-            progress.say("taking away what was made");
-            lifecycle::tear_down(lab, lock).context("cleaning up")?;
-            return Err(e);
-        }
-    };
-    match ready::wait(lab, &spec, interrupt, progress) {
-        Ok(()) => Ok(spec),
-        Err(e) if e.is::<crate::interrupt::Interrupted>() => {
-            lifecycle::tear_down(lab, lock).context("cleaning up")?;
-            Err(e)
-        }
-        Err(e) => {
-            progress.say(&format!("the lab stays for a look: logs in {}", lab.log_dir().display()));
-            Err(e)
-        }
-    }
-}
-
-fn make(
-    lab: &Lab,
-    flavour: Flavour,
-    twofold: &Path,
-    lock: &LabLock,
-    interrupt: &Interrupt,
-    progress: &Progress,
-) -> anyhow::Result<LabSpec> {
-    if flavour != Flavour::Mysql {
-        return Err(NoSuchFlavour.into());
-    }
-    lifecycle::tear_down(lab, lock).context("removing what an earlier lab left")?;
-    install_tools(progress)?;
-    interrupt.check()?;
-    let cache = packages::cache_dir();
-    let root = MysqlRoot::at(
-        packages::mysql_root(&cache, &mut |line| progress.say(line)).context("MySQL's packages")?,
-    );
-    root.template(&cache).context("MySQL's template data")?;
-    interrupt.check()?;
-    let program = std::env::current_exe().context("this program's own path")?;
+    let Ground { flavour, maker, twofold, program, root, cache } = ground;
     let spec = LabSpec {
-        processes: cluster::processes(lab, &program, twofold, &root),
-        program,
-        twofold: twofold.to_path_buf(),
-        flavour,
+        processes: cluster::processes(lab, program, twofold, root),
+        program: program.clone(),
+        twofold: twofold.clone(),
+        flavour: *flavour,
+        maker: *maker,
     };
     lifecycle::make_directory(lab, &spec)?;
     progress.say("copying the databases' first data");
-    lay_databases(lab, &root, &cache)?;
-    write_files(lab, &root)?;
+    lay_databases(lab, root, cache)?;
+    write_files(lab, root)?;
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
     check_configuration(lab, &spec)?;

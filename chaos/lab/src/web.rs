@@ -48,12 +48,18 @@ struct Served {
 }
 
 /// A visit that was written.
-#[derive(Debug, Serialize)]
-struct Visit {
-    site: String,
-    host: String,
-    database: String,
-    visits: u64,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visit {
+    /// Whose application served.
+    pub site: String,
+    /// The application's host.
+    pub host: String,
+    /// The identity of the database that took it (`@@server_uuid`).
+    pub database: String,
+    /// Where the database's name led.
+    pub address: Ipv4Addr,
+    /// Rows in the table, with this one.
+    pub visits: u64,
 }
 
 #[derive(Clone)]
@@ -112,5 +118,5 @@ async fn write_visit(plan: &WebPlan, address: Ipv4Addr) -> Result<Visit, mysql_a
         conn.query_first(format!("SELECT @@server_uuid, COUNT(*) FROM {TABLE}")).await?;
     let (database, visits) = row.unwrap_or_default();
     conn.disconnect().await?;
-    Ok(Visit { site: plan.site.clone(), host: plan.host.clone(), database, visits })
+    Ok(Visit { site: plan.site.clone(), host: plan.host.clone(), database, address, visits })
 }

@@ -16,6 +16,8 @@ fn demo(fault: &str) -> (i32, Report) {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("report.json");
     let lab = Lab::at(&dir.path().join("lab"));
+    let temporary = dir.path().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
     let status = Command::new(env!("CARGO_BIN_EXE_chaos-lab"))
         .args(["lab", "demo", "--fault", fault, "--dir"])
         .arg(lab.dir())
@@ -23,12 +25,18 @@ fn demo(fault: &str) -> (i32, Report) {
         .arg(env!("CARGO_BIN_EXE_lab-naive-failover"))
         .arg("--json")
         .arg(&json)
+        .env("TMPDIR", &temporary)
         .status()
         .unwrap();
     assert!(net::existing(&lab).unwrap().is_empty(), "namespaces are left");
     assert!(cgroup::folder(&lab.cgroup_name()).is_none_or(|g| !g.exists()), "a control group is left");
     assert!(!lab.dir().exists() && !lab.lock_file().exists(), "files are left");
-    let report = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let report: Report = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let evidence = temporary.join(format!("twofold-lab-{}-failed", lab.id()));
+    assert_eq!(evidence.exists(), !report.passed(), "evidence stays of what failed, and of nothing else");
+    for name in ["log/pdc-db.mysqld.log", "supervisor.log", "hosts/pdc-db/error.log", "report.json"] {
+        assert!(report.passed() || evidence.join(name).exists(), "{name} was not kept");
+    }
     (status.code().unwrap(), report)
 }
 

@@ -23,7 +23,7 @@ pub enum Form {
 #[derive(Debug, Clone, Args)]
 pub struct SimCommand {
     /// How many seeds to run.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
@@ -35,14 +35,14 @@ pub struct SimCommand {
     #[arg(long, default_value_t = MINUTES, value_parser = clap::value_parser!(u64).range(3..))]
     pub minutes: u64,
     /// Draw from these kinds of faults only.
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "calm")]
     pub faults: Vec<Kind>,
     /// Without faults.
     #[arg(long)]
     pub calm: bool,
-    /// Threads; each runs whole seeds.
-    #[arg(long, default_value_t = 2)]
-    pub threads: usize,
+    /// Threads, 1 to 1024; each runs whole seeds.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
     /// Where the event log and the replay of a failing seed go.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub keep: PathBuf,
@@ -148,7 +148,7 @@ pub fn run_command(command: &SimCommand) -> u8 {
     };
     let began = Instant::now();
     let outcomes = std::sync::Mutex::new(Vec::new());
-    run_seeds(first, seeds, command.threads, &options, |mut outcome| {
+    run_seeds(first, seeds, usize::from(command.threads), &options, |mut outcome| {
         if outcome.violation.is_none() && command.replay.is_none() {
             outcome.log = Vec::new();
         }

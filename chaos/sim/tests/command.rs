@@ -22,6 +22,21 @@ fn seeds_that_hold_exit_zero() {
     assert_eq!(run_command(&command(&["--seeds", "1", "--minutes", "4", "-o", "json"])), 0);
 }
 
+/// Goal: what would run nothing, or contradicts itself, is refused as usage (clap's exit code 2).
+#[test]
+fn words_that_make_no_sense_are_refused() {
+    for words in [
+        &["--seeds", "0"][..],
+        &["--threads", "0"],
+        &["--threads", "1025"],
+        &["--minutes", "2"],
+        &["--calm", "--faults", "cut"],
+    ] {
+        let refused = Arguments::try_parse_from(["sim"].iter().chain(words)).map(|_| ());
+        assert_eq!(refused.map_err(|e| e.exit_code()), Err(2), "{words:?}");
+    }
+}
+
 /// Goal: a replay file says everything that a run needs. Method: write it, read it, run it.
 #[test]
 fn a_replay_file_reproduces_its_run() {

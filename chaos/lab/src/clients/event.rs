@@ -119,6 +119,8 @@ pub enum Event {
         at: Timestamp,
         /// Events that did not fit.
         lost: u64,
+        /// 99 of 100 wakes of an idle thread of the client were late by no more milliseconds.
+        late_ms: Option<u64>,
     },
 }
 

@@ -15,6 +15,7 @@
 
 pub mod dns;
 pub mod event;
+mod lateness;
 pub mod plan;
 mod poller;
 mod process;

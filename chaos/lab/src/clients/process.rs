@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::event::{Event, Events};
+use super::lateness::Lateness;
 use super::plan::{self, ClientPlan};
 use super::poller;
 use super::writer::Writer;
@@ -23,10 +24,11 @@ const END_DEADLINE: Duration = Duration::from_secs(5);
 pub fn run(plan: &Path) -> anyhow::Result<()> {
     let plan: ClientPlan = plan::read(plan)?;
     let (events, writing) = Events::into_writer(std::io::stdout());
+    let lateness = Lateness::watch();
     // One thread: its clients wait nearly always, and two cores have a lab to carry.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
     runtime.block_on(serve(plan, events.clone()));
-    events.note(Event::Goodbye { at: clock::now(), lost: events.lost() });
+    events.note(Event::Goodbye { at: clock::now(), lost: events.lost(), late_ms: lateness.end() });
     drop(runtime);
     drop(events);
     let _ = writing.join();

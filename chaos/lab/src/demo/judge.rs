@@ -37,6 +37,7 @@ pub struct Seen {
     pub statuses: Vec<Look>,
     pub lost: anyhow::Result<u64>,
     pub missing_on_standby: anyhow::Result<u64>,
+    pub pages: Vec<(Timestamp, String)>,
     pub busyness: Option<f64>,
     pub overflowed: anyhow::Result<u64>,
 }
@@ -70,6 +71,7 @@ pub fn judge(seen: Seen) -> Run {
         rejoin_write_gap_ms: measure::pause(&seen.acks, seen.healed.at, load_end(&seen)).map(tenths),
         commits_per_second: tenths(measure::rate(&seen.acks, moments.fault, RATE_OVER)),
         machine_busyness: seen.busyness.map(tenths),
+        client_late_ms: measure::client_late_ms(&seen.events),
         refused_writes,
         unknown_writes,
         timeline: timeline(&seen, moments),
@@ -169,6 +171,7 @@ fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
         troubles(&seen.events, moments).into_iter().map(|(at, what)| moment(fault, at, "clients", what)),
     );
     all.extend(answers(&seen.events, fault).into_iter().map(|(at, what)| moment(fault, at, "dns", what)));
+    all.extend(seen.pages.iter().map(|(at, what)| moment(fault, *at, "clients", what.clone())));
     all.extend(seen.statuses.iter().map(|l| moment(fault, l.at, "status", l.what.clone())));
     all.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
     all

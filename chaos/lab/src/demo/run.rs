@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
+use model::Timestamp;
 
 use super::judge::{self, Seen};
 use super::watch::Watch;
 use crate::audit;
 use crate::cli::Fault;
 use crate::clients::Event;
-use crate::clock;
+use crate::clock::{self, millis_between};
 use crate::cluster;
 use crate::faults::{self, Expect, Target};
 use crate::interrupt::Interrupt;
@@ -24,6 +25,7 @@ use crate::spec::LabSpec;
 use crate::status_view::ClusterStatus;
 use crate::up::Progress;
 use crate::wan;
+use crate::web::Visit;
 
 /// DESIGN §7: at least 100 commits a second.
 pub const RATE_MIN: f64 = 100.0;
@@ -75,35 +77,35 @@ pub fn one(
     let sides = sides_of(active)?;
     let overflowed_before = overflowed(lab)?;
     let watch = Watch::start(lab, spec);
-    progress.say(&format!(
-        "  load is steady, {active} is active, {} leads: injecting",
-        before.leader().unwrap_or("nobody")
-    ));
+    progress
+        .say(&format!("  load is steady, {active} is active, {} leads", before.leader().unwrap_or("nobody")));
+    let mut pages = vec![page(lab, "before", active, interrupt, progress)?];
     let injected = faults::inject(lab, fault, &target)?;
+    progress.say(&format!("  fault: {}", injected.what));
     let reachable = reachable_servers(fault, active);
     match faults::expect(fault) {
         Expect::Failover => {
-            let moved = |events: &[Event]| {
-                let now = Moments { fault: injected.began, until: clock::now() };
-                let writes = measure::acks(events).iter().any(|a| a.address == sides.new);
-                writes
-                    && measure::dns_flip_ms(events, &reachable, sides, now).is_some()
-                    && measure::client_flip_ms(events, sides, now).is_some()
-            };
-            interrupt.wait_for(FAILOVER_DEADLINE, || Ok(moved(load.events()).then_some(())))?;
+            let to = active.peer().context("the active site has no peer")?;
+            await_move(&mut load, &reachable, sides, to, injected.began, interrupt, progress)?;
+            pages.push(page(lab, "after", to, interrupt, progress)?);
+            progress.say(&format!("  watching the old side for {} s more", AFTERMATH.as_secs()));
             interrupt.sleep(AFTERMATH)?;
         }
-        Expect::Stay => interrupt.sleep(STAY_WATCHED)?,
+        Expect::Stay => {
+            progress.say(&format!("  watching for {} s: the group must stay", STAY_WATCHED.as_secs()));
+            interrupt.sleep(STAY_WATCHED)?;
+            pages.push(page(lab, "after", active, interrupt, progress)?);
+        }
     }
     let until = clock::now();
-    progress.say("  healing");
     let healed = faults::heal(lab, fault, &target, &injected)?;
+    progress.say(&format!("  healed: {}", healed.what));
     let epoch = group.epoch().context("the group has no epoch")?;
     let epoch = match faults::expect(fault) {
         Expect::Failover => epoch + 1,
         Expect::Stay => epoch,
     };
-    let rejoined = interrupt.wait_for(REJOIN_DEADLINE, || Ok(watch.in_sync_since(healed.at, epoch)))?;
+    let rejoined = await_sync(&watch, healed.at, epoch, interrupt, progress)?;
     interrupt.sleep(TAIL)?;
     let statuses = watch.stop();
     let events = load.stop()?;
@@ -111,6 +113,7 @@ pub fn one(
     let after = ClusterStatus::ask(lab, spec).ok();
     let acks = measure::acks(&events);
     let acked: BTreeSet<RowKey> = acks.iter().map(|a| a.row).collect();
+    progress.say(&format!("  the load has ended; looking for {} writes on both databases", acked.len()));
     let on_primary = audit::rows_on_primary(lab, number);
     let missing_on_standby = missing_on_standby(lab, number, after.as_ref(), &acked, interrupt);
     let seen = Seen {
@@ -131,10 +134,102 @@ pub fn one(
         statuses,
         lost: on_primary.map(|rows| measure::lost(&acked, &rows).len() as u64),
         missing_on_standby,
+        pages,
         busyness: priority::busyness(),
         overflowed: overflowed(lab).map(|now| now - overflowed_before),
     };
     Ok((judge::judge(seen), acked))
+}
+
+/// Waits until names, a client that resolves them, and writes have arrived at the other site, and tells
+/// each as it comes. Past the deadline the judge says what is missing.
+fn await_move(
+    load: &mut Load,
+    reachable: &BTreeSet<String>,
+    sides: Sides,
+    to: LabSite,
+    fault: Timestamp,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut told = BTreeSet::new();
+    let mut moved = |load: &mut Load| {
+        let events = load.events();
+        let now = Moments { fault, until: clock::now() };
+        let first_write = measure::acks(events).iter().find(|a| a.address == sides.new).map(|a| a.at);
+        let milestones = [
+            (
+                format!("every DNS server that can be reached answers {to}"),
+                measure::dns_flip_ms(events, reachable, sides, now),
+            ),
+            (
+                format!("the first write is acknowledged in {to}"),
+                first_write.map(|at| millis_between(fault, at)),
+            ),
+            (
+                format!("a client that honours the TTL resolves to {to}"),
+                measure::client_flip_ms(events, sides, now),
+            ),
+        ];
+        let all = milestones.iter().all(|(_, ms)| ms.is_some());
+        for (what, ms) in milestones {
+            if let Some(ms) = ms.filter(|_| told.insert(what.clone())) {
+                progress.say(&format!("  {what}, {:.2} s after the fault", ms / 1_000.0));
+            }
+        }
+        all
+    };
+    interrupt.wait_for(FAILOVER_DEADLINE, || Ok(moved(load).then_some(())))?;
+    Ok(())
+}
+
+/// Waits until the group is in `Sync` again, and tells each state on the way.
+fn await_sync(
+    watch: &Watch,
+    healed: Timestamp,
+    epoch: u64,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> anyhow::Result<Option<Timestamp>> {
+    let mut last = None;
+    let rejoined = interrupt.wait_for(REJOIN_DEADLINE, || {
+        let now = watch.last_since(healed);
+        if let Some(what) = now.as_ref().filter(|_| now != last) {
+            progress.say(&format!("  {what}"));
+            last = now.clone();
+        }
+        Ok(watch.in_sync_since(healed, epoch))
+    })?;
+    if let Some(at) = rejoined {
+        let seconds = millis_between(healed, at) / 1_000.0;
+        progress.say(&format!("  in Sync again, {seconds:.1} s after healing"));
+    }
+    Ok(rejoined)
+}
+
+/// Visits the web application of the site that should serve, as a user would, and tells who served it and
+/// how many rows there are. A page that is not served is told, not judged: the writers' figures are.
+fn page(
+    lab: &Lab,
+    when: &str,
+    site: LabSite,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> anyhow::Result<(Timestamp, String)> {
+    let web = Host::web_of(site).with_context(|| format!("site {site} has no web application"))?;
+    let visit = ready::visit(lab, &web, interrupt);
+    interrupt.check()?;
+    let what = match visit {
+        Ok(visit) => {
+            let database =
+                Host::at(visit.address).map_or_else(|| visit.address.to_string(), |h| h.name.into());
+            let Visit { site, host, visits, .. } = visit;
+            format!("page {when}: served by {site} ({host}), data in {database}, rows {visits}")
+        }
+        Err(e) => format!("page {when}: {} does not serve it: {e:#}", web.name),
+    };
+    progress.say(&format!("  {what}"));
+    Ok((clock::now(), what))
 }
 
 /// Frames that the hub dropped because it was too slow itself.
@@ -216,17 +311,18 @@ pub fn line(run: &Run) -> String {
     let ms = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.0} ms"));
     let end = if run.passed() { "ok".to_owned() } else { format!("FAILED: {}", run.failures.join("; ")) };
     format!(
-        "  DNS flip {}, write gap {}, {} acked, {} lost, rejoin {}: {end}",
+        "  DNS flip {}, write gap {}, {} acked, {} lost, rejoin {}, rejoin gap {}: {end}",
         ms(run.dns_flip_ms),
         ms(run.db_write_gap_ms),
         run.acked_writes,
         run.lost_acked_writes.map_or("?".to_owned(), |l| l.to_string()),
         ms(run.rejoin_ms),
+        ms(run.rejoin_write_gap_ms),
     )
 }
 
 /// A moment of the timeline.
-pub fn moment(fault: model::Timestamp, at: model::Timestamp, source: &str, what: String) -> Moment {
-    let at_ms = (clock::millis_between(fault, at) * 10.0).round() / 10.0;
+pub fn moment(fault: Timestamp, at: Timestamp, source: &str, what: String) -> Moment {
+    let at_ms = (millis_between(fault, at) * 10.0).round() / 10.0;
     Moment { at_ms, source: source.to_owned(), what }
 }

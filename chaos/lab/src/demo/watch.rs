@@ -13,7 +13,7 @@ use crate::cluster;
 use crate::layout::Lab;
 use crate::ready;
 use crate::spec::LabSpec;
-use crate::status_view::ClusterStatus;
+use crate::status_view::{ClusterStatus, NoQuorum};
 
 /// Between two looks. Each look starts a process, which must not weigh on what is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -60,6 +60,12 @@ impl Watch {
         found.map(|l| l.at)
     }
 
+    /// The last answer, to a question asked after `since`.
+    pub fn last_since(&self, since: Timestamp) -> Option<String> {
+        let looks = self.looks.lock().expect("no holder of the looks panics");
+        looks.last().filter(|l| l.began >= since).map(|l| l.what.clone())
+    }
+
     /// Ends, and gives the looks at which something had changed.
     pub fn stop(mut self) -> Vec<Look> {
         self.end();
@@ -91,6 +97,7 @@ fn look(lab: &Lab, spec: &LabSpec) -> Look {
             let group = status.group(cluster::GROUP).filter(|g| g.serves_in_sync());
             (ready::describe(&status), group.and_then(|g| g.epoch()))
         }
+        Err(e) if e.is::<NoQuorum>() => (e.to_string(), None),
         Err(e) => (format!("no status: {}", e.root_cause()), None),
     };
     Look { began, at: clock::now(), what, in_sync_at }

@@ -30,6 +30,9 @@ pub struct ProcessStatus {
     pub starts: u32,
     /// How it ended last.
     pub last_exit: Option<String>,
+    /// Stopped by SIGSTOP, and not yet woken.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// Whether the process may run.
@@ -87,6 +90,7 @@ impl Process {
             pid: slot.pid.map(Pid::as_raw),
             starts: slot.starts,
             last_exit: slot.last_exit.clone(),
+            paused: slot.pid.is_some_and(is_stopped),
         }
     }
 
@@ -196,6 +200,13 @@ impl Process {
     fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().expect("no holder of the slot panics")
     }
+}
+
+/// Whether the kernel holds the process stopped: state T, the first field after the program's name,
+/// which stands in parentheses and may hold some itself (proc_pid_stat(5)).
+fn is_stopped(pid: Pid) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'))
 }
 
 fn pid_of(child: &Child) -> Pid {

@@ -14,6 +14,7 @@ mod hub;
 mod link;
 mod port;
 
+use std::fmt;
 use std::time::Duration;
 
 use model::Timestamp;
@@ -37,6 +38,12 @@ pub struct Direction {
     pub from: LabSite,
     /// Where they go.
     pub to: LabSite,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}→{}", self.from, self.to)
+    }
 }
 
 /// Every ordered pair of sites.

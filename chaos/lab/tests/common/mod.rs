@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chaos_lab::cli::Flavour;
 use chaos_lab::layout::{Host, Lab};
-use chaos_lab::spec::{LabSpec, ProcessSpec};
+use chaos_lab::spec::{LabSpec, Maker, ProcessSpec};
 use chaos_lab::{enter, lifecycle};
 
 /// Far more than anything here takes on a loaded machine.
@@ -36,13 +36,25 @@ impl TestLab {
         let dir = tempfile::tempdir().unwrap();
         let lab = Lab::at(&dir.path().join("lab"));
         let program = PathBuf::from(env!("CARGO_BIN_EXE_chaos-lab"));
-        let spec = LabSpec { twofold: program.clone(), program, flavour: Flavour::Mysql, processes: vec![] };
+        let spec = LabSpec {
+            twofold: program.clone(),
+            program,
+            flavour: Flavour::Mysql,
+            maker: Maker::Up,
+            processes: vec![],
+        };
         let lock = lifecycle::lock(&lab).expect("lab tests run as root");
         let mut up = TestLab { lab, spec, lock: Some(lock), _dir: dir };
         lifecycle::make_directory(&up.lab, &up.spec).unwrap();
         up.spec.processes = prepare(&up.lab, &up.spec.program);
         lifecycle::start(&up.lab, &up.spec, up.lock.as_ref().unwrap()).unwrap();
         up
+    }
+
+    /// Lets go of the lab's lock, so that other processes may change it; still removed on drop.
+    pub fn release(mut self) -> TestLab {
+        drop(self.lock.take());
+        self
     }
 
     pub fn down(&self) {
@@ -84,7 +96,8 @@ impl TestLab {
 
 impl Drop for TestLab {
     fn drop(&mut self) {
-        if let Some(lock) = self.lock.take() {
+        let lock = self.lock.take().map_or_else(|| lifecycle::lock(&self.lab), Ok);
+        if let Ok(lock) = lock {
             let removed = lifecycle::tear_down(&self.lab, &lock);
             drop(lock);
             if let Err(e) = removed {
