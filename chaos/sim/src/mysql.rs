@@ -39,6 +39,8 @@ pub struct Mysql {
     pub waiting: VecDeque<Waiter>,
     /// Received and not applied: origin and identity.
     pub relay: VecDeque<(usize, u32)>,
+    /// How many at the end of the relay log are not on the disk.
+    pub unsynced: usize,
     /// How many of each origin are in the relay log.
     pub relayed: [usize; HOSTS],
     /// The replication channel.
@@ -161,6 +163,8 @@ pub struct Life {
     pub ack_timeout: Option<Time>,
     /// `rpl_semi_sync_replica_enabled`.
     pub replica_enabled: bool,
+    /// `sync_relay_log` is not 1: what is received is lost when the power is.
+    pub at_leisure: bool,
     /// The receiver.
     pub io: Io,
     /// Its connection.
@@ -199,6 +203,7 @@ impl Mysql {
             purged: [0; HOSTS],
             waiting: VecDeque::new(),
             relay: VecDeque::new(),
+            unsynced: 0,
             relayed: [0; HOSTS],
             channel: None,
             lives: 0,
@@ -310,7 +315,7 @@ impl Mysql {
             settings: SettingsReading {
                 sync_binlog: 1,
                 flush_log_at_commit: 1,
-                sync_relay_log: 1,
+                sync_relay_log: if life.at_leisure { 10_000 } else { 1 },
                 relay_log_recovery: false,
                 semi_sync_timeout_ms: life.ack_timeout.map_or(ARMED_TIMEOUT_MS, |t| t / 1_000),
             },

@@ -29,6 +29,7 @@ mod grants;
 mod outcome;
 mod process;
 mod read;
+mod relay_log;
 mod rescue;
 mod row;
 mod session;

@@ -94,6 +94,9 @@ pub enum ActError {
         /// What it reads.
         found: String,
     },
+    /// What was received could not be put on the disk.
+    #[error("sync the relay log's files (this takes root, or the server's own account)")]
+    RelayLog(#[source] std::io::Error),
     /// A server cloned itself and goes on as if it had not.
     #[error("the server ended the statement but did not stop; read its gtid_executed")]
     StillRuns,

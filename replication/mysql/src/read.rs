@@ -113,7 +113,8 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
 
 /// Semi-sync alone.
 pub(crate) async fn look_semi_sync(session: &mut Session, deadline: Deadline) -> Result<SemiSync, ReadError> {
-    let sql = format!("SELECT {}; {SEMI_SYNC_STATUS}", semi_sync_columns(session.plugins()));
+    let columns = semi_sync_columns(session.plugins());
+    let sql = format!("SELECT {columns}, @@GLOBAL.sync_relay_log AS sync_relay_log; {SEMI_SYNC_STATUS}");
     let sets = session.ask("read semi-sync", &sql, deadline).await?;
     let [variables, status] = sets.as_slice() else {
         return Err(ReadError::Short { what: "two results" });
@@ -162,6 +163,8 @@ pub(crate) struct SemiSync {
     pub(crate) replica_enabled: bool,
     /// `Rpl_semi_sync_replica_status`: the running receiver attached with semi-sync.
     pub(crate) replica_attached: bool,
+    /// `sync_relay_log=1`.
+    pub(crate) relay_synced: bool,
     pub(crate) timeout_ms: u64,
     pub(crate) wait_no_replica: bool,
     pub(crate) wait_point: String,
@@ -169,7 +172,8 @@ pub(crate) struct SemiSync {
 
 impl SemiSync {
     fn of(plugins: Plugins, variables: &Row, status: &[Row]) -> Result<Self, ReadError> {
-        let mut all = Self::default();
+        let period: u64 = variables.parse("sync_relay_log", "a number")?;
+        let mut all = Self { relay_synced: period == 1, ..Self::default() };
         if plugins.source {
             all.source_enabled = variables.flag("source_enabled")?;
             all.timeout_ms = variables.parse("source_timeout", "a number")?;

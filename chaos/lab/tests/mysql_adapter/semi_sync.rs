@@ -8,7 +8,7 @@ use model::{Epoch, SyncGeneration};
 use replication_mysql::{
     ACK_TIMEOUT_MS, Deadline, Outcome, Refusal, Sentinel, Switch, arm_source_semi_sync,
     disarm_source_semi_sync, read, read_sentinels, replica_semi_sync, semi_sync_reading, start_receiver,
-    stop_io_thread, write_sentinel,
+    start_replica, stop_io_thread, write_sentinel,
 };
 
 use crate::proxy::Proxy;
@@ -204,4 +204,74 @@ async fn a_server_without_the_plugins_is_refused_by_name() {
     let refusal = replica_semi_sync(&mut admin, Switch::On, Deadline::after(crate::server::PATIENCE)).await;
     assert!(matches!(refusal, Outcome::Refused(Refusal::Plugin { .. })), "{refusal}");
     assert_done(disarm_source_semi_sync(&mut admin, patience()).await);
+}
+
+/// Goal: what an acker received before is synced, and every event from then on; one that acknowledges
+/// nothing syncs at leisure and receives several times faster. The figures are printed, not judged.
+#[tokio::test]
+async fn only_an_acker_syncs_every_event() {
+    let pair = Pair::up().await;
+    let mut replica = pair.replica.admin().await;
+    let mut took = Vec::new();
+    for to in [Switch::On, Switch::Off] {
+        assert_done(replica_semi_sync(&mut replica, to, patience()).await);
+        let reading = eventually_session("it goes on receiving", &mut replica, async |s| {
+            let now = read(s, patience()).await.unwrap();
+            now.replica.as_ref().is_some_and(|r| r.io == model::ReplicaThread::Running).then_some(now)
+        })
+        .await;
+        let synced = reading.settings.sync_relay_log == 1;
+        assert_eq!((reading.semi_sync.replica_enabled, synced), (to == Switch::On, to == Switch::On));
+
+        assert_done(stop_io_thread(&mut replica, patience()).await);
+        let mut client = pair.source.app().await;
+        for _ in 0..500 {
+            insert(&mut client, "backlog").await.unwrap();
+        }
+        let all = pair.source.executed().await;
+        let began = Instant::now();
+        assert_done(start_receiver(&mut replica, patience()).await);
+        eventually_session("all is received", &mut replica, async |s| {
+            read(s, patience()).await.unwrap().gtid_held().contains(&all).then_some(())
+        })
+        .await;
+        took.push(began.elapsed());
+    }
+    eprintln!(
+        "figure: 500 transactions are received in {:?} synced one by one, {:?} at leisure",
+        took[0], took[1]
+    );
+}
+
+/// A power cut tears a relay log that is synced at leisure.
+/// Goal: the server cuts it at the last whole transaction when it starts, and asks for the rest again.
+#[tokio::test]
+async fn a_torn_relay_log_is_cut_and_the_rest_asked_for_again() {
+    let mut pair = Pair::up().await;
+    let mut replica = pair.replica.admin().await;
+    let mut root = pair.replica.root_conn().await;
+    mysql_async::prelude::Queryable::query_drop(&mut root, "STOP REPLICA SQL_THREAD").await.unwrap();
+    for _ in 0..20 {
+        insert(&mut pair.source.app().await, "received and not applied").await.unwrap();
+    }
+    let all = pair.source.executed().await;
+    eventually_session("all is received", &mut replica, async |s| {
+        read(s, patience()).await.unwrap().gtid_held().contains(&all).then_some(())
+    })
+    .await;
+    pair.replica.crash();
+    let files = std::fs::read_dir(&pair.replica.spec.data_dir).unwrap().map(|entry| entry.unwrap().path());
+    let log =
+        files.filter(|path| path.with_extension("").ends_with("relay") && !path.ends_with("relay.index"));
+    let file = std::fs::OpenOptions::new().write(true).open(log.max().unwrap()).unwrap();
+    let length = file.metadata().unwrap().len();
+    // A block that never reached the disk reads as zeros.
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 700], length - 1_500).unwrap();
+    pair.replica.start().await;
+
+    let mut replica = pair.replica.admin().await;
+    let held = read(&mut replica, patience()).await.unwrap().gtid_held();
+    assert!(!held.contains(&all), "what was torn does not count as held");
+    assert_done(start_replica(&mut replica, patience()).await);
+    pair.caught_up().await;
 }

@@ -194,6 +194,7 @@ impl World {
         host.stash_mysql.clear();
         host.queued.clear();
         self.mysql_end(h, HowItEnded::Killed, false);
+        self.power_cut(h);
         self.guard_end(h);
         Hit::Host(h)
     }

@@ -144,8 +144,12 @@ impl World {
             }
             DatabaseAct::ReplicaSemiSync { on } => {
                 let on = *on;
+                if on {
+                    self.hosts[h].mysql.unsynced = 0;
+                }
                 let life = self.life(h);
                 life.replica_enabled = on;
+                life.at_leisure = !on;
                 if life.io != Io::Stopped {
                     self.start_io(h);
                 }
@@ -196,6 +200,7 @@ impl World {
                 };
                 let mysql = &mut self.hosts[h].mysql;
                 mysql.relay.clear();
+                mysql.unsynced = 0;
                 mysql.relayed = [0; HOSTS];
                 let from = [mysql.held(0), mysql.held(1)];
                 mysql.channel = Some(Channel { source, connected: false, from, io_error: String::new() });
@@ -282,6 +287,7 @@ impl World {
         if let Some(again) = self.takes(act, time) {
             let mysql = &mut self.hosts[h].mysql;
             mysql.relay.clear();
+            mysql.unsynced = 0;
             mysql.relayed = [0; HOSTS];
             let life = self.life(h);
             life.io = Io::Stopped;

@@ -34,6 +34,7 @@ impl World {
             wait_count: 1,
             ack_timeout: Some(host.mysql.cnf_ack_timeout),
             replica_enabled: false,
+            at_leisure: false,
             io: Io::Stopped,
             connection: None,
             sql: false,
@@ -71,6 +72,7 @@ impl World {
         mysql.ended = Some(ended);
         if forgets {
             mysql.relay.clear();
+            mysql.unsynced = 0;
             mysql.relayed = Default::default();
         }
         if ended == HowItEnded::Killed {
@@ -138,6 +140,16 @@ impl World {
             mysql.waiting.clear();
             self.truth.count("disk-lied");
             self.note_host(h, format_args!("its disk forgets {} transactions", length - keep + waiting));
+        }
+    }
+
+    /// What was received and not synced is gone, and the server asks for it again.
+    pub(crate) fn power_cut(&mut self, h: usize) {
+        let mysql = &mut self.hosts[h].mysql;
+        for _ in 0..std::mem::take(&mut mysql.unsynced) {
+            if let Some((origin, _)) = mysql.relay.pop_back() {
+                mysql.relayed[origin] -= 1;
+            }
         }
     }
 

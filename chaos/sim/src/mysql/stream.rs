@@ -86,9 +86,11 @@ impl World {
         if connection.stalled.is_some() || number != held + 1 {
             return;
         }
-        let semi = connection.semi;
+        let (semi, at_leisure) = (connection.semi, life.at_leisure);
         mysql.relay.push_back((origin, transaction.expect("seen above")));
         mysql.relayed[origin] += 1;
+        // One sync puts all of the file on the disk.
+        mysql.unsynced = if at_leisure { mysql.unsynced + 1 } else { 0 };
         self.start_applier(h);
         if semi && origin == source {
             self.send_ack(h, id, number, source_start);
@@ -129,6 +131,7 @@ impl World {
         }
         if let Some((origin, transaction)) = mysql.relay.pop_front() {
             mysql.relayed[origin] -= 1;
+            mysql.unsynced = mysql.unsynced.min(mysql.relay.len());
             mysql.executed[origin].push(transaction);
         }
         self.start_applier(h);

@@ -107,12 +107,12 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
     }
 }
 
-/// Settings under which what was acknowledged does not survive a crash (DESIGN §4, Durability). A
-/// primary becomes an acker and an acker a primary, so all of them hold for both.
+/// Settings under which what was acknowledged does not survive a crash (DESIGN §4, Durability). The
+/// relay log counts while the server acknowledges: its guard syncs it before, and relaxes it after.
 pub(super) fn weak_settings(reading: &model::DatabaseReading) -> Vec<String> {
     let s = &reading.settings;
     let wanted = [
-        (s.sync_relay_log == 1, "sync_relay_log must be 1"),
+        (s.sync_relay_log == 1 || !reading.semi_sync.replica_enabled, "sync_relay_log must be 1"),
         (!s.relay_log_recovery, "relay_log_recovery must be off"),
         (s.sync_binlog == 1, "sync_binlog must be 1"),
         (s.flush_log_at_commit == 1, "innodb_flush_log_at_trx_commit must be 1"),

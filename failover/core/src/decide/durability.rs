@@ -60,7 +60,12 @@ fn prove(view: &View, authority: &Authority) -> Option<Change> {
     let report = view.report(&authority.primary.server)?;
     let unproven = view.policy.defects.has(Defect::SyncBeforeSentinel);
     let proof = if unproven { report.armed } else { report.proven };
-    let whole = report.open == Some(authority.epoch) && proof == Some(authority.g);
+    // What an acker acknowledges is on its disk.
+    let synced = authority.acker_set.iter().all(|acker| {
+        view.reading(&acker.server)
+            .is_some_and(|r| r.semi_sync.replica_enabled && r.settings.sync_relay_log == 1)
+    });
+    let whole = report.open == Some(authority.epoch) && proof == Some(authority.g) && (synced || unproven);
     whole.then(|| Change::Sync {
         gtid: report.reading.as_ref().map(|r| r.gtid_executed.clone()).unwrap_or_default(),
     })

@@ -139,7 +139,9 @@ impl Guard {
         if !joined || known.epoch <= self.latch.no_source {
             return;
         }
-        if reading.semi_sync.replica_enabled != acker {
+        // One that acknowledges nothing need not sync every event that it receives: it comes near sooner.
+        let synced = reading.settings.sync_relay_log == 1;
+        if reading.semi_sync.replica_enabled != acker || synced != acker {
             self.begin_act(DatabaseAct::ReplicaSemiSync { on: acker }, None, now, out);
             return;
         }

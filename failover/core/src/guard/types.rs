@@ -126,7 +126,7 @@ pub enum DatabaseAct {
     ArmSource { count: u32 },
     /// Switch the source side off.
     DisarmSource,
-    /// Acknowledge as a replica, or stop to.
+    /// Acknowledge as a replica, with all that is received synced first, or stop to, and sync at leisure.
     ReplicaSemiSync { on: bool },
     /// `STOP REPLICA IO_THREAD`.
     StopIo,

@@ -20,6 +20,12 @@ impl World {
         let received = self.ago(line.duration("age"));
         let mut reading = host::reading_at_boot(&server);
         let silent = line.flag("no-reading");
+        // Its guard made an acker ready to acknowledge, unless the script says otherwise.
+        let acker = self.authority().is_some_and(|a| a.acker_set.iter().any(|k| k.server == server));
+        if acker {
+            reading.semi_sync.replica_enabled = true;
+            reading.settings.sync_relay_log = 1;
+        }
         read_words(&mut reading, line);
         // All have the one mark, unless the script says otherwise.
         let mark = OpeningMark { epoch: Epoch(1), life: model::ProcessStart(1), nonce: 1 };

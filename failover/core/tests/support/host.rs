@@ -89,7 +89,10 @@ impl Host {
                 r.semi_sync.source_enabled = false;
                 r.semi_sync.waiting_sessions = 0;
             }
-            DatabaseAct::ReplicaSemiSync { on } => r.semi_sync.replica_enabled = *on,
+            DatabaseAct::ReplicaSemiSync { on } => {
+                r.semi_sync.replica_enabled = *on;
+                r.settings.sync_relay_log = if *on { 1 } else { AT_LEISURE };
+            }
             DatabaseAct::StopIo => set_io(r, ReplicaThread::Stopped),
             DatabaseAct::StartReplica => {
                 set_io(r, ReplicaThread::Running);
@@ -119,6 +122,9 @@ fn reading_at_boot_of(before: &DatabaseReading) -> DatabaseReading {
     }
     reading
 }
+
+/// `sync_relay_log` of a server that acknowledges nothing.
+const AT_LEISURE: u64 = 10_000;
 
 /// What a replica has committed in place of the primary's mark: `mark=other`.
 pub const OTHER_MARK: OpeningMark = OpeningMark { epoch: model::Epoch(0), life: ProcessStart(0), nonce: 999 };
@@ -190,7 +196,7 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
         settings: SettingsReading {
             sync_binlog: 1,
             flush_log_at_commit: 1,
-            sync_relay_log: 1,
+            sync_relay_log: AT_LEISURE,
             relay_log_recovery: false,
             semi_sync_timeout_ms: u64::MAX,
         },
@@ -235,6 +241,13 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     }
     if line.take("mark").as_deref() == Some("other") {
         reading.opening = Some(OTHER_MARK);
+    }
+    if line.flag("acks") {
+        reading.semi_sync.replica_enabled = true;
+        reading.settings.sync_relay_log = 1;
+    }
+    if line.flag("at-leisure") {
+        reading.settings.sync_relay_log = AT_LEISURE;
     }
     if line.flag("relay-log-recovery") {
         reading.settings.relay_log_recovery = true;

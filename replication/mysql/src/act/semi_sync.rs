@@ -88,8 +88,15 @@ pub async fn disarm_source_semi_sync(session: &mut Session, deadline: Deadline) 
     .into()
 }
 
+/// `sync_relay_log` of a replica that acknowledges nothing: the server's default. A transaction is
+/// some five events, and 1 syncs each of them, so an acker receives several times slower.
+const RELAY_SYNC_AT_LEISURE: u32 = 10_000;
+
 /// Makes this replica acknowledge, or not. The receiver tells the source when it attaches, so it is
 /// restarted **if it runs**; one that is stopped stays stopped (a fence may have stopped it).
+///
+/// Before it acknowledges, `sync_relay_log` is 1 and all that was received is on disk: an ack says
+/// that everything up to it would survive a power cut. Afterwards it is synced at leisure.
 ///
 /// When the call breaks in the middle the receiver may be left stopped: the answer is then
 /// `Unknown`, and whoever may start it starts it.
@@ -106,22 +113,44 @@ async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> 
     }
     let now = look_semi_sync(session, deadline).await?;
     let wanted = to == Switch::On;
-    let io = look(session, deadline).await?.replica.map_or(ReplicaThread::Stopped, |r| r.io);
-    if now.replica_enabled != wanted {
-        let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled = {}", to.word());
-        run(session, "set the replica's semi-sync", &sql, deadline).await?;
+    if wanted {
+        run(session, "sync every event", "SET GLOBAL sync_relay_log = 1", deadline).await?;
     }
-    // A receiver that still connects asks for semi-sync when it gets through; it needs no restart,
-    // but may have asked already, so it gets one too.
-    if io == ReplicaThread::Stopped || now.replica_enabled == wanted && now.replica_attached == wanted {
+    let io = look(session, deadline).await?.replica.map_or(ReplicaThread::Stopped, |r| r.io);
+    let runs = io != ReplicaThread::Stopped;
+    let as_wanted =
+        now.replica_enabled == wanted && now.replica_attached == wanted && now.relay_synced == wanted;
+    if as_wanted {
         return Ok(());
     }
-    run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
-    match session.run("start the receiver", "START REPLICA IO_THREAD", deadline).await {
-        Ok(()) => Ok(()),
-        // It is stopped now and was not before: partly done, whatever the server answered.
-        Err(error) => Err(Stop::Unknown(error.into())),
+    // A receiver that still connects may have asked for semi-sync already; it is restarted as well.
+    if runs {
+        run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
     }
+    match stopped(session, wanted, runs, deadline).await {
+        Ok(()) => Ok(()),
+        // The receiver is stopped now and was not before: partly done, whatever the server answered.
+        Err(Stop::Failed(error)) if runs => Err(Stop::Unknown(error)),
+        Err(other) => Err(other),
+    }
+}
+
+/// While nothing is received.
+async fn stopped(session: &mut Session, wanted: bool, runs: bool, deadline: Deadline) -> Result<(), Stop> {
+    if wanted {
+        crate::relay_log::sync(session, deadline).await?;
+    }
+    let word = if wanted { "ON" } else { "OFF" };
+    let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled = {word}");
+    run(session, "set the replica's semi-sync", &sql, deadline).await?;
+    if !wanted {
+        let sql = format!("SET GLOBAL sync_relay_log = {RELAY_SYNC_AT_LEISURE}");
+        run(session, "sync at leisure", &sql, deadline).await?;
+    }
+    if runs {
+        run(session, "start the receiver", "START REPLICA IO_THREAD", deadline).await?;
+    }
+    Ok(())
 }
 
 /// The semi-sync counters alone: cheaper than a whole reading while a sentinel waits.
