@@ -4,6 +4,7 @@ mod cert;
 mod check;
 mod client;
 mod operate;
+mod screen;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,15 @@ use anyhow::{Context, Result};
 use app_config::Config;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::{NodeId, ServerId};
+use tracing::warn;
+
+/// What `serve` and `guard` log.
+const LOG_VARIABLE: &str = "TWOFOLD_LOG";
+/// Unless it is said otherwise: libraries speak up when something is wrong.
+const LOG_DEFAULT: &str = "info,hickory_server=warn,hickory_proto=warn,mysql_async=warn";
+
+/// Beneath the help of a command that runs until it is told to stop.
+const RUNS: &str = "Exit codes: 0 told to stop, 1 failed, 2 usage or bad input.";
 
 /// Keeps a platform that lives in two datacentres serving when one of them dies.
 ///
@@ -27,20 +37,38 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a node: voter, DNS server, prober, API.
+    #[command(after_help = RUNS)]
     Serve(Serve),
     /// Run the lease holder on a database host.
+    #[command(after_help = RUNS)]
     Guard(GuardArgs),
     /// Check a configuration: all problems with line and column; exit 2 if any.
+    #[command(after_help = "Exit codes: 0 no problems, 2 problems, or no such file.")]
     Check(check::Check),
     /// Make the cluster's CA and the certificates of its nodes, guards and clients.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Exit codes: 0 made, 1 failed (a file is there already, no CA), 2 usage or bad input."
+    )]
     Cert(cert::Cert),
     /// One screen: who is active, since when, may it fail over now, and if not why not.
+    #[command(
+        after_help = "Exit codes: 0 a quorum confirmed it, 1 failed (certificates), 2 usage or bad input, \
+                      4 no quorum: one node's own view, or no answer."
+    )]
     Status(operate::Status),
     /// Why something is as it is.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Exit codes: 0 a quorum confirmed it, 1 failed (certificates), 2 usage or no such group, \
+                      4 no quorum: one node's own view, or no answer."
+    )]
     Explain(operate::Explain),
     /// Move a group to the other site without its primary's help; states the loss before.
+    #[command(
+        after_help = "Exit codes: 0 it begins, 1 failed, 2 usage, no such group or site, 3 refused by a rule \
+                      (a loss that was not accepted, or another one than is stated now), 4 no quorum."
+    )]
     Failover(operate::Failover),
     /// Two datacentres on this machine.
     #[command(subcommand)]
@@ -116,7 +144,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("twofold: {error:#}");
+        screen::err(format_args!("twofold: {error:#}"));
         error.downcast_ref::<BadInput>().map_or(1, |_| 2)
     })
 }
@@ -128,13 +156,19 @@ pub struct BadInput(pub String);
 
 fn run_serve(serve: Serve) -> Result<u8> {
     let config = load(&serve.config)?;
+    if !config.nodes().contains_key(&serve.node) {
+        let known = list(config.nodes().keys());
+        let name = serve.node.as_str();
+        let why = format!("node {name:?} is not in the configuration; add it under nodes (known: {known})");
+        return Err(BadInput(why).into());
+    }
     if serve.init {
         let path = daemon(&serve, &config)?;
-        println!("node {}: a new log at {}", serve.node, path.display());
+        screen::out(format_args!("node {}: a new log at {}", serve.node, path.display()));
         return Ok(0);
     }
     start_log(serve.log.log_format);
-    runtime()?.block_on(crate::daemon::run(Arc::new(config), serve.node))?;
+    runtime()?.block_on(crate::daemon::run(Arc::new(config), &serve.config, serve.node))?;
     Ok(0)
 }
 
@@ -144,9 +178,20 @@ fn daemon(serve: &Serve, config: &Config) -> Result<PathBuf> {
 
 fn run_guard(guard: GuardArgs) -> Result<u8> {
     let config = load(&guard.config)?;
+    if config.server(guard.server.as_str()).is_none() {
+        let known = list(config.databases().values().flat_map(|db| db.servers.keys()));
+        let name = guard.server.as_str();
+        let why =
+            format!("server {name:?} is not in the configuration; add it under databases (known: {known})");
+        return Err(BadInput(why).into());
+    }
     start_log(guard.log.log_format);
     runtime()?.block_on(crate::guard::run(Arc::new(config), guard.server))?;
     Ok(0)
+}
+
+fn list<T: std::fmt::Display>(names: impl Iterator<Item = T>) -> String {
+    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -167,9 +212,10 @@ pub fn load(path: &Path) -> Result<Config> {
             let shown: Vec<String> =
                 checked.problems.iter().map(|p| format!("{}:{p}", path.display())).collect();
             Err(BadInput(format!(
-                "{} has {} problems and nothing was started:\n{}",
+                "{} has {} problem{} and nothing was done:\n{}",
                 path.display(),
                 shown.len(),
+                if shown.len() == 1 { "" } else { "s" },
                 shown.join("\n")
             ))
             .into())
@@ -179,11 +225,23 @@ pub fn load(path: &Path) -> Result<Config> {
 
 fn start_log(format: LogFormat) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("TWOFOLD_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,hickory_server=warn,hickory_proto=warn,mysql_async=warn"));
+    let asked = std::env::var(LOG_VARIABLE).ok().filter(|text| !text.is_empty());
+    let parsed = asked.as_deref().map(EnvFilter::try_new);
+    let (filter, problem) = match parsed {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(LOG_DEFAULT), Some(error)),
+        None => (EnvFilter::new(LOG_DEFAULT), None),
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(false).with_target(false).init(),
         LogFormat::Json => builder.json().init(),
+    }
+    if let Some(error) = problem {
+        warn!(
+            %error,
+            value = asked,
+            "{LOG_VARIABLE} is no filter and does not count; write for example info or twofold=debug"
+        );
     }
 }

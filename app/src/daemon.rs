@@ -12,13 +12,14 @@ mod api;
 mod brain;
 mod dns;
 mod executor;
+mod halted;
 mod machine;
 mod probes;
 mod roster;
 mod shared;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,13 @@ use anyhow::{Context, Result, bail};
 use app_config::Config;
 use app_link::Links;
 use failover_core::Defects;
-use failover_raft::{Driver, DriverConfig, Identity, Recovered, ReplicaConfig, SNAPSHOT_EVERY, Store};
+use failover_raft::{
+    Driver, DriverConfig, Identity, Recovered, ReplicaConfig, SNAPSHOT_EVERY, Store, StoreError,
+};
 use model::NodeId;
 use tracing::{error, info};
 
-use crate::{clock, links, wire};
+use crate::{clock, links, outage, wire};
 use roster::Roster;
 use shared::Shared;
 
@@ -61,8 +64,8 @@ pub fn init(config: &Config, node: &NodeId) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Runs until a signal ends it.
-pub async fn run(config: Arc<Config>, node: NodeId) -> Result<()> {
+/// Runs until a signal ends it. `file` is the configuration's, for the commands that a person is told.
+pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
     let own = config
         .nodes()
         .get(&node)
@@ -70,23 +73,20 @@ pub async fn run(config: Arc<Config>, node: NodeId) -> Result<()> {
         .clone();
     let roster = Arc::new(Roster::new(&config));
     let path = store_path(&config, &node);
-    let opened = Store::open(&path, &identity(&config, &roster, &node)?);
+    let opened = match Store::open(&path, &identity(&config, &roster, &node)?) {
+        // That process answers DNS as well.
+        Err(error @ StoreError::InUse { .. }) => return Err(error.into()),
+        opened => opened,
+    };
     // DNS comes first and needs nothing but the last snapshot: it serves on whatever Raft does.
     let dns = dns::Dns::start(&config, &own)?;
     let store = match opened {
         Ok(store) => store,
-        Err(error) => {
-            error!(%error, "consensus does not start; DNS answers from the last snapshot on disk");
-            let missing = !path.exists();
-            dns.stop().await;
-            if missing {
-                bail!("{error}; a node's first start needs: twofold serve --init --node {node}");
-            }
-            return Err(error.into());
-        }
+        Err(error) => return halted::run(&config, file, &own, dns, error).await,
     };
     let timing = links::timing(&config.timing());
     let (links, inbound) = links::start_node(&config, &node).await?;
+    tokio::spawn(outage::tell_links(links.clone(), config.clone()));
     let (machine, applied) = machine::Machine::new(config.node_dir(&node).join("audit.jsonl"));
     let results = machine.results();
     let driver = driver_config(&config, &roster, &node)?;
@@ -100,11 +100,12 @@ pub async fn run(config: Arc<Config>, node: NodeId) -> Result<()> {
         links.clone(),
         raft.clone(),
         applied,
+        dns.answers(),
         results,
         timing,
         Defects::NONE,
     ));
-    let probes = probes::Probes::start(&shared);
+    let probes = probes::Probes::start(&shared.config, &shared.own.site);
     let api = api::start(&shared)?;
     let mut brain = tokio::spawn(brain::run(shared.clone(), inbound, probes, dns.feed()));
     let mut stop = links::stop_signal()?;

@@ -25,7 +25,7 @@ use model::{NodeId, ServerId, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::{clock, links, wire};
+use crate::{clock, links, outage, wire};
 use host::Host;
 
 /// Things of this host that wait to be taken in. Readings come ten times a second and acts one at a
@@ -74,6 +74,7 @@ pub async fn run(config: Arc<Config>, server: ServerId) -> Result<()> {
         defects: Defects::NONE,
     };
     let (links, inbound) = links::start_guard(&config, &server).await?;
+    tokio::spawn(outage::tell_links(links.clone(), config.clone()));
     info!(server = %server, group = %group.id, gate = ?found, latch = ?latch, "guard starts");
     let guard = Guard::new(guard_config, latch, found, rand::random(), clock::now());
     let (local, locals) = mpsc::channel(LOCAL_QUEUE);
@@ -124,9 +125,9 @@ impl Shell {
             let input = tokio::select! {
                 biased;
                 _ = stop.recv() => return Ok(()),
-                Some(local) = locals.recv() => Some(self.from_local(local)),
+                Some(local) = locals.recv() => Some(self.take_local(local)),
                 message = inbound.recv() => match message {
-                    Some(message) => self.from_links(message),
+                    Some(message) => self.take_linked(message),
                     None => anyhow::bail!("the links ended"),
                 },
                 _ = ticks.tick() => Some(Input::Tick),
@@ -139,7 +140,7 @@ impl Shell {
         }
     }
 
-    fn from_local(&mut self, local: Local) -> Input {
+    fn take_local(&mut self, local: Local) -> Input {
         match local {
             Local::Process { process, ended } => Input::Process { process, ended },
             Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
@@ -148,7 +149,7 @@ impl Shell {
         }
     }
 
-    fn from_links(&mut self, message: Inbound) -> Option<Input> {
+    fn take_linked(&mut self, message: Inbound) -> Option<Input> {
         match message {
             Inbound::Cast { topic: wire::ANSWER, body, from, .. } => {
                 read(&from, wire::unpack(&body)).map(Input::Answer)

@@ -12,6 +12,7 @@ mod clock;
 mod daemon;
 mod guard;
 mod links;
+mod outage;
 mod wire;
 
 use std::process::ExitCode;

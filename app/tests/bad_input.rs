@@ -1,8 +1,9 @@
 //! Bad input at every door of a running cluster: a clear word, and nothing lost. One lab serves all of
 //! it, in the order of the story.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -127,6 +128,14 @@ fn certificate_of_another_ca(lab: &Lab) {
     let output = lab.inside("cli", &[TWOFOLD, "status", "--config", &foreign]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("client.pem"), "the file is named: {}", said(&output));
+    // All of the other CA: now it is the nodes that are not believed.
+    let text = std::fs::read_to_string(lab.config()).expect("the configuration").replace(&pki, &other);
+    let stranger = lab.folder.path().join("stranger.yaml");
+    std::fs::write(&stranger, text).expect("written");
+    let output = lab.inside("cli", &[TWOFOLD, "status", "--config", &stranger.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("not of this CA; check tls.ca"), "{}", said(&output));
+    assert_eq!(said(&output).matches("10.77.1.1:7443").count(), 1, "once a line: {}", said(&output));
 }
 
 /// Groups, sites and requests that are not there: exit codes of DESIGN §7, and a next act.
@@ -135,10 +144,16 @@ fn questions_that_make_no_sense(lab: &Lab) {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["explain", "group", "nobody", "--config", &config], 2, "known: shop"),
         (&["failover", "shop", "--to", "pdc", "--config", &config], 3, "active in pdc already"),
-        (&["failover", "shop", "--to", "mars", "--config", &config], 3, "no server in mars"),
+        (&["failover", "shop", "--to", "wit", "--config", &config], 3, "no server in wit"),
+        (&["failover", "shop", "--to", "mars", "--config", &config], 2, "known: mdc, pdc, wit"),
+        (
+            &["failover", "shop", "--to", "mdc", "--accept-loss", "junk", "--config", &config],
+            3,
+            "never stated",
+        ),
         (&["failover", "nobody", "--to", "mdc", "--config", &config], 2, "known: shop"),
         (&["status", "--config", "/nowhere/twofold.yaml"], 2, "name an existing file"),
-        (&["serve", "--config", &config, "--node", "nobody"], 1, "add it under nodes"),
+        (&["serve", "--config", &config, "--node", "nobody"], 2, "add it under nodes"),
     ];
     for (args, code, word) in cases {
         let mut words = vec![TWOFOLD];
@@ -149,7 +164,7 @@ fn questions_that_make_no_sense(lab: &Lab) {
     }
 }
 
-/// A damaged log stops its node with a word that names the file and the next act; the others go on.
+/// A damaged log: its node votes no more and says so on every way, its DNS goes on, and so do the others.
 fn damaged_store(lab: &Lab) {
     let store = find(&lab.dir(), "wit-1").join("raft.redb");
     let output = lab.twofold(&["lab", "kill", "wit"], true);
@@ -157,10 +172,30 @@ fn damaged_store(lab: &Lab) {
     let length = std::fs::metadata(&store).expect("the store is there").len();
     std::fs::write(&store, vec![0xA5; usize::try_from(length).expect("it fits")]).expect("damaged");
     let config = lab.config();
-    let output = lab.inside("wit-1", &[TWOFOLD, "serve", "--config", &config, "--node", "wit-1"]);
-    assert!(!output.status.success(), "a damaged log is no fresh start");
-    let told = said(&output);
-    assert!(told.contains("raft.redb") && told.contains("move"), "{told}");
+    let mut node = Command::new(TWOFOLD)
+        .args(["lab", "exec", "--dir"])
+        .arg(lab.dir())
+        .args(["wit-1", "--", TWOFOLD, "serve", "--config", &config, "--node", "wit-1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("twofold runs");
+    let mut lines = BufReader::new(node.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+    let told = lines.find(|line| line.contains("ERROR")).expect("it says what is wrong");
+    for word in ["raft.redb is damaged", "DNS answers from the last snapshot", "keep the file"] {
+        assert!(told.contains(word), "{told}");
+    }
+    let api = ["--api", "https://10.77.3.1:7443"];
+    let output = lab.inside("wit-1", &[&[TWOFOLD, "status", "--config", &config][..], &api].concat());
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("wit-1 runs without consensus"), "{}", said(&output));
+    let www = said(&lab.inside("wit-1", &["dig", "@10.77.3.1", "www.gslb.example.com"]));
+    assert!(www.contains("NOERROR"), "{www}");
+    let bound = said(&lab.inside("wit-1", &["dig", "@10.77.3.1", "db.gslb.example.com"]));
+    assert!(bound.contains("SERVFAIL"), "{bound}");
+    assert!(node.try_wait().expect("it is a child").is_none(), "it stays until it is told to stop");
+    let stopped = Command::new("kill").arg(node.id().to_string()).status().expect("kill runs");
+    assert!(stopped.success());
+    assert_eq!(node.wait().expect("it ends").code(), Some(1), "it never ran whole");
 }
 
 /// With the witness gone and the standby site too, two of five voters are left: every question gets a
@@ -186,11 +221,16 @@ fn no_quorum(lab: &Lab) {
         "{}",
         said(&status)
     );
-    for words in [&["explain", "group", "shop"][..], &["failover", "shop", "--to", "mdc"]] {
-        let output = ask(words);
-        assert_eq!(output.status.code(), Some(4), "{words:?}: {}", said(&output));
-        assert!(said(&output).contains("no quorum"), "{words:?}: {}", said(&output));
+    assert!(said(&status).contains("last known, "), "{}", said(&status));
+    assert!(!said(&status).contains("every acknowledged write is on"), "{}", said(&status));
+    let output = ask(&["explain", "group", "shop"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    for word in ["NO QUORUM", "last known, ", "last events:"] {
+        assert!(said(&output).contains(word), "{word}: {}", said(&output));
     }
+    let output = ask(&["failover", "shop", "--to", "mdc"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("no quorum"), "{}", said(&output));
     let dig = |name: &str| {
         let name = format!("{name}.gslb.example.com");
         said(&lab.inside("cli", &["dig", "@10.77.1.1", &name, "+noall", "+comments", "+answer"]))
@@ -200,6 +240,8 @@ fn no_quorum(lab: &Lab) {
         bound = dig("db");
     }
     assert!(bound.contains("SERVFAIL"), "{bound}");
+    let status = ask(&["status"]);
+    assert!(said(&status).contains("answer SERVFAIL on this node"), "{}", said(&status));
     let pooled = dig("www");
     assert!(pooled.contains("NOERROR") && pooled.contains("10.77.1.20"), "{pooled}");
 }

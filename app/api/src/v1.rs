@@ -16,6 +16,10 @@ pub struct Status {
     pub leader: Option<String>,
     /// A quorum confirmed this view: it is the leader's own, after a read index.
     pub quorum: bool,
+    /// Milliseconds since a quorum last confirmed what the answering node shows; 0 with `quorum`, none
+    /// when it never did since the node's start.
+    #[serde(default)]
+    pub confirmed_ms: Option<u64>,
     /// Raft's term.
     pub term: u64,
     /// Last applied entry.
@@ -78,8 +82,12 @@ pub struct GroupStatus {
     pub durability_since_ms: Option<i64>,
     /// Whose acks count.
     pub ackers: Vec<String>,
-    /// Site that bound names answer.
+    /// Site that bound names were last committed to. What a node answers can differ: see `names`.
     pub route: Option<String>,
+    /// What the answering node's own DNS answers now for each name bound to the group; empty where it
+    /// serves no DNS.
+    #[serde(default)]
+    pub names: Vec<NameStatus>,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
     /// Would a failover work now?
@@ -96,6 +104,16 @@ pub struct GroupStatus {
     pub finished: Vec<FinishedExecution>,
 }
 
+/// What one node's DNS answers for a bound name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NameStatus {
+    /// The name.
+    pub name: String,
+    /// The site whose addresses are answered; none for SERVFAIL.
+    pub site: Option<String>,
+}
+
 /// One database server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -104,11 +122,12 @@ pub struct ServerStatus {
     pub name: String,
     /// Its site.
     pub site: String,
-    /// `primary`, `acker`, `replica`, `fenced`, `quarantined`, `unknown`.
+    /// `primary`, `candidate` (it is to become the primary and is not open yet), `acker`, `replica`,
+    /// `fenced`, `quarantined`, `unknown` (its guard is not heard).
     pub role: String,
     /// Milliseconds since its guard was heard; none when never.
     pub heard_ms: Option<u64>,
-    /// `running`, `gone`, `unseen`.
+    /// `running`, `gone`, `unseen` (also when its guard is not heard).
     pub process: String,
     /// Identity of its data.
     pub uuid: Option<String>,
@@ -196,6 +215,18 @@ pub struct FinishedExecution {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
+    /// The node whose view this is.
+    #[serde(default)]
+    pub answered_by: String,
+    /// A quorum confirmed this view.
+    #[serde(default)]
+    pub quorum: bool,
+    /// As in `status`.
+    #[serde(default)]
+    pub confirmed_ms: Option<u64>,
+    /// As in `status`.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// The group as in `status`.
     pub group: GroupStatus,
     /// Every candidate and what stands against it.

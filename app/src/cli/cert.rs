@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use app_cert::{CA_DAYS, Identity, IssuedFiles, Kind, LEAF_DAYS, Request, create_ca, issue};
+use app_cert::{CA_DAYS, CertError, Identity, IssuedFiles, Kind, LEAF_DAYS, Request, create_ca, issue};
 use app_config::Config;
 use clap::{Args, Subcommand};
 use model::NodeId;
 
+use super::screen::out;
 use super::{BadInput, load};
 
 /// What to make.
@@ -19,11 +20,11 @@ pub enum Cert {
     /// The CA of a cluster: ca.pem and ca.key.
     Ca(Ca),
     /// The certificate of a node, signed by the CA.
-    Node(Leaf),
+    Node(Named),
     /// The certificate of a guard, named as its database server.
-    Guard(Leaf),
+    Guard(Named),
     /// The certificate of an operator or a program that speaks to the API.
-    Client(Leaf),
+    Client(Client),
 }
 
 /// Where, and for which cluster.
@@ -50,12 +51,28 @@ pub struct Ca {
     pub days: u32,
 }
 
-/// Arguments of the others.
+/// Arguments of `cert node` and `cert guard`.
 #[derive(Debug, Args)]
-pub struct Leaf {
-    /// The node's, server's or client's name.
+pub struct Named {
+    /// The node's, or the database server's, name.
+    pub name: String,
+    #[command(flatten)]
+    pub leaf: Leaf,
+}
+
+/// Arguments of `cert client`.
+#[derive(Debug, Args)]
+pub struct Client {
+    /// The client's name.
     #[arg(default_value = "client")]
     pub name: String,
+    #[command(flatten)]
+    pub leaf: Leaf,
+}
+
+/// What all but the CA have.
+#[derive(Debug, Args)]
+pub struct Leaf {
     #[command(flatten)]
     pub place: Place,
     /// Where the CA is, when not in the same folder.
@@ -82,14 +99,22 @@ pub fn run(cert: &Cert) -> Result<u8> {
     let files = match cert {
         Cert::Ca(ca) => {
             let settled = settle(&ca.place)?;
-            create_ca(&settled.dir, &settled.cluster, ca.days, now).map_err(anyhow::Error::from)
+            create_ca(&settled.dir, &settled.cluster, ca.days, now).map_err(mistake)
         }
-        Cert::Node(leaf) => make(Kind::Node, leaf, now),
-        Cert::Guard(leaf) => make(Kind::Guard, leaf, now),
-        Cert::Client(leaf) => make(Kind::Client, leaf, now),
+        Cert::Node(node) => make(Kind::Node, &node.name, &node.leaf, now),
+        Cert::Guard(guard) => make(Kind::Guard, &guard.name, &guard.leaf, now),
+        Cert::Client(client) => make(Kind::Client, &client.name, &client.leaf, now),
     }?;
-    println!("{}\n{}", files.certificate.display(), files.key.display());
+    out(format_args!("{}\n{}", files.certificate.display(), files.key.display()));
     Ok(0)
+}
+
+/// A name or a number of days that no certificate has is the caller's mistake.
+fn mistake(error: CertError) -> anyhow::Error {
+    match error {
+        CertError::Name { .. } | CertError::Days { .. } => BadInput(error.to_string()).into(),
+        other => other.into(),
+    }
 }
 
 fn settle(place: &Place) -> Result<Settled> {
@@ -101,16 +126,16 @@ fn settle(place: &Place) -> Result<Settled> {
     Ok(Settled { cluster, dir: dir.unwrap_or_else(|| "pki".into()), config })
 }
 
-fn make(kind: Kind, leaf: &Leaf, now: SystemTime) -> Result<IssuedFiles> {
+fn make(kind: Kind, name: &str, leaf: &Leaf, now: SystemTime) -> Result<IssuedFiles> {
     let settled = settle(&leaf.place)?;
     let mut addresses = leaf.address.clone();
     if let Some(config) = &settled.config {
-        addresses.extend(known_address(config, kind, &leaf.name)?);
+        addresses.extend(known_address(config, kind, name)?);
     }
-    let holder = Identity { kind, name: leaf.name.clone(), cluster: settled.cluster };
+    let holder = Identity { kind, name: name.to_owned(), cluster: settled.cluster };
     let request = Request { holder, addresses, days: leaf.days };
     let ca_dir = leaf.ca_dir.as_ref().unwrap_or(&settled.dir);
-    issue(ca_dir, &settled.dir, &request, now).context("no certificate was made")
+    issue(ca_dir, &settled.dir, &request, now).map_err(mistake).context("no certificate was made")
 }
 
 /// The address that the configuration gives; a name that is not in it is a mistake.

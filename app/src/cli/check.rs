@@ -1,11 +1,13 @@
 //! `twofold check FILE`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
+use super::screen::{err, out};
 use super::{BadInput, Format};
 
 /// Arguments.
@@ -20,8 +22,15 @@ pub struct Check {
 
 /// The text and the folder that relative paths in it are joined to.
 pub fn read(path: &Path) -> Result<(String, PathBuf)> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| BadInput(format!("configuration {}: {e}; name an existing file", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::InvalidData => "it is not text (UTF-8); name a configuration in YAML".to_owned(),
+            ErrorKind::IsADirectory => "it is a folder; name the file in it".to_owned(),
+            ErrorKind::PermissionDenied => format!("{error}; run as a user who may read it"),
+            _ => format!("{error}; name an existing file"),
+        };
+        BadInput(format!("configuration {}: {why}", path.display()))
+    })?;
     let absolute = std::path::absolute(path).with_context(|| format!("resolve {}", path.display()))?;
     let folder = absolute.parent().map(Path::to_owned).unwrap_or_default();
     Ok((text, folder))
@@ -32,7 +41,7 @@ pub fn run(check: &Check) -> u8 {
     let (text, folder) = match read(&check.file) {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("twofold: {error:#}");
+            err(format_args!("twofold: {error:#}"));
             return 2;
         }
     };
@@ -47,18 +56,18 @@ pub fn run(check: &Check) -> u8 {
                     json!({"line": p.line, "column": p.column, "path": p.path, "message": p.message, "hint": p.hint})
                 })
                 .collect();
-            println!("{}", json!({"file": shown.to_string(), "ok": config.is_some(), "problems": problems}));
+            out(json!({"file": shown.to_string(), "ok": config.is_some(), "problems": problems}));
         }
         (Format::Text, Some(config)) => {
-            println!("{config}");
-            println!("{shown}: no problems");
+            out(config);
+            out(format_args!("{shown}: no problems"));
         }
         (Format::Text, None) => {
             for problem in &checked.problems {
-                println!("{shown}:{problem}");
+                out(format_args!("{shown}:{problem}"));
             }
             let n = checked.problems.len();
-            println!("{shown}: {n} problem{}", if n == 1 { "" } else { "s" });
+            out(format_args!("{shown}: {n} problem{}", if n == 1 { "" } else { "s" }));
         }
     }
     if checked.config.is_some() { 0 } else { 2 }

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::{Answer, Connect, ask};
+use super::screen::{err, out};
 use super::{Format, show};
 
 /// Arguments of `status`.
@@ -23,6 +24,10 @@ pub struct Status {
 #[derive(Debug, Subcommand)]
 pub enum Explain {
     /// Why a protection group did or did not fail over.
+    #[command(
+        after_help = "Exit codes: 0 a quorum confirmed it, 1 failed (certificates), 2 usage or no such group, \
+                      4 no quorum: one node's own view, or no answer."
+    )]
     Group {
         /// The group.
         name: String,
@@ -57,8 +62,8 @@ pub fn status(args: &Status) -> Result<u8> {
     match ask::<Screen>(&args.connect, Method::GET, "/v1/status", None)? {
         Answer::Ok(screen) => {
             match args.output {
-                Format::Json => println!("{}", json!(screen)),
-                Format::Text => print!("{}", show::status(&screen)),
+                Format::Json => out(json!(screen)),
+                Format::Text => out(show::status(&screen)),
             }
             Ok(if screen.quorum { 0 } else { Code::NoQuorum.exit_code() })
         }
@@ -66,17 +71,17 @@ pub fn status(args: &Status) -> Result<u8> {
     }
 }
 
-/// Prints the explanation.
+/// Prints the explanation; exit code 4 when no quorum confirmed it.
 pub fn explain(args: &Explain) -> Result<u8> {
     let Explain::Group { name, connect, output } = args;
     let path = format!("/v1/groups/{}/explain", escape(name));
     match ask::<Explanation>(connect, Method::GET, &path, None)? {
         Answer::Ok(explanation) => {
             match output {
-                Format::Json => println!("{}", json!(explanation)),
-                Format::Text => print!("{}", show::explanation(&explanation)),
+                Format::Json => out(json!(explanation)),
+                Format::Text => out(show::explanation(&explanation)),
             }
-            Ok(0)
+            Ok(if explanation.quorum { 0 } else { Code::NoQuorum.exit_code() })
         }
         Answer::Problem(problem) => Ok(refused(&problem, *output)),
     }
@@ -91,15 +96,15 @@ pub fn failover(args: &Failover) -> Result<u8> {
     match ask::<FailoverStarted>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
         Answer::Ok(started) => {
             match args.output {
-                Format::Json => println!("{}", json!(started)),
-                Format::Text => println!(
+                Format::Json => out(json!(started)),
+                Format::Text => out(format_args!(
                     "group {}: failover to {} begins at epoch {}; loss: {}\nfollow it with: twofold explain group {}",
                     started.group,
                     started.candidate,
                     started.epoch,
                     show::loss(&started.loss),
                     started.group
-                ),
+                )),
             }
             Ok(0)
         }
@@ -109,14 +114,14 @@ pub fn failover(args: &Failover) -> Result<u8> {
 
 fn refused(problem: &Problem, output: Format) -> u8 {
     match output {
-        Format::Json => println!("{}", json!(problem)),
+        Format::Json => out(json!(problem)),
         Format::Text => {
-            eprintln!("twofold: {}", problem.title);
+            err(format_args!("twofold: {}", problem.title));
             if let Some(loss) = &problem.loss {
-                eprintln!("  loss {}: {}", loss.id, show::loss(loss));
+                err(format_args!("  loss {}: {}", loss.id, show::loss(loss)));
             }
             for line in &problem.detail {
-                eprintln!("  {line}");
+                err(format_args!("  {line}"));
             }
         }
     }

@@ -18,9 +18,8 @@ pub fn status(s: &Status) -> String {
         s.leader.as_deref().unwrap_or("none"),
         time(s.at_ms),
     );
-    if let Some(trouble) = &s.trouble {
-        let _ = writeln!(out, "  !! {trouble} (answered by {})", s.answered_by);
-    }
+    let seen = Seen::of(s.quorum, s.confirmed_ms);
+    whose_view(&mut out, s.trouble.as_deref(), &s.answered_by, seen);
     let mut sites: Vec<&str> = s.nodes.iter().map(|n| n.site.as_str()).collect();
     sites.dedup();
     for site in sites {
@@ -41,22 +40,68 @@ pub fn status(s: &Status) -> String {
     }
     for g in &s.groups {
         out.push('\n');
-        group(&mut out, g, s.at_ms);
+        group(&mut out, g, seen, s.at_ms);
     }
     out
 }
 
-fn group(out: &mut String, g: &GroupStatus, now: i64) {
+/// How far what was committed may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// A quorum confirmed it just now.
+    Now,
+    /// It did so these milliseconds ago; the cluster may have moved since.
+    Ago(u64),
+    /// It never did since the node's start.
+    Never,
+}
+
+impl Seen {
+    fn of(quorum: bool, confirmed_ms: Option<u64>) -> Self {
+        match (quorum, confirmed_ms) {
+            (true, _) => Seen::Now,
+            (false, Some(ms)) => Seen::Ago(ms),
+            (false, None) => Seen::Never,
+        }
+    }
+
+    /// Before whatever was committed; nothing when it holds now.
+    fn mark(self) -> String {
+        match self {
+            Seen::Now => String::new(),
+            Seen::Ago(ms) => format!("last known, {} s old: ", ms / 1_000),
+            Seen::Never => "last known, of unknown age: ".to_owned(),
+        }
+    }
+}
+
+fn whose_view(out: &mut String, trouble: Option<&str>, by: &str, seen: Seen) {
+    if let Some(trouble) = trouble {
+        let _ = writeln!(out, "  !! {trouble} (answered by {by})");
+    }
+    if seen != Seen::Now {
+        let _ = writeln!(out, "  !! {by}'s own view; the cluster may have moved without it");
+    }
+}
+
+/// The group is on its way to a site and was not opened there yet.
+fn moving(g: &GroupStatus) -> bool {
+    matches!(g.phase.as_str(), "revoked" | "promoting")
+}
+
+fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
     let state = match (g.phase.as_str(), g.open) {
+        ("serving", false) if seen != Seen::Now => "NOT HEARD OPEN".to_owned(),
         ("serving", true) => "OPEN".to_owned(),
         ("serving", false) => "SHUT".to_owned(),
         (other, _) => other.to_uppercase(),
     };
     let _ = writeln!(
         out,
-        "group {}   {state}   active {}   epoch {}   since {} ({})",
+        "group {}   {}{state}   {}   epoch {}   since {} ({})",
         g.name,
-        g.active_site.as_deref().unwrap_or("nowhere"),
+        seen.mark(),
+        place(g),
         g.epoch,
         time(g.since_ms),
         ago(now, g.since_ms),
@@ -64,19 +109,7 @@ fn group(out: &mut String, g: &GroupStatus, now: i64) {
     if let Some(why) = &g.shut_because {
         let _ = writeln!(out, "  !! not open: {why}");
     }
-    let mode = g.durability.as_deref().unwrap_or("none");
-    let worth = match mode {
-        "sync" => format!("SYNC: every acknowledged write is on {}", g.ackers.join(", ")),
-        "catch-up" => "CATCH-UP: not proven yet, worth no more than async".to_owned(),
-        "async" => {
-            let since = g.durability_since_ms.map_or(String::new(), |t| format!(" for {}", ago(now, t)));
-            format!(
-                "ASYNC{since}: the last writes may exist on {} only",
-                g.active_site.as_deref().unwrap_or("?")
-            )
-        }
-        _ => "none yet".to_owned(),
-    };
+    let worth = format!("{}{}", seen.mark(), worth(g, seen, now));
     let lease = g.lease_left_ms.map_or(String::new(), |ms| format!("   lease {ms} ms left"));
     let _ = writeln!(out, "  durability  {worth}{lease}");
     let f = &g.failover;
@@ -85,12 +118,12 @@ fn group(out: &mut String, g: &GroupStatus, now: i64) {
         let _ =
             writeln!(out, "  failover    READY: {to} would take over by itself, losing nothing acknowledged");
     } else {
-        let _ = writeln!(out, "  failover    NOT READY: {}", f.against.join("; "));
+        let _ = writeln!(out, "  failover    NOT READY{}", after_colon(&f.against.join("; ")));
     }
-    let route = g.route.as_deref().unwrap_or("nobody (SERVFAIL)");
-    let _ = writeln!(out, "  names       answer {route}");
+    let _ = writeln!(out, "  names       {}", names(g, seen));
     if g.diagnosis != "well" {
-        let _ = writeln!(out, "  diagnosis   {}: {}", g.diagnosis, g.because.join("; "));
+        let because = after_colon(&g.because.join("; "));
+        let _ = writeln!(out, "  diagnosis   {}{because}", g.diagnosis);
     }
     if let Some(holds) = &g.holds {
         let _ = writeln!(out, "  holds       {holds}");
@@ -122,9 +155,65 @@ fn group(out: &mut String, g: &GroupStatus, now: i64) {
     }
 }
 
+fn place(g: &GroupStatus) -> String {
+    match &g.active_site {
+        Some(site) if moving(g) => format!("moving to {site}, not open yet"),
+        site => format!("active {}", site.as_deref().unwrap_or("nowhere")),
+    }
+}
+
+/// What an acknowledged write is worth.
+fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
+    let since = g.durability_since_ms.map_or(String::new(), |t| format!(" for {}", ago(now, t)));
+    match g.durability.as_deref() {
+        Some("sync") if seen != Seen::Now => {
+            format!("SYNC with {}: what was acknowledged since may be worth less", g.ackers.join(", "))
+        }
+        Some("sync") => format!("SYNC: every acknowledged write is on {}", g.ackers.join(", ")),
+        Some("catch-up") => "CATCH-UP: not proven yet, worth no more than async".to_owned(),
+        Some("async") if moving(g) => {
+            format!("ASYNC{since}: the last writes may exist on the old primary only")
+        }
+        Some("async") => {
+            let site = g.active_site.as_deref().unwrap_or("its primary");
+            format!("ASYNC{since}: the last writes may exist in {site} only")
+        }
+        _ => "none yet".to_owned(),
+    }
+}
+
+/// What names answer is what the answering node's DNS answers, not what was committed.
+fn names(g: &GroupStatus, seen: Seen) -> String {
+    let site = |site: &Option<String>| site.clone().unwrap_or_else(|| "SERVFAIL".to_owned());
+    let committed = match &g.route {
+        Some(route) => format!("{}committed to {route}", seen.mark()),
+        None => format!("{}committed to nobody yet", seen.mark()),
+    };
+    let Some(first) = g.names.first() else { return format!("{committed}; this node answers none of them") };
+    let differs = g.names.iter().any(|n| n.site != g.route);
+    let answer = if g.names.iter().all(|n| n.site == first.site) {
+        format!("answer {}", site(&first.site))
+    } else {
+        let each: Vec<String> =
+            g.names.iter().map(|n| format!("{} answers {}", n.name, site(&n.site))).collect();
+        each.join(", ")
+    };
+    match (seen, differs) {
+        (Seen::Now, false) => answer,
+        (Seen::Now, true) => format!("{answer} on the node that shows this; {committed}"),
+        _ => format!("{answer} on this node; {committed}"),
+    }
+}
+
+/// A reason behind its colon, or nothing at all.
+fn after_colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
 fn line(s: &ServerStatus) -> String {
-    let heard = s.heard_ms.map_or("never heard".to_owned(), |ms| {
-        if ms < 2_000 { "heard now".to_owned() } else { format!("heard {} s ago", ms / 1_000) }
+    let heard = s.heard_ms.map_or("never heard".to_owned(), |ms| match ms {
+        0..10_000 => format!("heard {}.{} s ago", ms / 1_000, ms % 1_000 / 100),
+        _ => format!("heard {} s ago", ms / 1_000),
     });
     let behind = match (s.behind, s.unapplied) {
         (Some(b), Some(u)) => format!("   {b} behind, {u} unapplied"),
@@ -132,7 +221,11 @@ fn line(s: &ServerStatus) -> String {
         _ => String::new(),
     };
     let note = s.note.as_ref().map_or(String::new(), |n| format!("\n              {n}"));
-    format!("{:<11} {:<11} {:<6} database {}, {heard}{behind}{note}", s.name, s.role, s.site, s.process)
+    let next = match s.role.as_str() {
+        "quarantined" => "\n              keep its disk; see install.md, \"A server in quarantine\"",
+        _ => "",
+    };
+    format!("{:<11} {:<11} {:<6} database {}, {heard}{behind}{note}{next}", s.name, s.role, s.site, s.process)
 }
 
 fn steps(e: &ExecutionStatus) -> String {
@@ -152,7 +245,12 @@ fn steps(e: &ExecutionStatus) -> String {
 pub fn explanation(e: &Explanation) -> String {
     let mut out = String::new();
     let g = &e.group;
-    group(&mut out, g, clock());
+    let seen = Seen::of(e.quorum, e.confirmed_ms);
+    if seen != Seen::Now {
+        let _ = writeln!(out, "NO QUORUM");
+    }
+    whose_view(&mut out, e.trouble.as_deref(), &e.answered_by, seen);
+    group(&mut out, g, seen, clock());
     let _ = writeln!(out, "\ndiagnosis: {}", g.diagnosis);
     for line in &g.because {
         let _ = writeln!(out, "  because {line}");
@@ -164,8 +262,14 @@ pub fn explanation(e: &Explanation) -> String {
         (None, Some(holds)) => {
             let _ = writeln!(out, "  but the leader holds still: {holds}");
         }
-        (None, None) => {
+        (None, None) if seen != Seen::Now => {
+            let _ = writeln!(out, "  only a leader that a quorum confirms decides: bring voters back");
+        }
+        (None, None) if g.diagnosis == "well" => {
             let _ = writeln!(out, "  so there is nothing to do");
+        }
+        (None, None) => {
+            let _ = writeln!(out, "  nothing that twofold can do by itself until {}", until(&g.diagnosis));
         }
     }
     for c in &e.candidates {
@@ -190,6 +294,19 @@ pub fn explanation(e: &Explanation) -> String {
         let _ = writeln!(out, "  {}  {}", time(event.at_ms), event.text);
     }
     out
+}
+
+/// What must come, for a diagnosis that twofold does not act on by itself.
+fn until(diagnosis: &str) -> &'static str {
+    match diagnosis {
+        "replica-missing" => "a server of the other site runs and replicates again: bring it back",
+        "semi-sync-blocked" => "the acks come, or sync-timeout is over and durability weakens",
+        "misconfigured" => "the settings named above are mended on the server",
+        "link-cut" => "the link between the sites is mended",
+        "silence-unconfirmed" => "more sites see the same, or the guard is heard again",
+        "observing" => "this leader has watched for as long as dwell says",
+        _ => "what is named above changes",
+    }
 }
 
 /// A loss in words.
@@ -231,5 +348,148 @@ fn ago(now: i64, then: i64) -> String {
         100..=5_999 => format!("{} min", s / 60),
         6_000..=172_799 => format!("{} h", s / 3_600),
         _ => format!("{} d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use app_api::v1::{FailoverStatus, NameStatus};
+
+    fn serving() -> GroupStatus {
+        GroupStatus {
+            name: "shop".into(),
+            incarnation: 1,
+            epoch: 3,
+            version: 9,
+            phase: "serving".into(),
+            since_ms: 0,
+            active_site: Some("mdc".into()),
+            primary: Some("mdc-db".into()),
+            open: true,
+            shut_because: None,
+            lease_left_ms: None,
+            durability: Some("sync".into()),
+            durability_since_ms: None,
+            ackers: vec!["pdc-db".into()],
+            route: Some("mdc".into()),
+            names: vec![NameStatus { name: "db.example.com".into(), site: Some("mdc".into()) }],
+            servers: vec![],
+            failover: FailoverStatus { automatic: true, to: Some("pdc-db".into()), against: vec![] },
+            diagnosis: "well".into(),
+            because: vec![],
+            holds: None,
+            execution: None,
+            finished: vec![],
+        }
+    }
+
+    fn shown(g: &GroupStatus, seen: Seen) -> String {
+        let mut out = String::new();
+        group(&mut out, g, seen, 0);
+        out
+    }
+
+    #[test]
+    fn a_confirmed_view_is_told_as_it_is() {
+        let text = shown(&serving(), Seen::Now);
+        assert!(text.contains("OPEN   active mdc"), "{text}");
+        assert!(text.contains("SYNC: every acknowledged write is on pdc-db"), "{text}");
+        assert!(text.contains("names       answer mdc\n"), "{text}");
+        assert!(!text.contains("last known"), "{text}");
+    }
+
+    /// Goal: a node that no quorum confirms states nothing as a fact that may have changed without it.
+    #[test]
+    fn an_unconfirmed_view_is_marked_with_its_age_and_names_are_what_this_node_answers() {
+        let mut g = serving();
+        g.open = false;
+        g.names[0].site = None;
+        g.diagnosis = "unknown".into();
+        for (seen, mark) in
+            [(Seen::Ago(12_345), "last known, 12 s old: "), (Seen::Never, "last known, of unknown age: ")]
+        {
+            let text = shown(&g, seen);
+            assert!(text.contains(&format!("{mark}NOT HEARD OPEN   active mdc")), "{text}");
+            assert!(text.contains(&format!("durability  {mark}SYNC with pdc-db")), "{text}");
+            assert!(!text.contains("every acknowledged write"), "{text}");
+            let names = format!("names       answer SERVFAIL on this node; {mark}committed to mdc\n");
+            assert!(text.contains(&names), "{text}");
+            assert!(text.contains("diagnosis   unknown\n"), "nothing behind an empty reason: {text}");
+        }
+    }
+
+    #[test]
+    fn names_that_answer_otherwise_than_committed_are_told_one_by_one() {
+        let mut g = serving();
+        g.names.push(NameStatus { name: "rw.example.com".into(), site: None });
+        let text = names(&g, Seen::Now);
+        assert_eq!(
+            text,
+            "db.example.com answers mdc, rw.example.com answers SERVFAIL on the node that shows this; committed to mdc"
+        );
+        g.names.clear();
+        assert_eq!(names(&g, Seen::Now), "committed to mdc; this node answers none of them");
+    }
+
+    #[test]
+    fn a_group_on_its_way_is_not_active_where_it_is_not_open() {
+        for phase in ["revoked", "promoting"] {
+            let mut g = serving();
+            g.phase = phase.into();
+            g.open = false;
+            g.durability = Some("async".into());
+            let text = shown(&g, Seen::Now);
+            assert!(text.contains("moving to mdc, not open yet"), "{text}");
+            assert!(!text.contains("active mdc") && !text.contains("in mdc only"), "{text}");
+        }
+    }
+
+    fn server(role: &str, heard_ms: u64) -> ServerStatus {
+        ServerStatus {
+            name: "pdc-db".into(),
+            site: "pdc".into(),
+            role: role.into(),
+            heard_ms: Some(heard_ms),
+            process: "running".into(),
+            uuid: None,
+            gtid_executed: None,
+            behind: None,
+            unapplied: None,
+            note: None,
+        }
+    }
+
+    #[test]
+    fn a_server_shows_the_age_of_what_is_known_and_a_quarantined_one_the_next_act() {
+        assert!(line(&server("fenced", 1_900)).contains("heard 1.9 s ago"));
+        assert!(line(&server("fenced", 61_000)).contains("heard 61 s ago"));
+        assert!(line(&server("quarantined", 10)).contains("see install.md, \"A server in quarantine\""));
+        assert!(!line(&server("replica", 10)).contains("install.md"));
+    }
+
+    #[test]
+    fn what_twofold_cannot_do_by_itself_is_not_called_nothing() {
+        let mut e = Explanation {
+            answered_by: "pdc-1".into(),
+            quorum: true,
+            confirmed_ms: Some(0),
+            trouble: None,
+            group: serving(),
+            candidates: vec![],
+            act: None,
+            events: vec![],
+        };
+        assert!(explanation(&e).contains("so there is nothing to do"));
+        e.group.diagnosis = "replica-missing".into();
+        let text = explanation(&e);
+        assert!(
+            text.contains("nothing that twofold can do by itself until a server of the other site"),
+            "{text}"
+        );
+        e.quorum = false;
+        e.confirmed_ms = None;
+        let text = explanation(&e);
+        assert!(text.contains("pdc-1's own view") && text.contains("bring voters back"), "{text}");
     }
 }

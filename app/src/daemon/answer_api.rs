@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use app_api::v1::{Code, FailoverRequest, FailoverStarted, Loss, Problem};
 use app_link::Replier;
 use failover_core::{Change, Command, loss_of};
-use model::GroupId;
+use model::{GroupId, SiteId};
 use serde_json::json;
 use tracing::info;
 
@@ -38,7 +38,6 @@ pub async fn answer(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
     if shared.leading().is_some() {
         return lead(shared, request).await;
     }
-    let status = matches!(request, ApiRequest::Status);
     let leader = shared.raft_status().leader.and_then(|n| shared.roster.endpoint(n));
     let asked = match &leader {
         None => Err("no leader is known to this node".to_owned()),
@@ -51,9 +50,25 @@ pub async fn answer(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
     };
     match asked {
         Ok(response) => response,
-        // `status` always shows something: this node's own view, marked as unconfirmed.
-        Err(_) if status => ok(&view::status(shared, false)),
-        Err(why) => no_quorum(&why),
+        Err(why) => alone(shared, &request, &why),
+    }
+}
+
+/// What is asked always gets an answer: this node's own view, marked as unconfirmed. What is ordered
+/// needs the leader.
+fn alone(shared: &Shared, request: &ApiRequest, why: &str) -> ApiResponse {
+    match request {
+        ApiRequest::Status => ok(&view::status(shared, false)),
+        ApiRequest::Explain { group } => explained(shared, group, false),
+        ApiRequest::Failover { .. } => no_quorum(why),
+    }
+}
+
+fn explained(shared: &Shared, group: &str, quorum: bool) -> ApiResponse {
+    let id = group.parse::<GroupId>().ok();
+    match id.and_then(|id| view::explain(shared, &id, quorum)) {
+        Some(explanation) => ok(&explanation),
+        None => no_group(shared, group),
     }
 }
 
@@ -61,13 +76,7 @@ async fn lead(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
     let confirmed = shared.raft.read_index(Instant::now() + READ_WITHIN).await;
     match request {
         ApiRequest::Status => ok(&view::status(shared, confirmed.is_ok())),
-        ApiRequest::Explain { group } => match group.parse::<GroupId>().ok() {
-            Some(id) => match view::explain(shared, &id, confirmed.is_ok()) {
-                Some(explanation) => ok(&explanation),
-                None => no_group(shared, &group),
-            },
-            None => no_group(shared, &group),
-        },
+        ApiRequest::Explain { group } => explained(shared, &group, confirmed.is_ok()),
         ApiRequest::Failover { group, body } => match confirmed {
             Ok(_) => failover(shared, &group, &body).await,
             Err(error) => no_quorum(&error.to_string()),
@@ -81,8 +90,11 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     if !state.groups.contains_key(&id) {
         return no_group(shared, group);
     }
-    let Ok(site) = request.to.parse() else {
-        return problem(Code::BadRequest, format!("{:?} is not a site", request.to), vec![]);
+    let known = request.to.parse::<SiteId>().ok().filter(|site| shared.config.sites().contains_key(site));
+    let Some(site) = known else {
+        let names: Vec<String> = shared.config.sites().keys().map(ToString::to_string).collect();
+        let detail = vec![format!("known: {}", names.join(", "))];
+        return problem(Code::NotFound, format!("there is no site {:?}", request.to), detail);
     };
     let now = clock::now();
     let stated = loss_of(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, now);
@@ -99,12 +111,19 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
         transactions: loss.missing.count(),
         unknown_ms: loss.reading_age_us.map(|us| us / 1_000),
     };
-    if !loss.none && request.accept_loss.as_deref() != Some(loss.id.as_str()) {
-        let mut response = problem(
-            Code::LossNotAccepted,
-            format!("moving group {group:?} to {site} may lose acknowledged writes; nothing was done"),
-            vec![format!("to go on: twofold failover {group} --to {site} --accept-loss {}", loss.id)],
-        );
+    let title = match consent(&loss.id, loss.none, request.accept_loss.as_deref()) {
+        Consent::Given => None,
+        Consent::Missing => {
+            Some(format!("moving group {group:?} to {site} may lose acknowledged writes; nothing was done"))
+        }
+        Consent::Lapsed(id) => {
+            Some(format!("loss {id:?} was never stated, or has lapsed since; nothing was done"))
+        }
+    };
+    if let Some(title) = title {
+        let consented = if loss.none { String::new() } else { format!(" --accept-loss {}", loss.id) };
+        let detail = vec![format!("to go on: twofold failover {group} --to {site}{consented}")];
+        let mut response = problem(Code::LossNotAccepted, title, detail);
         response.body["loss"] = json!(shown);
         return response;
     }
@@ -137,6 +156,26 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     }
 }
 
+/// Whether a person has accepted the loss as it is stated now.
+#[derive(Debug, PartialEq, Eq)]
+enum Consent<'a> {
+    /// It was accepted, or there is none.
+    Given,
+    /// There is a loss and nothing was accepted.
+    Missing,
+    /// Another statement was accepted than the one that holds now: whoever did so saw another state.
+    Lapsed(&'a str),
+}
+
+fn consent<'a>(stated: &str, none: bool, accepted: Option<&'a str>) -> Consent<'a> {
+    match accepted {
+        Some(id) if id == stated => Consent::Given,
+        Some(id) => Consent::Lapsed(id),
+        None if none => Consent::Given,
+        None => Consent::Missing,
+    }
+}
+
 fn ok<T: serde::Serialize>(value: &T) -> ApiResponse {
     ApiResponse { status: 200, body: serde_json::to_value(value).expect("api types are representable") }
 }
@@ -160,4 +199,21 @@ fn no_group(shared: &Shared, group: &str) -> ApiResponse {
         format!("there is no group {group:?}"),
         vec![format!("known: {}", known.join(", "))],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accepted_loss_is_the_one_that_is_stated_or_has_lapsed() {
+        let lossy = false;
+        let none = true;
+        assert_eq!(consent("a1", lossy, None), Consent::Missing);
+        assert_eq!(consent("a1", lossy, Some("a1")), Consent::Given);
+        assert_eq!(consent("a1", lossy, Some("b2")), Consent::Lapsed("b2"));
+        assert_eq!(consent("a1", none, None), Consent::Given);
+        assert_eq!(consent("a1", none, Some("a1")), Consent::Given);
+        assert_eq!(consent("a1", none, Some("junk")), Consent::Lapsed("junk"), "whoever typed it saw more");
+    }
 }

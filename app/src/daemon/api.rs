@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use app_api::v1::{Code, FailoverRequest, Problem};
 use app_cert::{Callers, Kind};
+use app_config::{Config, Node};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
@@ -36,17 +37,8 @@ impl Api {
     }
 }
 
-/// Listens on the node's API address.
+/// The API of a node.
 pub fn start(shared: &Arc<Shared>) -> Result<Api> {
-    let trust = links::trust(&shared.config, Kind::Node, shared.own.id.as_str())?;
-    let mut tls = (*trust.server(&[Kind::Client], Callers::Known)?).clone();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let address = shared.own.api();
-    let listener = std::net::TcpListener::bind(address).with_context(|| {
-        format!("api address {address} cannot be listened on; is another twofold running there?")
-    })?;
-    listener.set_nonblocking(true)?;
-    let handle = Handle::new();
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/groups/{group}/explain", get(explain))
@@ -54,6 +46,33 @@ pub fn start(shared: &Arc<Shared>) -> Result<Api> {
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(shared.clone());
+    listen(&shared.config, &shared.own, router)
+}
+
+/// The API of a node that can say no more than what is wrong with it.
+pub fn start_with_one_answer(config: &Config, own: &Node, problem: &Problem) -> Result<Api> {
+    let body = serde_json::to_value(problem).expect("a problem is representable");
+    let status = problem.code.http_status();
+    let router = Router::new()
+        .fallback(move || {
+            let body = body.clone();
+            async move { respond(ApiResponse { status, body }) }
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX));
+    listen(config, own, router)
+}
+
+/// Listens on the node's API address.
+fn listen(config: &Config, own: &Node, router: Router) -> Result<Api> {
+    let trust = links::trust(config, Kind::Node, own.id.as_str())?;
+    let mut tls = (*trust.server(&[Kind::Client], Callers::Known)?).clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let address = own.api();
+    let listener = std::net::TcpListener::bind(address).with_context(|| {
+        format!("api address {address} cannot be listened on; is another twofold running there?")
+    })?;
+    listener.set_nonblocking(true)?;
+    let handle = Handle::new();
     let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(Arc::new(tls)))?
         .handle(handle.clone());
     tokio::spawn(async move {

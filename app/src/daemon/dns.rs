@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use app_api::v1::NameStatus;
 use app_config::{AllDown, Config, Follows, NoQuorum, Node, Policy};
 use app_link::Endpoint;
 use failover_core::State;
@@ -33,16 +34,32 @@ const CONFIRM_WITHIN: Duration = Duration::from_millis(800);
 pub struct Dns {
     udp: Option<UdpServer>,
     tcp: Option<TcpServer>,
-    published: Option<Published>,
+    answers: Answers,
     path: PathBuf,
+    first: First,
+}
+
+/// What the responder began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// What the node answered in an earlier life.
+    Disk,
+    /// The zone without routes and verdicts, or no responder at all.
+    Blank,
+}
+
+/// What this node answers now, and since when no quorum has confirmed it; clones look at the same.
+#[derive(Clone, Default)]
+pub struct Answers {
+    published: Option<Published>,
+    /// When this node last asked a question that a quorum confirmed and that is applied here.
+    confirmed: Arc<Mutex<Option<Timestamp>>>,
 }
 
 /// What the brain feeds the responder with.
 pub struct Feed {
-    published: Option<Published>,
+    answers: Answers,
     path: PathBuf,
-    /// When this node last asked a question that a quorum confirmed and that is applied here.
-    confirmed: Arc<Mutex<Option<Timestamp>>>,
     last: Option<(Generation, Routes, Freshness, Verdicts)>,
     problem_told: bool,
 }
@@ -54,34 +71,39 @@ impl Dns {
     pub fn start(config: &Config, node: &Node) -> Result<Self> {
         let path = config.node_dir(&node.id).join("dns.snapshot");
         if config.zone().is_none() || node.dns.is_empty() {
-            return Ok(Self { udp: None, tcp: None, published: None, path });
+            return Ok(Self { udp: None, tcp: None, answers: Answers::default(), path, first: First::Blank });
         }
-        let first = match disk::load(&path) {
+        let (first, snapshot) = match disk::load(&path) {
             Ok(loaded) => {
                 info!(generation = %loaded.snapshot.generation(), "dns answers from the snapshot on disk");
-                loaded.snapshot
+                (First::Disk, loaded.snapshot)
             }
-            Err(disk::DiskError::Absent { .. }) => blank(config)?,
+            Err(disk::DiskError::Absent { .. }) => (First::Blank, blank(config)?),
             Err(error) => {
                 warn!(%error, "the snapshot on disk cannot be used; bound names answer SERVFAIL until the cluster is heard");
-                blank(config)?
+                (First::Blank, blank(config)?)
             }
         };
-        let published = Published::new(first);
+        let published = Published::new(snapshot);
         let udp = UdpServer::start(&node.dns, 1, &published)?;
         let tcp = TcpServer::start(&node.dns, TcpLimits::default(), &published)?;
-        Ok(Self { udp: Some(udp), tcp: Some(tcp), published: Some(published), path })
+        let answers = Answers { published: Some(published), confirmed: Arc::default() };
+        Ok(Self { udp: Some(udp), tcp: Some(tcp), answers, path, first })
+    }
+
+    /// It answers what the node answered in an earlier life, without having heard from anybody.
+    pub fn answers_from_disk(&self) -> bool {
+        self.first == First::Disk
+    }
+
+    /// What is answered.
+    pub fn answers(&self) -> Answers {
+        self.answers.clone()
     }
 
     /// What the brain feeds it with.
     pub fn feed(&self) -> Feed {
-        Feed {
-            published: self.published.clone(),
-            path: self.path.clone(),
-            confirmed: Arc::default(),
-            last: None,
-            problem_told: false,
-        }
+        Feed { answers: self.answers.clone(), path: self.path.clone(), last: None, problem_told: false }
     }
 
     /// Ends the listeners.
@@ -97,17 +119,53 @@ impl Dns {
     }
 }
 
+impl Answers {
+    /// How long ago a quorum confirmed what is applied here; none when it never did.
+    pub fn confirmed_ago(&self, now: Timestamp) -> Option<Duration> {
+        self.confirmed.lock().expect("no holder of this lock panics").map(|at| now.since(at))
+    }
+
+    /// What is answered for each name bound to the group; empty where this node serves no DNS.
+    pub fn names(&self, group: &GroupId) -> Vec<NameStatus> {
+        self.published.as_ref().map(|p| names_of(&p.load().snapshot, group)).unwrap_or_default()
+    }
+
+    /// Takes other verdicts into what is answered, and nothing else: for a node without consensus.
+    pub fn take_verdicts(&self, verdicts: Verdicts) {
+        let Some(published) = &self.published else { return };
+        let snapshot = published.load().snapshot.with(verdicts, Freshness::Stale);
+        if let Err(older) = published.publish(snapshot) {
+            warn!(%older, "dns snapshot not published");
+        }
+    }
+}
+
+/// What `snapshot` answers for the names bound to `group`: the site, or none for SERVFAIL.
+fn names_of(snapshot: &Snapshot, group: &GroupId) -> Vec<NameStatus> {
+    let bound = snapshot.names().iter().filter_map(|n| match &n.kind {
+        NameKind::Bound(bound) if bound.group == *group => Some((&n.name, bound)),
+        _ => None,
+    });
+    bound
+        .map(|(name, bound)| {
+            let shut =
+                snapshot.freshness() == Freshness::Stale && bound.no_quorum == gslb_core::NoQuorum::Servfail;
+            let site = bound.active.as_ref().filter(|site| !shut && bound.endpoints.contains_key(*site));
+            NameStatus { name: name.to_string(), site: site.map(ToString::to_string) }
+        })
+        .collect()
+}
+
 impl Feed {
     /// Begins to ask for quorum-confirmed reads.
     pub fn start(&self, shared: &Arc<Shared>) {
-        tokio::spawn(confirm(shared.clone(), self.confirmed.clone()));
+        tokio::spawn(confirm(shared.clone(), self.answers.confirmed.clone()));
     }
 
     /// Publishes a new snapshot when anything that it is made of has changed.
     pub fn refresh(&mut self, shared: &Shared, probes: &mut Probes, now: Timestamp) {
-        let Some(published) = &self.published else { return };
-        let confirmed = *self.confirmed.lock().expect("no holder of this lock panics");
-        let fresh = confirmed.is_some_and(|at| now.since(at) <= shared.timing.lease * 2);
+        let Some(published) = &self.answers.published else { return };
+        let fresh = self.answers.confirmed_ago(now).is_some_and(|age| age <= shared.timing.lease * 2);
         let freshness = if fresh { Freshness::Fresh } else { Freshness::Stale };
         let state = shared.state();
         let generation = generation(&state);
@@ -323,4 +381,53 @@ fn zone_spec(zone: &app_config::Zone, generation: Generation) -> Result<ZoneSpec
         name_servers_ttl: seconds(zone.ttl),
         records,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gslb_core::{CLASS_IN, Client, NameBuf, Question, Rcode, RecordType, answer};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn ask(snapshot: &Snapshot, name: &str) -> Rcode {
+        let name: Name = name.parse().unwrap();
+        let client = Client::sender(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let question =
+            Question { name: NameBuf::from(&name), record_type: RecordType::A, class: CLASS_IN, client };
+        answer(snapshot, &question).rcode
+    }
+
+    /// Goal: what `status` says that names answer is what the responder answers. Method: every freshness,
+    /// rule and route, and the answer to a question for the name beside it.
+    #[test]
+    fn what_names_are_said_to_answer_is_what_they_answer() {
+        let text = include_str!("../../config/testdata/smallest.yaml");
+        let config = app_config::check(text, std::path::Path::new("/")).config.unwrap();
+        let group: GroupId = "main".parse().unwrap();
+        let east: SiteId = "east".parse().unwrap();
+        let mut said = Vec::new();
+        for freshness in [Freshness::Fresh, Freshness::Stale] {
+            for no_quorum in [gslb_core::NoQuorum::Servfail, gslb_core::NoQuorum::Last] {
+                for routes in [Routes::new(), Routes::from([(group.clone(), east.clone())])] {
+                    let mut spec = spec(&config, Generation(1), freshness, &routes, Verdicts::new()).unwrap();
+                    for name in &mut spec.names {
+                        let NameKind::Bound(bound) = &mut name.kind else { continue };
+                        bound.no_quorum = no_quorum;
+                    }
+                    let snapshot = Snapshot::build(spec).unwrap();
+                    let names = names_of(&snapshot, &group);
+                    assert_eq!(names.len(), 1);
+                    let answered = ask(&snapshot, &names[0].name);
+                    assert_eq!(
+                        names[0].site.is_none(),
+                        answered == Rcode::Servfail,
+                        "{names:?} {answered:?}"
+                    );
+                    said.push(names[0].site.clone());
+                }
+            }
+        }
+        let east = Some("east".to_owned());
+        assert_eq!(said, [None, east.clone(), None, east.clone(), None, None, None, east]);
+    }
 }

@@ -11,7 +11,6 @@ use model::{MemberId, Observation, PoolId, SiteId, Timestamp};
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::shared::Shared;
 use crate::wire::{Observed, Seen};
 
 /// Observations on their way; a node probes some tens of members a second.
@@ -30,12 +29,12 @@ pub struct Probes {
 
 impl Probes {
     /// Starts the configured checks.
-    pub fn start(shared: &Shared) -> Self {
-        let own = shared.own.site.clone();
+    pub fn start(config: &Config, own: &SiteId) -> Self {
+        let own = own.clone();
         let (sender, observations) = mpsc::channel(QUEUE);
-        let prober = Prober::start(specs(&shared.config, &own), sender);
+        let prober = Prober::start(specs(config, &own), sender);
         let mut health = Health::new(own.clone());
-        health.configure(member_checks(&shared.config));
+        health.configure(member_checks(config));
         Self { _prober: prober, observations, health, own, newest: BTreeMap::new() }
     }
 

@@ -12,6 +12,7 @@ use failover_core::{
 use failover_raft::{Handle, ProposeError, RaftStatus, Role};
 use tokio::sync::watch;
 
+use super::dns::Answers;
 use super::machine::{Applied, Results};
 use super::roster::Roster;
 
@@ -26,6 +27,8 @@ pub struct Shared {
     pub links: Links,
     pub raft: Handle,
     pub applied: watch::Receiver<Applied>,
+    /// What this node's DNS answers.
+    pub answers: Answers,
     results: Results,
     pub timing: Timing,
     pub policy: Policy,
@@ -56,6 +59,7 @@ impl Shared {
         links: Links,
         raft: Handle,
         applied: watch::Receiver<Applied>,
+        answers: Answers,
         results: Results,
         timing: Timing,
         defects: Defects,
@@ -69,6 +73,7 @@ impl Shared {
             links,
             raft,
             applied,
+            answers,
             results,
             timing,
             policy,

@@ -8,6 +8,8 @@ use app_link::Endpoint;
 use failover_core::{
     Authority, Decision, Durability, Event, Facts, GateReport, Group, Phase, Process, ServerFacts,
 };
+use std::time::Duration;
+
 use model::{GroupId, GtidSet, ServerId, Timestamp};
 use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
 
@@ -52,12 +54,18 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
         at_ms: clock::wall().0,
         leader: leader.map(|l| l.to_string()),
         quorum,
+        confirmed_ms: confirmed(shared, quorum, now),
         term: raft.term,
         applied: raft.applied,
         trouble,
         nodes,
         groups,
     }
+}
+
+/// Age of the state that is shown.
+fn confirmed(shared: &Shared, quorum: bool, now: Timestamp) -> Option<u64> {
+    if quorum { Some(0) } else { shared.answers.confirmed_ago(now).map(ms) }
 }
 
 fn trouble(raft: &failover_raft::RaftStatus, leader: bool, quorum: bool) -> Option<String> {
@@ -93,13 +101,14 @@ fn group(
     let authority = g.authority.as_ref();
     let primary = authority.map(|a| &a.primary.server);
     let primary_facts = primary.and_then(|p| facts.servers.get(p));
-    let fresh = primary_facts.filter(|f| now.since(f.received) <= shared.timing.fresh());
+    let fresh_within = shared.timing.fresh();
+    let fresh = primary_facts.filter(|f| now.since(f.received) <= fresh_within);
     let open = fresh.is_some_and(|f| f.report.open.is_some() && f.report.open == authority.map(|a| a.epoch));
     let explained = decision.groups.get(id).filter(|_| leads);
     // The primary first: that is what a person looks for.
     let mut names: Vec<&ServerId> = g.servers.keys().collect();
     names.sort_by_key(|s| (primary != Some(*s), (*s).clone()));
-    let servers = names.into_iter().map(|s| server(g, s, facts, now)).collect();
+    let servers = names.into_iter().map(|s| server(g, s, facts, fresh_within, now)).collect();
     let (mode, since) = match authority.map(|a| a.durability) {
         None => (None, None),
         Some(Durability::Sync) => (Some("sync"), None),
@@ -118,7 +127,7 @@ fn group(
         open,
         shut_because: match fresh {
             Some(f) if !open => f.report.shut_because.clone(),
-            None if authority.is_some() => Some("its guard is not heard".into()),
+            None => primary.map(|p| format!("the guard of {p} is not heard")),
             _ => None,
         },
         lease_left_ms: fresh.and_then(|f| match f.report.gate {
@@ -131,6 +140,7 @@ fn group(
             .map(|a| a.acker_set.iter().map(|x| x.server.to_string()).collect())
             .unwrap_or_default(),
         route: g.route.as_ref().map(|r| r.site.to_string()),
+        names: shared.answers.names(id),
         servers,
         failover: failover(authority, explained),
         diagnosis: explained.map_or("unknown".into(), |e| e.diagnosis.name().to_owned()),
@@ -178,9 +188,10 @@ fn failover(authority: Option<&Authority>, explained: Option<&failover_core::Exp
     }
 }
 
-fn server(g: &Group, id: &ServerId, facts: &Facts, now: Timestamp) -> ServerStatus {
+fn server(g: &Group, id: &ServerId, facts: &Facts, fresh_within: Duration, now: Timestamp) -> ServerStatus {
     let authority = g.authority.as_ref();
     let known = facts.servers.get(id);
+    let heard = known.is_some_and(|f| now.since(f.received) <= fresh_within);
     let reading = known.and_then(|f| f.report.reading.as_ref());
     let primary = authority.and_then(|a| facts.servers.get(&a.primary.server));
     let is_primary = authority.is_some_and(|a| a.primary.server == *id);
@@ -192,15 +203,15 @@ fn server(g: &Group, id: &ServerId, facts: &Facts, now: Timestamp) -> ServerStat
     let role = if g.returns.contains_key(id) {
         "quarantined"
     } else if is_primary {
-        "primary"
+        if authority.is_some_and(|a| a.phase.grants()) { "primary" } else { "candidate" }
     } else if authority.is_some_and(|a| a.acker_set.iter().any(|x| x.server == *id)) {
         "acker"
+    } else if !heard {
+        "unknown"
     } else if joined {
         "replica"
-    } else if known.is_some() {
-        "fenced"
     } else {
-        "unknown"
+        "fenced"
     };
     let behind = match (primary.and_then(|f| f.report.reading.as_ref()), reading) {
         (Some(p), Some(r)) if !is_primary => Some(p.gtid_executed.subtract(&r.gtid_held()).count()),
@@ -211,7 +222,7 @@ fn server(g: &Group, id: &ServerId, facts: &Facts, now: Timestamp) -> ServerStat
         site: g.site_of(id).map(ToString::to_string).unwrap_or_default(),
         role: role.into(),
         heard_ms: known.map(|f| ms(now.since(f.received))),
-        process: match known.map(|f| f.report.process) {
+        process: match known.filter(|_| heard).map(|f| f.report.process) {
             Some(Process::Running { .. }) => "running",
             Some(Process::Gone { .. }) => "gone",
             Some(Process::Unseen) | None => "unseen",
@@ -246,7 +257,9 @@ fn execution(e: &runbooks_core::Execution) -> ExecutionStatus {
             let (state, detail) = match &r.state {
                 StepState::Pending => ("pending", None),
                 StepState::Started { by } => ("started", Some(format!("by {} in term {}", by.node, by.term))),
-                StepState::Done { evidence } => ("done", Some(evidence_text(evidence))),
+                StepState::Done { evidence } => {
+                    ("done", Some(evidence_text(evidence)).filter(|text| !text.is_empty()))
+                }
                 StepState::Failed { why } => ("failed", Some(why.clone())),
                 StepState::Unknown { why } => ("unknown", Some(why.clone())),
                 StepState::Refused { why } => ("refused", Some(why.clone())),
@@ -276,6 +289,7 @@ fn evidence_text(evidence: &Evidence) -> String {
     match evidence {
         Evidence::Fenced { by } => format!("fenced: {by}"),
         Evidence::Outwaited { waited_ms } => format!("lease outwaited: {waited_ms} ms"),
+        Evidence::Reached { gtid } if gtid.is_empty() => String::new(),
         Evidence::Reached { gtid } => format!("reached {gtid}"),
         Evidence::Note { text } => text.clone(),
     }
@@ -296,6 +310,7 @@ pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanatio
     let g = state.groups.get(id)?;
     let decision = shared.decision.lock().expect("no holder of this lock panics").clone();
     let now = clock::now();
+    let raft = shared.raft_status();
     let group = group(shared, id, g, shared.desk().facts(), &decision, quorum, now);
     let explained = decision.groups.get(id).filter(|_| quorum);
     let candidates = explained
@@ -314,7 +329,16 @@ pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanatio
     let events = shared.applied.borrow().events.clone();
     let events = events.iter().filter_map(|e| line(e, id)).collect();
     let act = explained.and_then(|e| e.act.as_ref()).map(|a| format!("{:?}", a.change));
-    Some(Explanation { group, candidates, act, events })
+    Some(Explanation {
+        answered_by: shared.own.id.to_string(),
+        quorum,
+        confirmed_ms: confirmed(shared, quorum, now),
+        trouble: trouble(&raft, raft.leader.is_some(), quorum),
+        group,
+        candidates,
+        act,
+        events,
+    })
 }
 
 /// An event of the group as a line.
@@ -356,7 +380,10 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
 
 fn outcome_text(outcome: &runbooks_core::Outcome) -> String {
     match outcome {
-        runbooks_core::Outcome::Done { evidence } => format!("done, {}", evidence_text(evidence)),
+        runbooks_core::Outcome::Done { evidence } => match evidence_text(evidence).as_str() {
+            "" => "done".into(),
+            text => format!("done, {text}"),
+        },
         runbooks_core::Outcome::Refused { why } => format!("refused, {why}"),
         runbooks_core::Outcome::Failed { why } => format!("failed, {why}"),
         runbooks_core::Outcome::Unknown { why } => format!("unknown, {why}"),

@@ -7,10 +7,12 @@ use failover_core::{HowItEnded, Process};
 use model::ProcessStart;
 use replication_mysql::{Deadline, Ending, MysqldProcess, Session, how_it_ended, read};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::Local;
 use super::host::Host;
+use crate::clock;
+use crate::outage::Outage;
 
 /// Between two readings.
 const READ_EVERY: Duration = Duration::from_millis(100);
@@ -37,6 +39,7 @@ async fn watch_process(
 ) {
     let mut last_pid = last_pid(&host);
     let mut told_gone = false;
+    let mut absent = Outage::default();
     loop {
         let found = match MysqldProcess::find(&host.files) {
             Ok(found) => found,
@@ -57,11 +60,22 @@ async fn watch_process(
                 told_gone = true;
                 life.send_replace(None);
             }
+            if absent.fails(clock::now()) {
+                warn!(
+                    pid_file = %host.files.pid_file.display(),
+                    data_dir = %host.files.data_dir.display(),
+                    next = "does its supervisor start mysqld, and are both paths the server's?",
+                    "no database process is found"
+                );
+            }
             tokio::time::sleep(LOOK_EVERY).await;
             continue;
         };
         told_gone = false;
         let start = process.start();
+        if absent.works() {
+            info!(process = %start, "the database process is there");
+        }
         let previous = last_pid.filter(|pid| *pid != process.pid()).map(|pid| ended(&host, pid));
         last_pid = Some(process.pid());
         *host.process.lock().expect("no holder of this lock panics") = Some(process);
@@ -117,6 +131,7 @@ async fn read_always(
     mut lives: watch::Receiver<Option<ProcessStart>>,
 ) {
     let mut session: Option<Session> = None;
+    let mut silent = Outage::default();
     let mut every = tokio::time::interval(READ_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -130,7 +145,7 @@ async fn read_always(
             session = match Session::connect(&host.admin, deadline).await {
                 Ok(session) => Some(session),
                 Err(error) => {
-                    debug!(%error, "the database does not answer yet");
+                    tell_silence(&mut silent, &host, &error);
                     continue;
                 }
             };
@@ -138,6 +153,9 @@ async fn read_always(
         let Some(open) = session.as_mut() else { continue };
         match read(open, deadline).await {
             Ok(reading) => {
+                if silent.works() {
+                    info!("the database answers");
+                }
                 // A life that ended in between is told by the process watcher, and dropped there.
                 if *lives.borrow() == Some(life)
                     && local.send(Local::Reading { reading: Box::new(reading), life }).await.is_err()
@@ -146,9 +164,34 @@ async fn read_always(
                 }
             }
             Err(error) => {
-                debug!(%error, "the database was not read");
+                tell_silence(&mut silent, &host, &error);
                 session = None;
             }
         }
     }
+}
+
+fn tell_silence(silent: &mut Outage, host: &Host, error: &(dyn std::error::Error + 'static)) {
+    let why = chain(error);
+    if silent.fails(clock::now()) {
+        warn!(
+            why,
+            socket = %host.admin.address,
+            next = "is this mysqld's socket, and may the admin account log in with its rights?",
+            "the database is not read, so nothing is done with it"
+        );
+    } else {
+        debug!(why, "the database is not read");
+    }
+}
+
+/// An error with all that lies beneath it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        text.push_str(&format!(": {error}"));
+        below = error.source();
+    }
+    text
 }
