@@ -107,7 +107,8 @@ fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
         ago(now, g.since_ms),
     );
     if let Some(why) = &g.shut_because {
-        let _ = writeln!(out, "  !! not open: {why}");
+        let who = g.primary.as_deref().unwrap_or("its primary");
+        let _ = writeln!(out, "  !! {who} is not open: {why}");
     }
     let worth = format!("{}{}", seen.mark(), worth(g, seen, now));
     let lease = g.lease_left_ms.map_or(String::new(), |ms| format!("   lease {ms} ms left"));
