@@ -114,14 +114,15 @@ pub fn describe(status: &ClusterStatus) -> String {
     let leader = status.leader().unwrap_or("nobody");
     match status.group(cluster::GROUP) {
         None => format!("{nodes} nodes up, {leader} leads, no group yet"),
-        Some(g) => format!(
-            "{nodes} nodes up, {leader} leads, group {} {} in {} at epoch {}, {}",
-            cluster::GROUP,
-            g.phase(),
-            g.active_site().unwrap_or("no site"),
-            g.epoch().unwrap_or(0),
-            g.durability(),
-        ),
+        Some(g) => {
+            let site = g.active_site().unwrap_or("no site");
+            let epoch = g.epoch().unwrap_or(0);
+            let group = format!("group {} {} in {site} at epoch {epoch}", cluster::GROUP, g.phase());
+            // Before its start a group has no durability.
+            let durability = Some(g.durability().to_owned()).filter(|d| !d.is_empty());
+            let parts = [Some(group), durability, g.under_way()].into_iter().flatten();
+            format!("{nodes} nodes up, {leader} leads, {}", parts.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{Fault, Flavour};
 
 /// When one wake in a hundred is later than this, the table says that the machine had too few processors:
-/// TODO-threshold
-const LATE_MS: f64 = 10.0;
+/// a tenth of the shortest times that are measured. Two processors come to 30 ms with the lab (a debug
+/// build) alone, to 40 and 50 beside builds, whom the lab goes before; neither is above.
+const LATE_MS: f64 = 50.0;
 
 /// The whole document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -152,6 +152,19 @@ impl GroupView<'_> {
         self.0["active-site"].as_str()
     }
 
+    /// The operation under way and its step, for people.
+    #[must_use]
+    pub fn under_way(&self) -> Option<String> {
+        let execution = &self.0["execution"];
+        let (runbook, subject) = (execution["runbook"].as_str()?, execution["subject"].as_str()?);
+        let steps = execution["steps"].as_array().map_or(&[][..], Vec::as_slice);
+        let step = steps.iter().find(|s| s["state"] != "done").and_then(|s| s["name"].as_str());
+        Some(step.map_or_else(
+            || format!("{runbook} of {subject}"),
+            |step| format!("{runbook} of {subject}: {step}"),
+        ))
+    }
+
     /// Whether the group serves, in lossless replication.
     #[must_use]
     pub fn serves_in_sync(&self) -> bool {
@@ -169,12 +182,15 @@ mod tests {
             "leader": "mdc-1",
             "nodes": [{"name": "mdc-1", "site": "mdc", "leader": true, "up": true}, {"name": "pdc-1", "up": false}],
             "groups": [{"name": "shop", "epoch": 3, "phase": "serving", "durability": "sync",
-                        "active-site": "pdc", "primary": "u", "open": true}],
+                        "active-site": "pdc", "primary": "u", "open": true,
+                        "execution": {"runbook": "rejoin", "subject": "mdc-db", "steps": [
+                            {"name": "compare", "state": "done"}, {"name": "clone", "state": "started"}]}}],
         }));
         let group = status.group("shop").unwrap();
         assert!(group.serves_in_sync());
         assert_eq!((group.epoch(), group.active_site()), (Some(3), Some("pdc")));
         assert_eq!((status.leader(), status.nodes_up()), (Some("mdc-1"), 1));
+        assert_eq!(group.under_way().as_deref(), Some("rejoin of mdc-db: clone"));
         assert!(status.group("other").is_none());
     }
 

@@ -2,8 +2,8 @@
 //! but wake every few milliseconds and note how late it was.
 //!
 //! This is what bears on measured times. The load average does not tell: it looks back over minutes, to
-//! the build before, and counts the lab itself; nor does the kernel's CPU pressure, which two processors
-//! under a lab raise to 0.8 with every wake on time.
+//! the build before, and counts the lab itself. Nor does the kernel's CPU pressure: a lab alone raises it
+//! to 0.8 on two processors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
