@@ -185,13 +185,37 @@ fn tell_silence(silent: &mut Outage, host: &Host, error: &(dyn std::error::Error
     }
 }
 
-/// An error with all that lies beneath it.
+/// An error with all that lies beneath it, each said once: some layers print those below as well.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(error) = below {
-        text.push_str(&format!(": {error}"));
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(&format!(": {said}"));
+        }
         below = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Layer {
+        #[error("connect to /run/x.sock")]
+        Plain(#[source] Box<Layer>),
+        #[error("input/output: {0}")]
+        PrintsBelow(#[source] Box<Layer>),
+        #[error("no such file")]
+        Last,
+    }
+
+    #[test]
+    fn each_layer_of_an_error_is_said_once() {
+        let error = Layer::Plain(Box::new(Layer::PrintsBelow(Box::new(Layer::Last))));
+        assert_eq!(chain(&error), "connect to /run/x.sock: input/output: no such file");
+    }
 }
