@@ -10,6 +10,7 @@
 mod answer_api;
 mod api;
 mod brain;
+mod crash;
 mod dns;
 mod executor;
 mod halted;

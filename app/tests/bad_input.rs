@@ -1,85 +1,14 @@
 //! Bad input at every door of a running cluster: a clear word, and nothing lost. One lab serves all of
 //! it, in the order of the story.
 
+mod lab;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use serde_json::Value;
-
-const TWOFOLD: &str = env!("CARGO_BIN_EXE_twofold");
-/// How long the cluster may take to come to a state; generous, since machines differ.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Lab {
-    folder: tempfile::TempDir,
-}
-
-impl Lab {
-    fn up() -> Self {
-        let lab = Self { folder: tempfile::Builder::new().prefix("tfl-").tempdir().expect("a folder") };
-        let output = lab.twofold(&["lab", "up"], true);
-        assert!(output.status.success(), "{}", said(&output));
-        lab
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.folder.path().join("lab")
-    }
-
-    fn config(&self) -> String {
-        self.dir().join("twofold.yaml").to_string_lossy().into_owned()
-    }
-
-    fn twofold(&self, args: &[&str], with_dir: bool) -> Output {
-        let mut command = Command::new(TWOFOLD);
-        command.args(&args[..2.min(args.len())]);
-        if with_dir {
-            command.arg("--dir").arg(self.dir());
-        }
-        command.args(&args[2.min(args.len())..]).output().expect("twofold runs")
-    }
-
-    /// A command inside a host.
-    fn inside(&self, host: &str, words: &[&str]) -> Output {
-        let mut args = vec!["lab", "exec", host, "--"];
-        args.extend(words);
-        self.twofold(&args, true)
-    }
-
-    fn status(&self) -> Option<Value> {
-        let config = self.config();
-        let output = self.inside("cli", &[TWOFOLD, "status", "--config", &config, "-o", "json"]);
-        serde_json::from_slice(&output.stdout).ok()
-    }
-
-    /// Waits for the group to be as it should, and returns its epoch.
-    fn settled(&self) -> u64 {
-        let end = Instant::now() + PATIENCE;
-        let mut last = None;
-        while Instant::now() < end {
-            last = self.status();
-            if let Some(group) = last.as_ref().map(|s| &s["groups"][0])
-                && group["open"] == true
-                && group["durability"] == "sync"
-            {
-                return group["epoch"].as_u64().expect("an epoch");
-            }
-        }
-        panic!("the group is not open in sync: {last:#?}");
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = self.twofold(&["lab", "down"], true);
-    }
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
+use lab::{Lab, PATIENCE, TWOFOLD, said};
 
 #[test]
 fn a_running_cluster_bears_bad_input_at_every_door() {

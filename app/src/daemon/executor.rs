@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use super::brain::News;
+use super::crash::{self, Moment};
 use super::shared::{Fate, Shared};
 use crate::{clock, wire};
 
@@ -92,13 +93,19 @@ impl Task {
                 return;
             }
         }
+        self.may_die(Moment::Begun);
         let began = Instant::now();
         let outcome = self.perform().await;
+        self.may_die(Moment::Performed);
         if !matches!(outcome, Outcome::Done { .. }) {
             // An attempt that ends at once is held back, so that the attempts span a lost leader.
             tokio::time::sleep(ATTEMPT_MIN.saturating_sub(began.elapsed())).await;
         }
         self.end(outcome).await;
+    }
+
+    fn may_die(&self, moment: Moment) {
+        crash::point(&self.shared.config.node_dir(&self.shared.own.id), &self.step, moment);
     }
 
     /// An intent whose fate was unknown: a later read index lies behind it, so the state tells.

@@ -345,12 +345,7 @@ impl Guard {
         } else {
             self.progress.absent_since = None;
         }
-        if let Some(mark) = reading.opening.filter(|m| m.life == life)
-            && self.latch.opened.as_ref().is_some_and(|o| o.epoch == mark.epoch)
-            && self.marked.as_ref().is_none_or(|known| known.mark != mark)
-        {
-            self.marked = Some(Marked { mark, covered: reading.gtid_executed.clone() });
-        }
+        self.see_mark(&reading, life);
         let spaced = self.past.back().is_none_or(|(at, _)| now.since(*at) >= self.config.timing.renew);
         if spaced {
             self.past.push_back((now, reading.gtid_executed.clone()));
@@ -359,6 +354,21 @@ impl Guard {
             }
         }
         self.reading = Some(Seen { at: now, life, reading });
+    }
+
+    /// The mark of the opening that stands, with a set that surely holds it. A reading looks at the set
+    /// before it looks for the mark, so the set is taken from a look that began after one that had found
+    /// the mark, and after the opening had ended.
+    fn see_mark(&mut self, reading: &DatabaseReading, life: ProcessStart) {
+        let Some(mark) = reading.opening.filter(|m| m.life == life) else { return };
+        let opened = self.writable == Some((mark.epoch, life));
+        let before = self
+            .reading
+            .as_ref()
+            .is_some_and(|s| s.life == life && s.reading.opening == Some(mark) && s.at > self.acted_at);
+        if opened && before && self.marked.as_ref().is_none_or(|known| known.mark != mark) {
+            self.marked = Some(Marked { mark, covered: reading.gtid_executed.clone() });
+        }
     }
 
     /// The reading of the life that runs, if it is young enough to act on.

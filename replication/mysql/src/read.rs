@@ -68,6 +68,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
     let sql = format!(
         "SELECT {VARIABLES}, {semi_sync_variables}; {SEMI_SYNC_STATUS}; SHOW PROCESSLIST; SHOW REPLICA STATUS"
     );
+    // The mark is looked for last: whoever has its number in the set above has its row by then.
     let with_opening = format!("{sql}; {}", schema::OPENING);
     let mut sets = match session.ask("read the server", &with_opening, deadline).await {
         Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {

@@ -58,7 +58,12 @@ impl World {
             "status" => {
                 let now = self.now;
                 let guard = &self.host(&server, line).guard;
-                out.push_str(&print::status(&guard.report(now), guard.lease_left(now)));
+                let report = guard.report(now);
+                if line.flag("marks") {
+                    say(out, print::marked(report.marked.as_ref()));
+                } else {
+                    out.push_str(&print::status(&report, guard.lease_left(now)));
+                }
             }
             other => line.fail(&format!("no such word {other:?}")),
         }

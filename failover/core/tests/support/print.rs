@@ -324,6 +324,15 @@ pub fn effect(effect: &Effect, disk: Option<&Latch>, calls: &BTreeMap<CallId, &'
     }
 }
 
+pub fn marked(marked: Option<&failover_core::Marked>) -> String {
+    match marked {
+        None => "its opening is not marked".into(),
+        Some(m) => {
+            format!("marked at epoch {}, life {}: in {}", m.mark.epoch, m.mark.life, names::set(&m.covered))
+        }
+    }
+}
+
 pub fn status(r: &GuardReport, lease: Option<(Epoch, Duration)>) -> String {
     let mut out = String::new();
     let process = match r.process {

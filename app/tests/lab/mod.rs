@@ -1,0 +1,111 @@
+//! A lab of a test's own, taken away at its end.
+
+#![allow(dead_code)] // each test takes what it needs
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub const TWOFOLD: &str = env!("CARGO_BIN_EXE_twofold");
+/// How long the cluster may take to come to a state; generous, since machines differ.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub struct Lab {
+    pub folder: tempfile::TempDir,
+}
+
+impl Lab {
+    pub fn up() -> Self {
+        let lab = Self { folder: tempfile::Builder::new().prefix("tfl-").tempdir().expect("a folder") };
+        let output = lab.twofold(&["lab", "up"], true);
+        assert!(output.status.success(), "{}", said(&output));
+        lab
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.folder.path().join("lab")
+    }
+
+    pub fn config(&self) -> String {
+        self.dir().join("twofold.yaml").to_string_lossy().into_owned()
+    }
+
+    pub fn twofold(&self, args: &[&str], with_dir: bool) -> Output {
+        let mut command = Command::new(TWOFOLD);
+        command.args(&args[..2.min(args.len())]);
+        if with_dir {
+            command.arg("--dir").arg(self.dir());
+        }
+        command.args(&args[2.min(args.len())..]).output().expect("twofold runs")
+    }
+
+    /// A command inside a host.
+    pub fn inside(&self, host: &str, words: &[&str]) -> Output {
+        let mut args = vec!["lab", "exec", host, "--"];
+        args.extend(words);
+        self.twofold(&args, true)
+    }
+
+    pub fn status(&self) -> Option<Value> {
+        let config = self.config();
+        let output = self.inside("cli", &[TWOFOLD, "status", "--config", &config, "-o", "json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// `twofold` at the operator's seat.
+    pub fn inside_cli(&self, words: &[&str]) -> Output {
+        let config = self.config();
+        let mut all = vec![TWOFOLD];
+        all.extend(words);
+        all.extend(["--config", &config]);
+        self.inside("cli", &all)
+    }
+
+    /// The folder of a node's store.
+    pub fn node_folder(&self, node: &str) -> PathBuf {
+        self.dir().join("hosts/nodes").join(node)
+    }
+
+    /// The leader and the active site, once there are both.
+    pub fn leader_and_active(&self) -> (String, String) {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let Some(status) = self.status() else { continue };
+            if let (Some(leader), Some(site)) =
+                (status["leader"].as_str(), status["groups"][0]["active-site"].as_str())
+            {
+                return (leader.to_owned(), site.to_owned());
+            }
+        }
+        panic!("no leader, or no active site");
+    }
+
+    /// Waits for the group to be as it should, and returns its epoch.
+    pub fn settled(&self) -> u64 {
+        let end = Instant::now() + PATIENCE;
+        let mut last = None;
+        while Instant::now() < end {
+            last = self.status();
+            if let Some(group) = last.as_ref().map(|s| &s["groups"][0])
+                && group["open"] == true
+                && group["durability"] == "sync"
+            {
+                return group["epoch"].as_u64().expect("an epoch");
+            }
+        }
+        panic!("the group is not open in sync: {last:#?}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.twofold(&["lab", "down"], true);
+    }
+}
+
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
