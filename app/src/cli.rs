@@ -1,5 +1,6 @@
 //! What operators type.
 
+mod audit;
 mod cert;
 mod check;
 mod client;
@@ -70,6 +71,12 @@ enum Command {
                       (a loss that was not accepted, or another one than is stated now), 4 no quorum."
     )]
     Failover(operate::Failover),
+    /// Who did what and what was decided: the hash-chained log of every node.
+    #[command(
+        after_help = "Exit codes: 0 printed, or intact, 1 tampered with, or failed (certificates), 2 usage or bad \
+                      input, 4 no node answers."
+    )]
+    Audit(audit::Audit),
     /// Two datacentres on this machine.
     #[command(subcommand)]
     Lab(chaos_lab::cli::LabCommand),
@@ -140,6 +147,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Status(status) => operate::status(&status),
         Command::Explain(explain) => operate::explain(&explain),
         Command::Failover(failover) => operate::failover(&failover),
+        Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
     };

@@ -9,6 +9,8 @@
 
 mod answer_api;
 mod api;
+mod audit_file;
+mod audit_page;
 mod brain;
 mod crash;
 mod dns;
@@ -35,6 +37,7 @@ use model::NodeId;
 use tracing::{error, info};
 
 use crate::{clock, links, outage, wire};
+use audit_file::AuditFile;
 use roster::Roster;
 use shared::Shared;
 
@@ -44,6 +47,11 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// Where a node keeps its Raft log.
 fn store_path(config: &Config, node: &NodeId) -> PathBuf {
     config.node_dir(node).join("raft.redb")
+}
+
+/// Where a node keeps its audit lines.
+pub fn audit_path(config: &Config, node: &NodeId) -> PathBuf {
+    config.node_dir(node).join("audit.jsonl")
 }
 
 fn identity(config: &Config, roster: &Roster, node: &NodeId) -> Result<Identity> {
@@ -88,7 +96,7 @@ pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
     let timing = links::timing(&config.timing());
     let (links, inbound) = links::start_node(&config, &node).await?;
     tokio::spawn(outage::tell_links(links.clone(), config.clone()));
-    let (machine, applied) = machine::Machine::new(config.node_dir(&node).join("audit.jsonl"));
+    let (machine, applied) = machine::Machine::new(AuditFile::open(&audit_path(&config, &node))?);
     let results = machine.results();
     let driver = driver_config(&config, &roster, &node)?;
     let outbound = outbound(links.clone(), roster.clone());

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use lab::{Lab, PATIENCE, TWOFOLD, said};
+use serde_json::Value;
 
 #[test]
 fn a_running_cluster_bears_bad_input_at_every_door() {
@@ -18,9 +19,45 @@ fn a_running_cluster_bears_bad_input_at_every_door() {
     certificate_of_another_ca(&lab);
     questions_that_make_no_sense(&lab);
     assert_eq!(lab.settled(), epoch, "nothing moved");
+    edited_audit_log(&lab);
     damaged_store(&lab);
     assert_eq!(lab.settled(), epoch, "one damaged voter of five moves nothing");
     no_quorum(&lab);
+}
+
+/// Whoever edits a node's audit log is found, by line, and so is whoever writes the whole of it anew.
+fn edited_audit_log(lab: &Lab) {
+    let output = lab.inside_cli(&["audit", "--verify"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(said(&output).matches(": holds;").count(), 5, "{}", said(&output));
+    let output = lab.inside_cli(&["audit", "--node", "pdc-2"]);
+    assert!(said(&output).contains("authority") && said(&output).contains("site=pdc"), "{}", said(&output));
+
+    let log = lab.node_folder("pdc-2").join("audit.jsonl");
+    let before = std::fs::read_to_string(&log).expect("the audit log");
+    assert!(before.contains("\"site\":\"pdc\""), "{before}");
+    std::fs::write(&log, before.replacen("\"site\":\"pdc\"", "\"site\":\"mdc\"", 1)).expect("written");
+    let output = lab.inside_cli(&["audit", "--verify"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("pdc-2: BROKEN at line "), "{}", said(&output));
+    let copy = lab.folder.path().join("copy.jsonl");
+    std::fs::copy(&log, &copy).expect("copied");
+    let output = lab.twofold(&["audit", "--verify", "--file", &copy.to_string_lossy()], false);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+
+    // Another history that holds in itself: the beginning is gone, and a gap stands for it.
+    let last = before.lines().last().expect("a line");
+    let last: Value = serde_json::from_str(last).expect("a line of the log");
+    let entry = last["entry"].as_u64().expect("its number");
+    let forged =
+        format!("{{\"v\":1,\"entry\":{entry},\"skipped-from\":1,\"hash\":\"{}\"}}\n", "0".repeat(64));
+    std::fs::write(&log, forged).expect("written");
+    let output = lab.inside_cli(&["audit", "--verify"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains(&format!("DIFFER from entry {entry} on")), "{}", said(&output));
+    std::fs::write(&log, before).expect("written");
+    let output = lab.inside_cli(&["audit", "--node", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
 }
 
 /// Random bytes over TCP and UDP at the peer, API and DNS ports.

@@ -35,9 +35,9 @@ pub struct DatabaseReading {
     pub settings: SettingsReading,
 }
 
-/// A row that a primary commits after it became writable and before its gate opens. It takes the
-/// first transaction number of that opening, so whoever has that number and lacks the row has another
-/// transaction under it (docs/design/0007).
+/// The newest of the rows that a primary commits, one after each time it becomes writable and before its gate
+/// opens. Such a row takes the first transaction number of its opening, so whoever has that number and
+/// lacks the row has another transaction under it (docs/design/0007).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OpeningMark {
@@ -47,6 +47,10 @@ pub struct OpeningMark {
     pub life: ProcessStart,
     /// Random, so that no two openings are the same row.
     pub nonce: u64,
+    /// How many marks there are with it.
+    pub count: u64,
+    /// All their nonces, one exclusive-or the other: whoever lacks an earlier one differs here.
+    pub all: u64,
 }
 
 /// The semi-sync source plugin's status.
@@ -120,6 +124,13 @@ pub struct SettingsReading {
 }
 
 impl DatabaseReading {
+    /// A torn relay log is cut at the last whole transaction when it starts: MySQL 9 (docs/design/0008).
+    #[must_use]
+    pub fn cuts_torn_relay_logs(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|text| text.parse::<u32>().ok());
+        major.is_some_and(|number| number >= 9)
+    }
+
     /// Everything this server has: applied or waiting in its relay log. The union is used because
     /// `Retrieved_Gtid_Set` is emptied by a repoint while what was applied stays executed.
     #[must_use]

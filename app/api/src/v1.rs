@@ -361,3 +361,15 @@ impl Code {
         }
     }
 }
+
+/// A part of one node's audit log: `GET /v1/audit?after=N`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AuditPage {
+    /// Whose file it is.
+    pub node: String,
+    /// Lines as they stand in the file, after the one asked for, oldest first.
+    pub lines: Vec<String>,
+    /// What to ask after for the next page; none at the end of the file.
+    pub next: Option<u64>,
+}

@@ -112,7 +112,7 @@ pub fn failover(args: &Failover) -> Result<u8> {
     }
 }
 
-fn refused(problem: &Problem, output: Format) -> u8 {
+pub fn refused(problem: &Problem, output: Format) -> u8 {
     match output {
         Format::Json => out(json!(problem)),
         Format::Text => {

@@ -335,7 +335,7 @@ fn seconds(ms: i64) -> f64 {
     s
 }
 
-fn time(ms: i64) -> String {
+pub fn time(ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(ms) {
         Ok(t) => t.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.3fZ").to_string(),
         Err(_) => "?".into(),

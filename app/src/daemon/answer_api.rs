@@ -59,6 +59,8 @@ pub async fn answer(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
 fn alone(shared: &Shared, request: &ApiRequest, why: &str) -> ApiResponse {
     match request {
         ApiRequest::Status => ok(&view::status(shared, false)),
+        // A node that has not applied anything yet knows no group; another one may.
+        ApiRequest::Explain { .. } if shared.state().groups.is_empty() => no_quorum(why),
         ApiRequest::Explain { group } => explained(shared, group, false),
         ApiRequest::Failover { .. } => no_quorum(why),
     }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use app_api::v1::{Code, FailoverRequest, Problem};
 use app_cert::{Callers, Kind};
 use app_config::{Config, Node};
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,8 +17,8 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tracing::{error, info};
 
-use super::answer_api;
 use super::shared::Shared;
+use super::{answer_api, audit_page};
 use crate::links;
 use crate::wire::{ApiRequest, ApiResponse};
 
@@ -41,6 +41,7 @@ impl Api {
 pub fn start(shared: &Arc<Shared>) -> Result<Api> {
     let router = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/audit", get(audit))
         .route("/v1/groups/{group}/explain", get(explain))
         .route("/v1/groups/{group}/failover", post(failover))
         .fallback(nothing_here)
@@ -88,6 +89,36 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
     respond(answer_api::answer(&shared, ApiRequest::Status).await)
 }
 
+/// Where to go on.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    #[serde(default)]
+    after: u64,
+}
+
+/// This node's own log, never another's: they are held against each other.
+async fn audit(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Response {
+    let after = match query {
+        Ok(Query(query)) => query.after,
+        Err(rejection) => return bad_request(rejection.body_text()),
+    };
+    let path = super::audit_path(&shared.config, &shared.own.id);
+    let node = shared.own.id.to_string();
+    let read = tokio::task::spawn_blocking(move || audit_page::read(&path, &node, after));
+    match read.await {
+        Ok(Ok(page)) => {
+            let body = serde_json::to_value(page).expect("a page is representable");
+            respond(ApiResponse { status: 200, body })
+        }
+        Ok(Err(error)) => failed(format!("the audit log cannot be read: {error}")),
+        Err(error) => failed(format!("the audit log was not read: {error}")),
+    }
+}
+
 async fn explain(State(shared): State<Arc<Shared>>, Path(group): Path<String>) -> Response {
     respond(answer_api::answer(&shared, ApiRequest::Explain { group }).await)
 }
@@ -107,7 +138,9 @@ async fn nothing_here() -> Response {
     let problem = Problem {
         code: Code::NotFound,
         title: "there is no such path".into(),
-        detail: vec!["paths: /v1/status, /v1/groups/{group}/explain, /v1/groups/{group}/failover".into()],
+        detail: vec![
+            "paths: /v1/status, /v1/audit, /v1/groups/{group}/explain, /v1/groups/{group}/failover".into(),
+        ],
         loss: None,
     };
     let body = serde_json::to_value(problem).expect("a problem is representable");
@@ -115,11 +148,17 @@ async fn nothing_here() -> Response {
 }
 
 fn bad_request(title: String) -> Response {
-    let problem = Problem { code: Code::BadRequest, title, detail: vec![], loss: None };
-    respond(ApiResponse {
-        status: 400,
-        body: serde_json::to_value(problem).expect("a problem is representable"),
-    })
+    refuse(Code::BadRequest, title)
+}
+
+fn failed(title: String) -> Response {
+    refuse(Code::Failed, title)
+}
+
+fn refuse(code: Code, title: String) -> Response {
+    let problem = Problem { code, title, detail: vec![], loss: None };
+    let body = serde_json::to_value(problem).expect("a problem is representable");
+    respond(ApiResponse { status: code.http_status(), body })
 }
 
 fn respond(response: ApiResponse) -> Response {

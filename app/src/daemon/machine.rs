@@ -1,16 +1,16 @@
 //! The state machine behind Raft: decodes, applies, publishes the new state, keeps results for
-//! proposers, and writes the audit lines.
+//! proposers, and carries the audit chain.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use failover_core::{Event, Refusal, State, apply, decode};
 use failover_raft::StateMachine;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
+
+use super::audit_file::AuditFile;
+use crate::audit::Head;
 
 /// Results of the newest entries that proposers may ask for. A proposer asks at once, so this is far
 /// more than can be waited for.
@@ -36,27 +36,27 @@ pub struct Machine {
     events: VecDeque<Event>,
     applied: watch::Sender<Applied>,
     results: Results,
-    audit: Option<File>,
-    audit_path: PathBuf,
+    /// Where the audit chain stands; part of every snapshot.
+    chain: Head,
+    audit: AuditFile,
 }
 
 /// Bytes of the state that every new cluster begins with.
 pub fn genesis() -> Vec<u8> {
-    to_bytes(&State::default())
+    to_bytes(&State::default(), &Head::default())
 }
 
 impl Machine {
     /// An empty machine and what it publishes.
-    pub fn new(audit_path: PathBuf) -> (Self, watch::Receiver<Applied>) {
+    pub fn new(audit: AuditFile) -> (Self, watch::Receiver<Applied>) {
         let (applied, watched) = watch::channel(Applied::default());
-        let audit = OpenOptions::new().create(true).append(true).open(&audit_path).ok();
         let machine = Self {
             state: State::default(),
             events: VecDeque::new(),
             applied,
             results: Results::default(),
+            chain: Head::default(),
             audit,
-            audit_path,
         };
         (machine, watched)
     }
@@ -75,12 +75,9 @@ impl Machine {
 
     fn tell(&mut self, index: u64, event: Event) {
         info!(index, event = event.name(), detail = %serde_json::to_string(&event).unwrap_or_default(), "event");
-        if let Some(file) = &mut self.audit {
-            let line = serde_json::json!({ "index": index, "event": &event });
-            if let Err(error) = writeln!(file, "{line}") {
-                warn!(%error, path = %self.audit_path.display(), "the audit line is not written");
-            }
-        }
+        let (line, head) = self.chain.seal(index, serde_json::json!(event));
+        self.audit.put(&line, &self.chain, &head);
+        self.chain = head;
         self.events.push_back(event);
         while self.events.len() > EVENTS_MAX {
             self.events.pop_front();
@@ -117,11 +114,14 @@ impl StateMachine for Machine {
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        to_bytes(&self.state)
+        // What the snapshot lets Raft forget cannot be told again.
+        self.audit.sync();
+        to_bytes(&self.state, &self.chain)
     }
 
     fn restore(&mut self, data: &[u8]) {
-        self.state = from_bytes(data).unwrap_or_else(|why| panic!("snapshot: {why}"));
+        (self.state, self.chain) = from_bytes(data).unwrap_or_else(|why| panic!("snapshot: {why}"));
+        self.audit.skip_to(&self.chain);
         self.publish();
     }
 }
@@ -130,17 +130,19 @@ impl StateMachine for Machine {
 struct Envelope {
     v: u32,
     state: State,
+    #[serde(default)]
+    audit: Head,
 }
 
-fn to_bytes(state: &State) -> Vec<u8> {
-    let envelope = Envelope { v: 1, state: state.clone() };
+fn to_bytes(state: &State, audit: &Head) -> Vec<u8> {
+    let envelope = Envelope { v: 1, state: state.clone(), audit: audit.clone() };
     serde_json::to_vec(&envelope).expect("the state is always representable")
 }
 
-fn from_bytes(bytes: &[u8]) -> Result<State, String> {
+fn from_bytes(bytes: &[u8]) -> Result<(State, Head), String> {
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     if envelope.v != 1 {
         return Err(format!("form {}; this binary reads form 1: upgrade this node", envelope.v));
     }
-    Ok(envelope.state)
+    Ok((envelope.state, envelope.audit))
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
-use model::{Epoch, OpeningMark, ProcessStart};
+use model::{Epoch, ProcessStart};
 use replication_mysql::{
-    Channel, Deadline, Donor, Outcome, RelayLog, Rescue, Sentinel, Session, Source, SourceTls, Switch,
-    arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, ensure_schema,
+    Channel, Deadline, Donor, Opening, Outcome, RelayLog, Rescue, Sentinel, Session, Source, SourceTls,
+    Switch, arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, ensure_schema,
     kill_client_sessions, point_at_source, promote, replica_semi_sync, save_extra_transactions,
     set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_opening,
     write_sentinel,
@@ -146,11 +146,8 @@ async fn set_writable(session: &mut Session, epoch: Epoch, life: ProcessStart, d
     {
         return end(other);
     }
-    let mark = OpeningMark { epoch, life, nonce: rand::random() };
-    let marked = match ensure_schema(session, deadline).await {
-        Outcome::Done(()) => end(write_opening(session, mark, deadline).await),
-        other => end(other),
-    };
+    let mark = Opening { epoch, life, nonce: rand::random() };
+    let marked = end(write_opening(session, mark, deadline).await);
     if let ActEnd::Failed { why } = &marked {
         warn!(
             why,

@@ -45,6 +45,9 @@ pub enum LabCommand {
     /// mdc-1, mdc-2, wit-1; `mysqld` and `guard` on pdc-db, mdc-db; `web` on pdc-web, mdc-web.
     Kill(KillArgs),
     /// Cut the WAN between two sites, or one site from all others (`cli`: the clients outside).
+    ///
+    /// With `--delay` or `--loss` the links are made worse instead of cut; `lab heal` without a site makes
+    /// them as they were.
     Cut(CutArgs),
     /// Give power back and mend cut links, of one site or of all.
     ///
@@ -186,9 +189,20 @@ pub struct CutArgs {
     pub from: String,
     /// The other site; all others unless given.
     pub to: Option<String>,
-    /// Drop only what goes from the first to the second.
+    /// Only what goes from the first to the second.
     #[arg(long)]
     pub one_way: bool,
+    /// Hold every frame for so many milliseconds, one way, instead of dropping all (1 unless changed).
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub delay: Option<u64>,
+    /// Drop this share of the frames, by chance, instead of all: 0 to 100.
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub loss: Option<f64>,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|p| (0.0..=100.0).contains(p));
+    value.ok_or_else(|| "give a share from 0 to 100".to_owned())
 }
 
 /// Arguments of `lab heal`.

@@ -151,16 +151,43 @@ pub fn cut(lab: &Lab, args: &CutArgs) -> anyhow::Result<Exit> {
         forth || (back && !args.one_way)
     };
     standing(lab)?;
+    let directions: Vec<_> = wan::directions().filter(meant).collect();
+    if args.delay.is_some() || args.loss.is_some() {
+        println!("{}", worsen(lab, directions, args.delay, args.loss)?);
+        return Ok(Exit::Done);
+    }
     let before = wan::status(lab)?;
     let fresh = before.iter().filter(|l| meant(&l.direction) && !l.cut).map(|l| l.direction);
     let fresh: Vec<_> = fresh.collect();
-    wan::tell(lab, &WanRequest::Cut { directions: wan::directions().filter(meant).collect() })?;
+    wan::tell(lab, &WanRequest::Cut { directions })?;
     if fresh.is_empty() {
         println!("cut already: nothing was to be done");
     } else {
         println!("cut: {}; `lab heal` mends", listed(&fresh));
     }
     Ok(Exit::Done)
+}
+
+/// `lab cut --delay --loss`: frames pass, later or not all of them.
+fn worsen(
+    lab: &Lab,
+    directions: Vec<Direction>,
+    delay: Option<u64>,
+    loss: Option<f64>,
+) -> anyhow::Result<String> {
+    let mut how = Vec::new();
+    if let Some(millis) = delay {
+        wan::tell(lab, &WanRequest::Delay { directions: directions.clone(), micros: millis * 1_000 })?;
+        how.push(format!("each frame takes {millis} ms"));
+    }
+    if let Some(percent) = loss {
+        wan::tell(lab, &WanRequest::Loss { directions: directions.clone(), percent })?;
+        how.push(format!("{percent} % of the frames are lost"));
+    }
+    let cut: Vec<_> =
+        wan::status(lab)?.into_iter().filter(|l| l.cut && directions.contains(&l.direction)).collect();
+    let still = if cut.is_empty() { "" } else { " (while it is cut, nothing passes)" };
+    Ok(format!("{}: {}{still}; `lab heal` makes it as it was", listed(&directions), how.join(", ")))
 }
 
 /// `lab heal`: power for the site and its links mended, or for all sites and a WAN as new.
@@ -188,8 +215,9 @@ pub fn heal(lab: &Lab, site: Option<&str>) -> anyhow::Result<Exit> {
 
 /// What a healing changed.
 fn healed(lit: &[LabSite], before: &[LinkStatus], after: &[LinkStatus]) -> String {
-    let still = |d: Direction| after.iter().any(|l| l.direction == d && l.cut);
-    let mended = before.iter().filter(|l| l.cut && !still(l.direction)).map(|l| l.direction);
+    let how = |l: &LinkStatus| (l.cut, l.delay_micros, l.loss_percent.to_bits());
+    let changed = |l: &&LinkStatus| after.iter().any(|a| a.direction == l.direction && how(a) != how(l));
+    let mended = before.iter().filter(changed).map(|l| l.direction);
     let mended: Vec<_> = mended.collect();
     match (lit, mended.as_slice()) {
         ([], []) => "nothing was to be healed".to_owned(),

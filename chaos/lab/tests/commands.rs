@@ -40,6 +40,7 @@ fn bad_input_is_refused_with_two_and_no_lab_is_named_with_the_next_act() {
         (&["kill", "cli"], 2, "measuring clients only"),
         (&["kill", "pdc", "--signal", "stop"], 2, "name its hosts one by one"),
         (&["cut", "pdc", "pdc"], 2, "cut from itself"),
+        (&["cut", "pdc", "--loss", "120"], 2, "0 to 100"),
         (&["heal", "nowhere"], 2, "its sites are"),
         (&["up", "--flavour", "mariadb"], 2, "use --flavour mysql"),
         (&["demo", "--flavour", "mariadb"], 2, "use --flavour mysql"),
@@ -124,6 +125,8 @@ fn orders_say_what_they_did() {
         (&["kill", "pdc"], "without power until `lab heal pdc`"),
         (&["kill", "pdc"], "no power already"),
         (&["heal", "pdc"], "power again: pdc; mended: "),
+        (&["cut", "mdc", "wit", "--delay", "30", "--loss", "5"], "each frame takes 30 ms, 5 % of the frames"),
+        (&["heal"], "mended: mdc→wit, wit→mdc"),
         (&["heal"], "nothing was to be healed"),
     ] {
         let (code, printed) = said(&run(dir, words));

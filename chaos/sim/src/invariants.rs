@@ -56,6 +56,9 @@ impl World {
                     self.check_candidate_is_whole();
                 }
                 Change::Sync { .. } => self.check_sync_is_true(),
+                Change::Quarantine { reason, .. } if reason.why == "return-other-history" => {
+                    self.check_histories_differ();
+                }
                 Change::Route => self.check_routed(before.as_ref()),
                 _ => {}
             }

@@ -247,6 +247,14 @@ impl Mysql {
         self.relay.iter().filter(|(o, _)| *o == origin).nth(skip).is_some_and(|(_, t)| *t == transaction)
     }
 
+    /// The newest mark that it has committed, with the account of all.
+    fn opening(&self, marks: &[Mark]) -> Option<OpeningMark> {
+        let mine = || marks.iter().filter(|m| self.has(m));
+        let newest = mine().next_back()?.mark;
+        let all = mine().fold(0, |all, m| all ^ m.mark.nonce);
+        Some(OpeningMark { count: mine().count() as u64, all, ..newest })
+    }
+
     /// It has committed this mark.
     fn has(&self, mark: &Mark) -> bool {
         self.executed[mark.origin].get(mark.number - 1) == Some(&mark.transaction)
@@ -295,7 +303,7 @@ impl Mysql {
         });
         Some(DatabaseReading {
             server_uuid: names.uuids[self.own].clone(),
-            version: String::new(),
+            version: "9.7.0".to_owned(),
             gtid_executed: self.gtid_executed(names),
             gtid_purged: Self::set(&names.uuids, [0; HOSTS], self.purged),
             read_only: life.read_only,
@@ -311,7 +319,7 @@ impl Mysql {
                 replica_enabled: life.replica_enabled,
             },
             replica,
-            opening: marks.iter().rev().find(|m| self.has(m)).map(|m| m.mark),
+            opening: self.opening(marks),
             settings: SettingsReading {
                 sync_binlog: 1,
                 flush_log_at_commit: 1,

@@ -28,8 +28,8 @@ use std::time::Duration;
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
 use crate::{
-    Authority, Defects, GateReport, GuardReport, HowItEnded, LatchReport, Marked, PeerFact, Process, Stamp,
-    Timing,
+    Authority, Defects, Durability, GateReport, GuardReport, HowItEnded, LatchReport, Marked, PeerFact,
+    Process, Stamp, Timing,
 };
 
 pub use latch::{Latch, Opened};
@@ -340,7 +340,16 @@ impl Guard {
         if semi.waiting_sessions > 0 {
             self.progress.waiting_since.get_or_insert(now);
         }
-        if semi.source_enabled && semi.clients < semi.wait_count {
+        // After a restart the source is not armed, and cannot be without them: that is absence as well.
+        let serving = |k: &&Authority| k.primary.server == self.config.server && k.phase.grants();
+        let wanted = match self.known.as_ref().filter(serving) {
+            Some(k) if !matches!(k.durability, Durability::Async { .. }) => {
+                u32::try_from(k.acker_set.len()).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        };
+        let wanted = if semi.source_enabled { wanted.max(semi.wait_count) } else { wanted };
+        if semi.clients < wanted {
             self.progress.absent_since.get_or_insert(now);
         } else {
             self.progress.absent_since = None;
@@ -428,7 +437,7 @@ impl Guard {
             },
             armed: self.armed.filter(|(_, life)| self.process.start() == Some(*life)).map(|(g, _)| g),
             proven: self.proven,
-            marked: self.marked.clone(),
+            marked: self.marked.clone().filter(|m| self.named().is_some_and(|k| k.epoch == m.mark.epoch)),
             waiting_us: since(self.progress.waiting_since),
             absent_us: since(self.progress.absent_since),
             shut_us: since(self.shut_since),

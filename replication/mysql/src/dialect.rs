@@ -14,6 +14,9 @@ const OLDEST: Version = Version(8, 0, 26);
 /// First release where SHOW MASTER STATUS is gone (release notes of 8.4.0; the new form came with 8.2).
 const BINARY_LOG_STATUS: Version = Version(8, 2, 0);
 
+/// First release that was seen to cut a torn relay log at its start (docs/design/0008).
+const CUTS_TORN_RELAY_LOGS: Version = Version(9, 0, 0);
+
 /// Why a server's version cannot be spoken to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownVersion {
@@ -54,6 +57,12 @@ impl Dialect {
     #[must_use]
     pub fn binary_log_status(self) -> &'static str {
         if self.version >= BINARY_LOG_STATUS { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }
+    }
+
+    /// It cuts a torn relay log at the last whole transaction when it starts.
+    #[must_use]
+    pub fn cuts_torn_relay_logs(self) -> bool {
+        self.version >= CUTS_TORN_RELAY_LOGS
     }
 
     /// Statement that forgets binary logs and GTIDs.

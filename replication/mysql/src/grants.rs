@@ -40,7 +40,7 @@ pub const ACTS: &[ActGrants] = &[
         act: "ensure_schema",
         grants: &["SELECT ON twofold", "CREATE ON twofold", "DELETE ON twofold"],
     },
-    ActGrants { act: "write_opening", grants: &["INSERT ON twofold"] },
+    ActGrants { act: "write_opening", grants: &["CREATE ON twofold", "INSERT ON twofold"] },
     ActGrants { act: "write_sentinel", grants: &["INSERT ON twofold"] },
     ActGrants { act: "read_sentinels", grants: &["SELECT ON twofold"] },
     ActGrants {

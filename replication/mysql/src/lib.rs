@@ -43,7 +43,9 @@ pub use act::replica::{
     Channel, RelayLog, Source, SourceTls, point_at_source, start_applier, start_receiver, start_replica,
     stop_io_thread, stop_replica, wait_applied, wait_drained,
 };
-pub use act::schema::{SCHEMA, Sentinel, ensure_schema, read_sentinels, write_opening, write_sentinel};
+pub use act::schema::{
+    Opening, SCHEMA, Sentinel, ensure_schema, read_sentinels, write_opening, write_sentinel,
+};
 pub use act::semi_sync::{
     ACK_TIMEOUT_MS, arm_source_semi_sync, disarm_source_semi_sync, replica_semi_sync, semi_sync_reading,
 };

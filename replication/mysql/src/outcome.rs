@@ -95,7 +95,7 @@ pub enum ActError {
         found: String,
     },
     /// What was received could not be put on the disk.
-    #[error("sync the relay log's files (this takes root, or the server's own account)")]
+    #[error("sync the relay log's files on this host")]
     RelayLog(#[source] std::io::Error),
     /// A server cloned itself and goes on as if it had not.
     #[error("the server ended the statement but did not stop; read its gtid_executed")]

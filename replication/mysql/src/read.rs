@@ -59,9 +59,6 @@ const VARIABLES: &str = "@@server_uuid AS server_uuid, @@version AS version, \
 /// The plugins' counters. It answers also when neither is loaded.
 const SEMI_SYNC_STATUS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
 
-/// ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE: no primary has been opened yet.
-const NO_SCHEMA: [u16; 2] = [1049, 1146];
-
 /// Takes everything that one look tells, in one round trip; in two before the first opening.
 pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseReading, ReadError> {
     let semi_sync_variables = semi_sync_columns(session.plugins());
@@ -71,7 +68,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
     // The mark is looked for last: whoever has its number in the set above has its row by then.
     let with_opening = format!("{sql}; {}", schema::OPENING);
     let mut sets = match session.ask("read the server", &with_opening, deadline).await {
-        Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
+        Err(error) if error.code().is_some_and(|code| schema::NO_SCHEMA.contains(&code)) => {
             let mut sets = session.ask("read the server", &sql, deadline).await?;
             sets.push(Vec::new());
             sets

@@ -13,20 +13,31 @@ use crate::session::Session;
 /// while nothing is received. One that is purged meanwhile was applied, which is on disk by
 /// `sync_binlog=1`.
 pub(crate) async fn sync(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
-    let sql = "SELECT @@GLOBAL.relay_log_index AS relay_log_index, @@GLOBAL.datadir AS datadir";
+    let sql = "SELECT @@GLOBAL.relay_log_index AS relay_log_index, @@GLOBAL.datadir AS datadir, \
+               @@server_uuid AS server_uuid";
     let sets = session.ask("find the relay log", sql, deadline).await?;
     let row = last_row(&sets, "the relay log's place")?;
     let folder = PathBuf::from(row.text("datadir")?);
     let index = folder.join(row.text("relay_log_index")?);
-    let work = tokio::task::spawn_blocking(move || sync_files(&index, &folder));
+    let uuid = row.text("server_uuid")?;
+    let work = tokio::task::spawn_blocking(move || sync_files(&index, &folder, &uuid));
     match tokio::time::timeout(deadline.left(), work).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(Stop::Failed(ActError::RelayLog(error))),
-        Ok(Err(_)) | Err(_) => Err(Stop::Failed(ActError::RelayLog(io::ErrorKind::TimedOut.into()))),
+        Ok(Err(_)) | Err(_) => {
+            let late = io::Error::new(io::ErrorKind::TimedOut, "it was not done in time, and is tried again");
+            Err(Stop::Failed(ActError::RelayLog(late)))
+        }
     }
 }
 
-fn sync_files(index: &Path, folder: &Path) -> io::Result<()> {
+fn sync_files(index: &Path, folder: &Path, uuid: &str) -> io::Result<()> {
+    // The server's paths may be those of a container: then other files, or none, would be synced.
+    let identity = fs::read_to_string(folder.join("auto.cnf"))?;
+    if !identity.contains(uuid) {
+        let why = format!("{} is another server's folder on this host", folder.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
     // A server that never received has no index.
     let Some(list) = present(fs::read_to_string(index))? else { return Ok(()) };
     for line in list.lines().filter(|l| !l.is_empty()) {
@@ -56,14 +67,17 @@ mod tests {
     fn purged_files_are_passed_over_and_others_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let index = folder.path().join("relay.index");
-        sync_files(&index, folder.path()).unwrap();
+        assert!(sync_files(&index, folder.path(), "u-1").is_err(), "a folder of nobody's");
+        fs::write(folder.path().join("auto.cnf"), "[auto]\nserver-uuid=u-1\n").unwrap();
+        assert!(sync_files(&index, folder.path(), "u-2").is_err(), "a folder of another server's");
+        sync_files(&index, folder.path(), "u-1").unwrap();
         let whole = folder.path().join("relay.000002");
         fs::write(&whole, "x").unwrap();
         fs::write(folder.path().join("relay.000003"), "y").unwrap();
         fs::write(&index, format!("./relay.000001\n{}\n./relay.000003\n", whole.display())).unwrap();
-        sync_files(&index, folder.path()).unwrap();
+        sync_files(&index, folder.path(), "u-1").unwrap();
         std::os::unix::fs::symlink("relay.000009", folder.path().join("relay.000009")).unwrap();
         fs::write(&index, "./relay.000009\n").unwrap();
-        assert!(sync_files(&index, folder.path()).is_err(), "a loop of links is no purged file");
+        assert!(sync_files(&index, folder.path(), "u-1").is_err(), "a loop of links is no purged file");
     }
 }

@@ -1,12 +1,13 @@
 //! The listed rights are enough for every act, and the lab's account has them.
 
-use model::{Epoch, OpeningMark, ProcessStart, SyncGeneration};
+use model::{Epoch, ProcessStart, SyncGeneration};
 use mysql_async::prelude::Queryable;
 use replication_mysql::{
-    Endpoint, Outcome, RelayLog, Sentinel, Session, Switch, client_sessions, disarm_source_semi_sync,
-    ensure_schema, grant_statements, grants, kill_client_sessions, point_at_source, promote, read,
-    read_sentinels, replica_semi_sync, set_offline_mode, set_super_read_only, start_applier, start_receiver,
-    start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained, write_opening, write_sentinel,
+    Endpoint, Opening, Outcome, RelayLog, Sentinel, Session, Switch, client_sessions,
+    disarm_source_semi_sync, ensure_schema, grant_statements, grants, kill_client_sessions, point_at_source,
+    promote, read, read_sentinels, replica_semi_sync, set_offline_mode, set_super_read_only, start_applier,
+    start_receiver, start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained, write_opening,
+    write_sentinel,
 };
 
 use crate::server::{Server, assert_done, patience};
@@ -33,9 +34,13 @@ async fn the_listed_grants_are_enough_for_every_act() {
     let sentinel = Sentinel { epoch: Epoch(1), g: SyncGeneration(2), nonce: u64::MAX };
     assert_done(write_sentinel(&mut s, sentinel, patience()).await);
     assert_eq!(read_sentinels(&mut s, patience()).await.unwrap(), [sentinel]);
-    let mark = OpeningMark { epoch: Epoch(1), life: ProcessStart(2), nonce: u64::MAX };
+    let mark = Opening { epoch: Epoch(1), life: ProcessStart(2), nonce: u64::MAX };
     assert_done(write_opening(&mut s, mark, patience()).await);
-    assert_eq!(read(&mut s, patience()).await.unwrap().opening, Some(mark));
+    let marked = read(&mut s, patience()).await.unwrap().opening.unwrap();
+    assert_eq!(
+        (marked.epoch, marked.life, marked.nonce, marked.count, marked.all),
+        (mark.epoch, mark.life, u64::MAX, 1, u64::MAX)
+    );
     let _client = server.app().await;
     assert_eq!(client_sessions(&mut s, patience()).await.unwrap().len(), 2, "root and the client");
     assert_eq!(assert_done(kill_client_sessions(&mut s, patience()).await).killed, 2);

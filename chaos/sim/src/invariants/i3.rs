@@ -35,6 +35,16 @@ impl World {
         }
     }
 
+    /// A server was quarantined for another history: then two transactions do have one number.
+    pub(crate) fn check_histories_differ(&mut self) {
+        let [one, two] = [0, 1].map(|h| &self.hosts[h].mysql.executed);
+        let differ = one.iter().zip(two).any(|(a, b)| a.iter().zip(b).any(|(x, y)| x != y));
+        if !differ {
+            let text = "a server was quarantined for another history, and there is none".to_owned();
+            self.violate(Invariant::I3, text);
+        }
+    }
+
     /// `Sync` was committed: all that was told before is on every acker.
     pub(crate) fn check_sync_is_true(&mut self) {
         let Some(authority) = self.group().and_then(|g| g.authority.as_ref()) else { return };

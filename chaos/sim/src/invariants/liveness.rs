@@ -26,8 +26,12 @@ impl World {
     /// a person decides which of the two goes on.
     pub(crate) fn waits_for_a_person(&self, primary: usize) -> bool {
         let quarantined = self.group().is_some_and(|g| !g.returns.is_empty());
-        let shut = self.shut_because(primary).ends_with("missing here");
-        self.truth.counts.contains_key("disk-lied") && (shut || quarantined)
+        self.forgot(primary) || (self.truth.counts.contains_key("disk-lied") && quarantined)
+    }
+
+    /// Its disk lied, and it stays shut for what it forgot.
+    fn forgot(&self, primary: usize) -> bool {
+        self.truth.counts.contains_key("disk-lied") && self.shut_because(primary).ends_with("missing here")
     }
 
     fn converged(&self) -> Result<(), String> {
@@ -38,7 +42,7 @@ impl World {
         }
         let primary = self.names.host(&authority.primary.server).ok_or("the primary is unknown")?;
         if !self.can_acknowledge(primary) {
-            if self.waits_for_a_person(primary) {
+            if self.forgot(primary) {
                 return Ok(());
             }
             let why = self.shut_because(primary);

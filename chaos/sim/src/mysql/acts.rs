@@ -117,7 +117,7 @@ impl World {
                 let number = self.hosts[h].mysql.logged(h) + 1;
                 let transaction = self.write(h, Who::Sentinel { guard: act.guard, act: act.id });
                 let nonce = u64::from(transaction);
-                let mark = OpeningMark { epoch, life: start, nonce };
+                let mark = OpeningMark { epoch, life: start, nonce, count: 0, all: 0 };
                 self.truth.marks.push(Mark { origin: h, number, transaction, mark });
                 Progress::Elsewhere
             }

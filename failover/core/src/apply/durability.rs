@@ -81,5 +81,8 @@ pub(super) fn sync(group: &mut Group, ctx: &Ctx) -> Result<Vec<Event>, Refusal> 
     if !matches!(authority.durability, Durability::CatchUp { .. }) {
         return rule(format!("sync follows catch-up, the group is {}", authority.durability));
     }
+    if let Some(acker) = authority.acker_set.iter().find(|a| group.returns.contains_key(&a.server)) {
+        return rule(format!("acker {:?} is quarantined", acker.server.as_str()));
+    }
     set(group, Durability::Sync, |_| {}, None, ctx)
 }

@@ -95,7 +95,8 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
     // I5: what it has and the primary never had. The primary's own newest transactions may be
     // missing from its last reading; those of any other origin may not.
     let last = view.facts.servers.get(&authority.primary.server).map(|f| &f.report);
-    if last.and_then(|r| r.marked.as_ref()).is_some_and(|marked| marked.contradicts(reading)) {
+    let told = last.and_then(|r| Some((r.marked.as_ref()?, r.reading.as_ref()?)));
+    if told.is_some_and(|(marked, primary)| marked.contradicts(primary, reading)) {
         hard.push(format!("{server} has other transactions under numbers that the primary gave out again"));
     }
     if let Some(primary) = last.and_then(|r| r.reading.as_ref()) {

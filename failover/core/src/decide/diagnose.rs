@@ -175,6 +175,14 @@ fn second_rank(view: &View, authority: &Authority) -> Option<Finding> {
     if !opinions.no.is_empty() && !opinions.yes.is_empty() {
         return Some(found(Diagnosis::LinkCut, vec![opinions.to_string()], false));
     }
+    if report.open == Some(authority.epoch) && report.marked.is_none() && report.reading.is_some() {
+        let because = vec![format!(
+            "the opening of {} at epoch {} is not marked yet, and nothing is proven without (where that lasts: \
+             its guard's log says why, and the next opening is marked)",
+            authority.primary.server, authority.epoch
+        )];
+        return Some(found(Diagnosis::Misconfigured, because, false));
+    }
     let weak: Vec<String> = view
         .group
         .servers

@@ -29,7 +29,9 @@ fn weaken(view: &View, authority: &Authority) -> Option<Change> {
         return None;
     }
     let report = view.report(&authority.primary.server)?;
-    let why = blocked(timing.sync_timeout, report).or_else(|| restarted(view, authority))?;
+    let why = blocked(timing.sync_timeout, report)
+        .or_else(|| restarted(view, authority))
+        .or_else(|| quarantined(view, authority))?;
     Some(Change::Async {
         reason: Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] },
     })
@@ -52,6 +54,12 @@ fn restarted(view: &View, authority: &Authority) -> Option<String> {
     })
 }
 
+/// What a quarantined server acknowledges is worth nothing.
+fn quarantined(view: &View, authority: &Authority) -> Option<String> {
+    let acker = authority.acker_set.iter().find(|a| view.group.returns.contains_key(&a.server))?;
+    Some(format!("acker {} is quarantined", acker.server))
+}
+
 /// `CatchUp(g)` → `Sync(g)` on the sentinel's proof.
 fn prove(view: &View, authority: &Authority) -> Option<Change> {
     if !matches!(authority.durability, Durability::CatchUp { .. }) {
@@ -61,9 +69,14 @@ fn prove(view: &View, authority: &Authority) -> Option<Change> {
     let unproven = view.policy.defects.has(Defect::SyncBeforeSentinel);
     let proof = if unproven { report.armed } else { report.proven };
     // What an acker acknowledges is on its disk.
+    let mark = report.marked.as_ref().map(|m| m.mark);
     let synced = authority.acker_set.iter().all(|acker| {
-        view.reading(&acker.server)
-            .is_some_and(|r| r.semi_sync.replica_enabled && r.settings.sync_relay_log == 1)
+        view.reading(&acker.server).is_some_and(|r| {
+            r.semi_sync.replica_enabled
+                && r.settings.sync_relay_log == 1
+                && r.opening == mark
+                && !view.group.returns.contains_key(&acker.server)
+        })
     });
     let whole = report.open == Some(authority.epoch) && proof == Some(authority.g) && (synced || unproven);
     whole.then(|| Change::Sync {

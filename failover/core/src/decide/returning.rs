@@ -21,7 +21,9 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         }
         let Some(report) = view.report(server) else { continue };
         let Some(reading) = view.reading(server) else { continue };
-        if let Some(change) = marked.filter(|m| m.contradicts(reading)).map(|m| other_history(server, m)) {
+        if let Some(change) =
+            marked.filter(|m| m.contradicts(primary, reading)).map(|m| other_history(server, m))
+        {
             return Some(change);
         }
         let joined =

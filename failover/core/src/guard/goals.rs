@@ -141,7 +141,8 @@ impl Guard {
         }
         // One that acknowledges nothing need not sync every event that it receives: it comes near sooner.
         let synced = reading.settings.sync_relay_log == 1;
-        if reading.semi_sync.replica_enabled != acker || synced != acker {
+        let relaxes = synced && !acker && reading.cuts_torn_relay_logs();
+        if reading.semi_sync.replica_enabled != acker || relaxes || (acker && !synced) {
             self.begin_act(DatabaseAct::ReplicaSemiSync { on: acker }, None, now, out);
             return;
         }

@@ -118,7 +118,11 @@ impl Guard {
             self.latch.opened_ended = None;
             out.push(Effect::Persist(self.latch.clone()));
         }
-        if self.writable != Some(opening) {
+        // A mark waits for its ack as any commit does: what nobody will acknowledge is disarmed first.
+        let disarm = matches!(authority.durability, Durability::Async { .. })
+            && self.reading.as_ref().is_some_and(|s| s.reading.semi_sync.source_enabled);
+        if self.writable != Some(opening) && !disarm {
+            self.marked = None;
             self.begin_act(DatabaseAct::SetWritable { epoch, life }, None, now, out);
         }
         // The gate itself is asserted by gate_goal once the server is writable.

@@ -27,7 +27,7 @@ fn policy(odd: u8) -> Policy {
 }
 
 /// The one mark that all have, or some have not.
-const MARK: OpeningMark = OpeningMark { epoch: Epoch(1), life: ProcessStart(1), nonce: 1 };
+const MARK: OpeningMark = OpeningMark { epoch: Epoch(1), life: ProcessStart(1), nonce: 1, count: 1, all: 1 };
 
 fn read(state: &State, index: u8, bits: u16) -> DatabaseReading {
     let primary = authority(state).map(|a| a.primary.server.clone());

@@ -28,7 +28,7 @@ impl World {
         }
         read_words(&mut reading, line);
         // All have the one mark, unless the script says otherwise.
-        let mark = OpeningMark { epoch: Epoch(1), life: model::ProcessStart(1), nonce: 1 };
+        let mark = OpeningMark { epoch: Epoch(1), life: model::ProcessStart(1), nonce: 1, count: 1, all: 1 };
         reading.opening = reading.opening.or(Some(mark));
         let covered = reading.gtid_executed.clone();
         let gone = line.micros("gone");

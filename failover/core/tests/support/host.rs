@@ -79,7 +79,7 @@ impl Host {
             DatabaseAct::SetWritable { epoch, life } => {
                 (r.read_only, r.super_read_only) = (false, false);
                 let nonce = r.opening.map_or(1, |o| o.nonce + 1);
-                r.opening = Some(OpeningMark { epoch: *epoch, life: *life, nonce });
+                r.opening = Some(OpeningMark { epoch: *epoch, life: *life, nonce, count: nonce, all: 0 });
             }
             DatabaseAct::ArmSource { count } => {
                 r.semi_sync.source_enabled = true;
@@ -127,7 +127,8 @@ fn reading_at_boot_of(before: &DatabaseReading) -> DatabaseReading {
 const AT_LEISURE: u64 = 10_000;
 
 /// What a replica has committed in place of the primary's mark: `mark=other`.
-pub const OTHER_MARK: OpeningMark = OpeningMark { epoch: model::Epoch(0), life: ProcessStart(0), nonce: 999 };
+pub const OTHER_MARK: OpeningMark =
+    OpeningMark { epoch: model::Epoch(0), life: ProcessStart(0), nonce: 999, count: 1, all: 999 };
 
 const SEMI_SYNC_AT_BOOT: SemiSyncReading = SemiSyncReading {
     source_enabled: false,

@@ -16,9 +16,11 @@ use crate::session::Session;
 pub const SCHEMA: &str = "twofold";
 /// ER_OPTION_PREVENTS_STATEMENT: read only.
 const READ_ONLY: u16 = 1290;
-/// Rows that `read_sentinels` returns and `ensure_schema` keeps. An arming writes one or two, so this
-/// is hundreds of armings; older rows prove nothing any more.
-const SENTINELS_KEPT: u32 = 1000;
+/// ER_BAD_DB_ERROR, ER_NO_SUCH_TABLE: no primary has been opened yet.
+pub(crate) const NO_SCHEMA: [u16; 2] = [1049, 1146];
+/// Rows that `ensure_schema` keeps of each table, and `read_sentinels` returns. An arming writes one or
+/// two sentinels, an opening one mark; older rows prove nothing any more.
+const ROWS_KEPT: u32 = 1000;
 
 /// A transaction whose ack proves that the ackers hold everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,10 +33,22 @@ pub struct Sentinel {
     pub nonce: u64,
 }
 
-/// Where the newest opening mark stands, for a reading.
-pub(crate) const OPENING: &str = "SELECT epoch, life, nonce FROM twofold.opening ORDER BY id DESC LIMIT 1";
+/// What marks an opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// The epoch it opens at.
+    pub epoch: Epoch,
+    /// The life of the database.
+    pub life: ProcessStart,
+    /// Random.
+    pub nonce: u64,
+}
 
-/// Creates schema and tables where they are missing and forgets all but the last 1000 sentinels.
+/// Where the newest opening mark stands, for a reading.
+pub(crate) const OPENING: &str = "SELECT epoch, life, nonce, (SELECT COUNT(*) FROM twofold.opening) AS marks, \
+     (SELECT BIT_XOR(nonce) FROM twofold.opening) AS all_nonces FROM twofold.opening ORDER BY id DESC LIMIT 1";
+
+/// Creates schema and tables where they are missing and forgets all but the last 1000 rows of each.
 /// Refused on a server that is read only. With semi-sync armed it waits for acks as any write does.
 pub async fn ensure_schema(session: &mut Session, deadline: Deadline) -> Outcome {
     ensure(session, deadline).await.into()
@@ -48,26 +62,32 @@ async fn ensure(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
     let sets = session.ask("look for the schema", &find, deadline).await?;
     let found: u64 = crate::read::last_row(&sets, "a count")?.parse("found", "a number")?;
     if found < 2 {
-        let create = format!(
-            "CREATE DATABASE IF NOT EXISTS {SCHEMA}; \
-             CREATE TABLE IF NOT EXISTS {SCHEMA}.sentinel (\
-               id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
-               epoch BIGINT UNSIGNED NOT NULL, g BIGINT UNSIGNED NOT NULL, nonce BIGINT UNSIGNED NOT NULL, \
-               written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), \
-               UNIQUE KEY (epoch, g, nonce)) ENGINE = InnoDB; \
-             CREATE TABLE IF NOT EXISTS {SCHEMA}.opening (\
-               id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
-               epoch BIGINT UNSIGNED NOT NULL, life BIGINT UNSIGNED NOT NULL, nonce BIGINT UNSIGNED NOT NULL, \
-               written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)) ENGINE = InnoDB"
-        );
-        write(session, "create the schema", &create, deadline).await?;
-        return Ok(());
+        return create(session, deadline).await;
     }
-    let prune = format!(
-        "DELETE FROM {SCHEMA}.sentinel WHERE id + {SENTINELS_KEPT} <= \
-         (SELECT newest FROM (SELECT MAX(id) AS newest FROM {SCHEMA}.sentinel) AS m)"
+    for table in ["sentinel", "opening"] {
+        let prune = format!(
+            "DELETE FROM {SCHEMA}.{table} WHERE id + {ROWS_KEPT} <= \
+             (SELECT newest FROM (SELECT MAX(id) AS newest FROM {SCHEMA}.{table}) AS m)"
+        );
+        write(session, "forget old rows", &prune, deadline).await?;
+    }
+    Ok(())
+}
+
+async fn create(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    let create = format!(
+        "CREATE DATABASE IF NOT EXISTS {SCHEMA}; \
+         CREATE TABLE IF NOT EXISTS {SCHEMA}.sentinel (\
+           id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
+           epoch BIGINT UNSIGNED NOT NULL, g BIGINT UNSIGNED NOT NULL, nonce BIGINT UNSIGNED NOT NULL, \
+           written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), \
+           UNIQUE KEY (epoch, g, nonce)) ENGINE = InnoDB; \
+         CREATE TABLE IF NOT EXISTS {SCHEMA}.opening (\
+           id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, \
+           epoch BIGINT UNSIGNED NOT NULL, life BIGINT UNSIGNED NOT NULL, nonce BIGINT UNSIGNED NOT NULL, \
+           written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)) ENGINE = InnoDB"
     );
-    write(session, "forget old sentinels", &prune, deadline).await
+    write(session, "create the schema", &create, deadline).await
 }
 
 /// Writes a sentinel. `Done` only when its commit returned, which with semi-sync armed means that
@@ -86,7 +106,7 @@ pub async fn write_sentinel(session: &mut Session, sentinel: Sentinel, deadline:
 pub async fn read_sentinels(session: &mut Session, deadline: Deadline) -> Result<Vec<Sentinel>, ReadError> {
     let sql = format!(
         "SELECT epoch, g, nonce FROM (SELECT * FROM {SCHEMA}.sentinel ORDER BY id DESC \
-         LIMIT {SENTINELS_KEPT}) AS newest ORDER BY id"
+         LIMIT {ROWS_KEPT}) AS newest ORDER BY id"
     );
     let sets = session.ask("read the sentinels", &sql, deadline).await?;
     sets.iter()
@@ -102,12 +122,24 @@ pub async fn read_sentinels(session: &mut Session, deadline: Deadline) -> Result
 }
 
 /// Commits the mark of an opening. Call it between read_only off and the gate, so that it takes the
-/// first number; it waits for its ack as any commit does.
-pub async fn write_opening(session: &mut Session, mark: OpeningMark, deadline: Deadline) -> Outcome {
-    let OpeningMark { epoch, life, nonce } = mark;
+/// first number: nothing else is written before it, but for the schema where there is none yet. It waits
+/// for its ack as any commit does.
+pub async fn write_opening(session: &mut Session, mark: Opening, deadline: Deadline) -> Outcome {
+    mark_opening(session, mark, deadline).await.into()
+}
+
+async fn mark_opening(session: &mut Session, mark: Opening, deadline: Deadline) -> Result<(), Stop> {
+    let Opening { epoch, life, nonce } = mark;
     let life = life.0;
     let sql = format!("INSERT INTO {SCHEMA}.opening (epoch, life, nonce) VALUES ({epoch}, {life}, {nonce})");
-    write(session, "mark the opening", &sql, deadline).await.into()
+    match session.run("mark the opening", &sql, deadline).await {
+        Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
+            create(session, deadline).await?;
+            write(session, "mark the opening", &sql, deadline).await
+        }
+        Err(error) if error.code() == Some(READ_ONLY) => Err(Refusal::ReadOnly.into()),
+        other => Ok(other?),
+    }
 }
 
 /// The newest mark of what `OPENING` answered.
@@ -117,6 +149,8 @@ pub(crate) fn opening(rows: &[Row]) -> Result<Option<OpeningMark>, ReadError> {
         epoch: Epoch(row.parse("epoch", "a number")?),
         life: ProcessStart(row.parse("life", "a number")?),
         nonce: row.parse("nonce", "a number")?,
+        count: row.parse("marks", "a number")?,
+        all: row.parse("all_nonces", "a number")?,
     }))
 }
 

@@ -108,7 +108,7 @@ async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> 
     if !session.plugins().replica {
         return match to {
             Switch::On => Err(Refusal::Plugin { plugin: "rpl_semi_sync_replica" }.into()),
-            Switch::Off => Ok(()),
+            Switch::Off => sync_at_leisure(session, deadline).await,
         };
     }
     let now = look_semi_sync(session, deadline).await?;
@@ -129,8 +129,14 @@ async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> 
     }
     match stopped(session, wanted, runs, deadline).await {
         Ok(()) => Ok(()),
-        // The receiver is stopped now and was not before: partly done, whatever the server answered.
-        Err(Stop::Failed(error)) if runs => Err(Stop::Unknown(error)),
+        // The receiver is stopped now and was not before. It goes on, without acknowledging, and the
+        // first error is the one to tell.
+        Err(Stop::Failed(error)) if runs => {
+            let off = "SET GLOBAL rpl_semi_sync_replica_enabled = OFF";
+            let _ = run(session, "acknowledge nothing", off, deadline).await;
+            let _ = run(session, "start the receiver", "START REPLICA IO_THREAD", deadline).await;
+            Err(Stop::Unknown(error))
+        }
         Err(other) => Err(other),
     }
 }
@@ -144,13 +150,19 @@ async fn stopped(session: &mut Session, wanted: bool, runs: bool, deadline: Dead
     let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled = {word}");
     run(session, "set the replica's semi-sync", &sql, deadline).await?;
     if !wanted {
-        let sql = format!("SET GLOBAL sync_relay_log = {RELAY_SYNC_AT_LEISURE}");
-        run(session, "sync at leisure", &sql, deadline).await?;
+        sync_at_leisure(session, deadline).await?;
     }
     if runs {
         run(session, "start the receiver", "START REPLICA IO_THREAD", deadline).await?;
     }
     Ok(())
+}
+
+/// A server before 9 does not cut a torn relay log at its start, so it goes on syncing (docs/design/0008).
+async fn sync_at_leisure(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    let period = if session.dialect().cuts_torn_relay_logs() { RELAY_SYNC_AT_LEISURE } else { 1 };
+    let sql = format!("SET GLOBAL sync_relay_log = {period}");
+    run(session, "sync at leisure", &sql, deadline).await
 }
 
 /// The semi-sync counters alone: cheaper than a whole reading while a sentinel waits.
