@@ -4,6 +4,7 @@ mod audit;
 mod cert;
 mod check;
 mod client;
+mod manual;
 mod operate;
 mod screen;
 mod show;
@@ -82,6 +83,10 @@ enum Command {
     Lab(chaos_lab::cli::LabCommand),
     /// Deterministic simulation of the control plane.
     Sim(chaos_sim::cli::SimCommand),
+    /// Completions for a shell, to standard output.
+    Completions(manual::Completions),
+    /// Manual pages, one a command, into a directory: `man -l DIR/twofold.1`.
+    Man(manual::Man),
 }
 
 #[derive(Debug, Args)]
@@ -150,6 +155,8 @@ pub fn run(cli: Cli) -> u8 {
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
+        Command::Completions(completions) => Ok(manual::completions(&completions)),
+        Command::Man(man) => manual::man(&man),
     };
     result.unwrap_or_else(|error| {
         screen::err(format_args!("twofold: {error:#}"));

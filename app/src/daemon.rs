@@ -17,6 +17,7 @@ mod dns;
 mod executor;
 mod halted;
 mod machine;
+mod metrics;
 mod probes;
 mod roster;
 mod shared;

@@ -25,6 +25,7 @@ use model::{NodeId, ServerId, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::supervised::Supervised;
 use crate::{clock, links, outage, wire};
 use host::Host;
 
@@ -121,7 +122,9 @@ impl Shell {
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop = links::stop_signal()?;
+        let mut supervised = Supervised::ready();
         loop {
+            supervised.alive();
             let input = tokio::select! {
                 biased;
                 _ = stop.recv() => return Ok(()),

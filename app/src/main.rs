@@ -14,6 +14,7 @@ mod daemon;
 mod guard;
 mod links;
 mod outage;
+mod supervised;
 mod wire;
 
 use std::process::ExitCode;

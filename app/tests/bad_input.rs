@@ -4,6 +4,7 @@
 mod lab;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -138,7 +139,11 @@ fn damaged_store(lab: &Lab) {
     let length = std::fs::metadata(&store).expect("the store is there").len();
     std::fs::write(&store, vec![0xA5; usize::try_from(length).expect("it fits")]).expect("damaged");
     let config = lab.config();
+    let manager = UnixDatagram::bind(lab.folder.path().join("notify")).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a deadline");
     let mut node = Command::new(TWOFOLD)
+        .env("NOTIFY_SOCKET", lab.folder.path().join("notify"))
+        .env("WATCHDOG_USEC", "200000")
         .args(["lab", "exec", "--dir"])
         .arg(lab.dir())
         .args(["wit-1", "--", TWOFOLD, "serve", "--config", &config, "--node", "wit-1"])
@@ -149,6 +154,12 @@ fn damaged_store(lab: &Lab) {
     let told = lines.find(|line| line.contains("ERROR")).expect("it says what is wrong");
     for word in ["raft.redb is damaged", "DNS answers from the last snapshot", "keep the file"] {
         assert!(told.contains(word), "{told}");
+    }
+    // The service manager is told that it is up and that it goes round, or it would be ended for silence.
+    let mut heard = [0; 64];
+    for word in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
+        let length = manager.recv(&mut heard).expect("the service manager is told");
+        assert_eq!(std::str::from_utf8(&heard[..length]).map(str::trim), Ok(word));
     }
     let api = ["--api", "https://10.77.3.1:7443"];
     let output = lab.inside("wit-1", &[&[TWOFOLD, "status", "--config", &config][..], &api].concat());

@@ -18,7 +18,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use tracing::{error, info};
 
 use super::shared::Shared;
-use super::{answer_api, audit_page};
+use super::{answer_api, audit_page, view};
 use crate::links;
 use crate::wire::{ApiRequest, ApiResponse};
 
@@ -41,6 +41,7 @@ impl Api {
 pub fn start(shared: &Arc<Shared>) -> Result<Api> {
     let router = Router::new()
         .route("/v1/status", get(status))
+        .route("/metrics", get(metrics))
         .route("/v1/audit", get(audit))
         .route("/v1/groups/{group}/explain", get(explain))
         .route("/v1/groups/{group}/failover", post(failover))
@@ -87,6 +88,13 @@ fn listen(config: &Config, own: &Node, router: Router) -> Result<Api> {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
     respond(answer_api::answer(&shared, ApiRequest::Status).await)
+}
+
+/// This node's own view, never the leader's: whoever scrapes, scrapes every node.
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let confirmed = shared.leading().is_some();
+    let text = super::metrics::render(&view::status(&shared, confirmed), &shared.answers.tallies());
+    ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
 }
 
 /// Where to go on.
@@ -139,7 +147,8 @@ async fn nothing_here() -> Response {
         code: Code::NotFound,
         title: "there is no such path".into(),
         detail: vec![
-            "paths: /v1/status, /v1/audit, /v1/groups/{group}/explain, /v1/groups/{group}/failover".into(),
+            "paths: /metrics, /v1/status, /v1/audit, /v1/groups/{group}/explain, /v1/groups/{group}/failover"
+                .into(),
         ],
         loss: None,
     };

@@ -18,6 +18,7 @@ use super::dns::Feed;
 use super::probes::Probes;
 use super::shared::{Fate, Shared};
 use super::{answer_api, executor};
+use crate::supervised::Supervised;
 use crate::{clock, wire};
 
 /// What a node sees is told to the others this often.
@@ -94,7 +95,9 @@ pub async fn run(
         transfer_due: now + TRANSFER_AFTER,
     };
     brain.feed.start(&brain.shared);
+    let mut supervised = Supervised::ready();
     loop {
+        supervised.alive();
         tokio::select! {
             message = inbound.recv() => match message {
                 Some(message) => brain.on_message(message),

@@ -15,7 +15,7 @@ use gslb_core::{
     BoundSpec, Freshness, Name, NameKind, NameSpec, PoolMember, PoolShare, PoolSpec, PooledSpec, RecordSpec,
     Snapshot, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec,
 };
-use gslb_dns::{Published, TcpLimits, TcpServer, UdpServer, disk, record_data};
+use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, UdpServer, disk, record_data};
 use model::{Generation, GroupId, SiteId, Timestamp};
 use tracing::{info, warn};
 
@@ -52,6 +52,8 @@ enum First {
 #[derive(Clone, Default)]
 pub struct Answers {
     published: Option<Published>,
+    /// What came in over UDP, and over TCP.
+    tallies: [Tallies; 2],
     /// When this node last asked a question that a quorum confirmed and that is applied here.
     confirmed: Arc<Mutex<Option<Timestamp>>>,
 }
@@ -87,7 +89,8 @@ impl Dns {
         let published = Published::new(snapshot);
         let udp = UdpServer::start(&node.dns, 1, &published)?;
         let tcp = TcpServer::start(&node.dns, TcpLimits::default(), &published)?;
-        let answers = Answers { published: Some(published), confirmed: Arc::default() };
+        let tallies = [udp.tallies(), tcp.tallies()];
+        let answers = Answers { published: Some(published), tallies, confirmed: Arc::default() };
         Ok(Self { udp: Some(udp), tcp: Some(tcp), answers, path, first })
     }
 
@@ -123,6 +126,15 @@ impl Answers {
     /// How long ago a quorum confirmed what is applied here; none when it never did.
     pub fn confirmed_ago(&self, now: Timestamp) -> Option<Duration> {
         self.confirmed.lock().expect("no holder of this lock panics").map(|at| now.since(at))
+    }
+
+    /// Queries and responses so far, by transport; none where this node serves no DNS.
+    pub fn tallies(&self) -> Vec<(&'static str, Tally)> {
+        if self.published.is_none() {
+            return Vec::new();
+        }
+        let [udp, tcp] = &self.tallies;
+        vec![("udp", udp.read()), ("tcp", tcp.read())]
     }
 
     /// What is answered for each name bound to the group; empty where this node serves no DNS.

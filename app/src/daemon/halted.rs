@@ -18,6 +18,7 @@ use tracing::{error, info};
 use super::dns::Dns;
 use super::probes::Probes;
 use super::{api, store_path};
+use crate::supervised::Supervised;
 use crate::{clock, links};
 
 /// Answers DNS and says what is wrong, until told to stop; ends as failed, since this node never ran whole.
@@ -58,7 +59,9 @@ async fn answer_on(config: &Config, own: &Node, dns: &Dns) -> Result<()> {
     let mut known = probes.verdicts(clock::now());
     let mut ticks = tokio::time::interval(config.timing().tick);
     let mut stop = links::stop_signal()?;
+    let mut supervised = Supervised::ready();
     loop {
+        supervised.alive();
         tokio::select! {
             () = stop.recv() => return Ok(()),
             _ = ticks.tick() => {}

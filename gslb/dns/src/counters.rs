@@ -111,6 +111,22 @@ impl Counter {
     }
 }
 
+/// Reads the numbers of listeners, also after they ended; clones read the same.
+#[derive(Debug, Clone, Default)]
+pub struct Tallies(Vec<Counter>);
+
+impl Tallies {
+    pub(crate) fn of(counters: impl IntoIterator<Item = Counter>) -> Self {
+        Self(counters.into_iter().collect())
+    }
+
+    /// What happened so far on all of them.
+    #[must_use]
+    pub fn read(&self) -> Tally {
+        self.0.iter().map(Counter::read).sum()
+    }
+}
+
 impl std::ops::Add for Tally {
     type Output = Tally;
 

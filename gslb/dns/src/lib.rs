@@ -21,7 +21,7 @@ mod text;
 mod udp;
 pub mod wire;
 
-pub use counters::{RCODES, Tally};
+pub use counters::{RCODES, Tallies, Tally};
 pub use listen::{ListenError, expand};
 pub use probe::{CheckKind, CheckSpec, HttpCheck, Prober, Scheme};
 pub use published::{Older, Publication, Published};

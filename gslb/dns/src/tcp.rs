@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::counters::{Counter, Tally};
+use crate::counters::{Counter, Tallies, Tally};
 use crate::listen::{self, ListenError};
 use crate::published::{Published, Reader};
 use crate::wire::{Reply, Scratch, TCP_MAX, Transport, respond};
@@ -110,6 +110,12 @@ impl TcpServer {
     #[must_use]
     pub fn counters(&self) -> Tally {
         self.counter.read()
+    }
+
+    /// Reads them from elsewhere.
+    #[must_use]
+    pub fn tallies(&self) -> Tallies {
+        Tallies::of([self.counter.clone()])
     }
 
     /// Stops: no new connections, and the open ones are closed after the query they are at. What is not done

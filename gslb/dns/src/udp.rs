@@ -25,7 +25,7 @@ use rustix::net::addr::SocketAddrArg;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 use socket2::Socket;
 
-use crate::counters::{Counter, Tally};
+use crate::counters::{Counter, Tallies, Tally};
 use crate::listen::{self, ListenError};
 use crate::published::{Published, Reader};
 use crate::wire::{Reply, Scratch, Transport, UDP_MAX, respond};
@@ -128,6 +128,12 @@ impl UdpServer {
     #[must_use]
     pub fn counters(&self) -> Tally {
         self.workers.iter().map(|w| w.counter.read()).sum()
+    }
+
+    /// Reads them from elsewhere.
+    #[must_use]
+    pub fn tallies(&self) -> Tallies {
+        Tallies::of(self.workers.iter().map(|w| w.counter.clone()))
     }
 
     /// True while every thread answers. One that has given up on its socket leaves its share of clients
