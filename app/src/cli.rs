@@ -21,7 +21,7 @@ use tracing::warn;
 /// What `serve` and `guard` log.
 const LOG_VARIABLE: &str = "TWOFOLD_LOG";
 /// Unless it is said otherwise: libraries speak up when something is wrong.
-const LOG_DEFAULT: &str = "info,hickory_server=warn,hickory_proto=warn,mysql_async=warn";
+const LOG_DEFAULT: &str = "info,hickory_server=warn,hickory_proto=warn,mysql_async=off";
 
 /// Beneath the help of a command that runs until it is told to stop.
 const RUNS: &str = "Exit codes: 0 told to stop, 1 failed, 2 usage or bad input.";

@@ -20,10 +20,36 @@ fn a_running_cluster_bears_bad_input_at_every_door() {
     certificate_of_another_ca(&lab);
     questions_that_make_no_sense(&lab);
     assert_eq!(lab.settled(), epoch, "nothing moved");
+    why_this_answer(&lab);
     edited_audit_log(&lab);
     damaged_store(&lab);
     assert_eq!(lab.settled(), epoch, "one damaged voter of five moves nothing");
     no_quorum(&lab);
+}
+
+/// What is explained is what is answered, and bad questions are told.
+fn why_this_answer(lab: &Lab) {
+    let output = lab.inside_cli(&["explain", "dns", "db.gslb.example.com", "--client", "203.0.113.7"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let digged = said(&lab.inside("cli", &["dig", "+short", "@10.77.1.1", "db.gslb.example.com"]));
+    let address = digged.trim();
+    assert!(
+        !address.is_empty() && said(&output).contains(&format!(" A {address}\n")),
+        "{digged}{}",
+        said(&output)
+    );
+    for word in ["bound to group shop", "the route is pdc", "confirmed by a quorum"] {
+        assert!(said(&output).contains(word), "{word}: {}", said(&output));
+    }
+    for (words, text) in [
+        (&["explain", "dns", "no..name"][..], "is no domain name"),
+        (&["explain", "dns", "db.gslb.example.com", "--type", "NONSENSE"], "is no record type"),
+        (&["explain", "dns", "db.gslb.example.com", "--client", "me"], "invalid value 'me'"),
+    ] {
+        let output = lab.inside_cli(words);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(text), "{}", said(&output));
+    }
 }
 
 /// Whoever edits a node's audit log is found, by line, and so is whoever writes the whole of it anew.

@@ -96,7 +96,7 @@ fn a_client_without_certificate_is_bad_input() {
     let (_folder, config) = alone();
     expect(&["cert", "ca", "--config", &config], 0, &[]);
     let words = ["no certificate of client \"nobody\"", "twofold cert client nobody"];
-    expect(&["status", "--config", &config, "--client", "nobody"], 2, &words);
+    expect(&["status", "--config", &config, "--identity", "nobody"], 2, &words);
 }
 
 /// Goal: a reader that goes away is no failure. Method: the pipe's reading end is closed before the

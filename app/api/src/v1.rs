@@ -373,3 +373,27 @@ pub struct AuditPage {
     /// What to ask after for the next page; none at the end of the file.
     pub next: Option<u64>,
 }
+
+/// `GET /v1/dns/explain?name=…&type=…&client=…`: why one node answers as it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DnsExplanation {
+    /// The node whose responder it is.
+    pub answered_by: String,
+    /// The name, fully qualified.
+    pub name: String,
+    /// The type.
+    pub record_type: String,
+    /// The client that was asked for.
+    pub client: String,
+    /// The committed generation that is answered from.
+    pub generation: u64,
+    /// Milliseconds since a quorum confirmed it to this node; none when it never did.
+    pub confirmed_ms: Option<u64>,
+    /// The response code.
+    pub rcode: String,
+    /// The answer section: owner, TTL, type, data.
+    pub answers: Vec<String>,
+    /// The way through the rules.
+    pub because: Vec<String>,
+}

@@ -27,7 +27,7 @@ pub struct Connect {
     #[arg(long, env = "TWOFOLD_API", value_delimiter = ',', value_name = "URL", value_parser = parse_api)]
     pub api: Vec<String>,
     /// Name of the client's certificate in `tls.dir`.
-    #[arg(long, env = "TWOFOLD_CLIENT", default_value = "client", value_name = "NAME")]
+    #[arg(long = "identity", env = "TWOFOLD_CLIENT", default_value = "client", value_name = "NAME")]
     pub client: String,
 }
 
@@ -139,7 +139,7 @@ fn certificate(config: &Config, name: &str) -> Result<Trust> {
             if *path != config.tls().ca && source.kind() == std::io::ErrorKind::NotFound =>
         {
             let why = format!(
-                "there is no certificate of client {name:?} at {}; mend --client or tls, or make it: \
+                "there is no certificate of client {name:?} at {}; mend --identity or tls, or make it: \
                  twofold cert client {name}",
                 path.display()
             );
@@ -215,7 +215,7 @@ fn not_believed(error: &rustls::Error) -> Unanswered {
             "nodes answered with a certificate that is not to be believed"
         }
         rustls::Error::AlertReceived(_) => {
-            "nodes refuse this client's certificate; check --client and tls.dir"
+            "nodes refuse this client's certificate; check --identity and tls.dir"
         }
         _ => "what answers there does not speak as a node of twofold; check the addresses and ports",
     };

@@ -1,7 +1,9 @@
 //! `status`, `explain`, `failover`.
 
 use anyhow::Result;
-use app_api::v1::{Code, Explanation, FailoverRequest, FailoverStarted, Problem, Status as Screen};
+use app_api::v1::{
+    Code, DnsExplanation, Explanation, FailoverRequest, FailoverStarted, Problem, Status as Screen,
+};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
@@ -23,6 +25,26 @@ pub struct Status {
 /// What to explain.
 #[derive(Debug, Subcommand)]
 pub enum Explain {
+    /// Why one node's DNS answers a question as it does.
+    #[command(
+        after_help = "Exit codes: 0 explained, 1 failed (certificates), 2 usage, bad input, or a node without DNS, \
+                      4 no node answers."
+    )]
+    Dns {
+        /// The name; it is taken as fully qualified.
+        name: String,
+        /// The record type.
+        #[arg(long = "type", value_name = "TYPE", default_value = "A")]
+        record_type: String,
+        /// The client to answer, which may decide between pools; 127.0.0.1 unless given.
+        #[arg(long = "client", value_name = "IP")]
+        asker: Option<std::net::IpAddr>,
+        #[command(flatten)]
+        connect: Connect,
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
     /// Why a protection group did or did not fail over.
     #[command(
         after_help = "Exit codes: 0 a quorum confirmed it, 1 failed (certificates), 2 usage or no such group, \
@@ -73,7 +95,12 @@ pub fn status(args: &Status) -> Result<u8> {
 
 /// Prints the explanation; exit code 4 when no quorum confirmed it.
 pub fn explain(args: &Explain) -> Result<u8> {
-    let Explain::Group { name, connect, output } = args;
+    let (name, connect, output) = match args {
+        Explain::Group { name, connect, output } => (name, connect, output),
+        Explain::Dns { name, record_type, asker, connect, output } => {
+            return explain_dns(name, record_type, *asker, connect, *output);
+        }
+    };
     let path = format!("/v1/groups/{}/explain", escape(name));
     match ask::<Explanation>(connect, Method::GET, &path, None)? {
         Answer::Ok(explanation) => {
@@ -84,6 +111,30 @@ pub fn explain(args: &Explain) -> Result<u8> {
             Ok(if explanation.quorum { 0 } else { Code::NoQuorum.exit_code() })
         }
         Answer::Problem(problem) => Ok(refused(&problem, *output)),
+    }
+}
+
+/// Prints the way of one question through the rules of the first node that answers.
+fn explain_dns(
+    name: &str,
+    record_type: &str,
+    asker: Option<std::net::IpAddr>,
+    connect: &Connect,
+    output: Format,
+) -> Result<u8> {
+    let mut path = format!("/v1/dns/explain?name={}&type={}", escape(name), escape(record_type));
+    if let Some(client) = asker {
+        path += &format!("&client={client}");
+    }
+    match ask::<DnsExplanation>(connect, Method::GET, &path, None)? {
+        Answer::Ok(explanation) => {
+            match output {
+                Format::Json => out(json!(explanation)),
+                Format::Text => out(show::dns(&explanation)),
+            }
+            Ok(0)
+        }
+        Answer::Problem(problem) => Ok(refused(&problem, output)),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use app_api::v1::{ExecutionStatus, Explanation, GroupStatus, Loss, ServerStatus, Status};
+use app_api::v1::{DnsExplanation, ExecutionStatus, Explanation, GroupStatus, Loss, ServerStatus, Status};
 
 /// The screen.
 pub fn status(s: &Status) -> String {
@@ -240,6 +240,26 @@ fn steps(e: &ExecutionStatus) -> String {
         format!("{mark} {}", s.name)
     });
     marks.collect::<Vec<_>>().join("  ")
+}
+
+/// Why a question is answered as it is.
+pub fn dns(e: &DnsExplanation) -> String {
+    let mut out = String::new();
+    let age = match e.confirmed_ms {
+        Some(ms) => {
+            format!("confirmed by a quorum {:.1} s ago", seconds(i64::try_from(ms).unwrap_or(i64::MAX)))
+        }
+        None => "never confirmed by a quorum since its start".to_owned(),
+    };
+    let _ = writeln!(out, "{} {} for {}: {}", e.name, e.record_type, e.client, e.rcode);
+    let _ = writeln!(out, "  by node {}, generation {}, {age}", e.answered_by, e.generation);
+    for answer in &e.answers {
+        let _ = writeln!(out, "  {answer}");
+    }
+    for line in &e.because {
+        let _ = writeln!(out, "  because {line}");
+    }
+    out
 }
 
 /// Why a group did or did not move.

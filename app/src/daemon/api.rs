@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use app_api::v1::{Code, FailoverRequest, Problem};
+use app_api::v1::{Code, DnsExplanation, FailoverRequest, Problem};
 use app_cert::{Callers, Kind};
 use app_config::{Config, Node};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -43,6 +43,7 @@ pub fn start(shared: &Arc<Shared>) -> Result<Api> {
         .route("/v1/status", get(status))
         .route("/metrics", get(metrics))
         .route("/v1/audit", get(audit))
+        .route("/v1/dns/explain", get(explain_dns))
         .route("/v1/groups/{group}/explain", get(explain))
         .route("/v1/groups/{group}/failover", post(failover))
         .fallback(nothing_here)
@@ -127,6 +128,75 @@ async fn audit(
     }
 }
 
+/// What is asked.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DnsQuery {
+    name: String,
+    #[serde(rename = "type", default = "a_record")]
+    record_type: String,
+    client: Option<std::net::IpAddr>,
+}
+
+fn a_record() -> String {
+    "A".to_owned()
+}
+
+/// This node's responder, never another's: what is explained is what it would send.
+async fn explain_dns(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<DnsQuery>, QueryRejection>,
+) -> Response {
+    let asked = match query {
+        Ok(Query(asked)) => asked,
+        Err(rejection) => return bad_request(rejection.body_text()),
+    };
+    match dns_explanation(&shared, &asked) {
+        Ok(explanation) => {
+            let body = serde_json::to_value(explanation).expect("an explanation is representable");
+            respond(ApiResponse { status: 200, body })
+        }
+        Err((code, why)) => refuse(code, why),
+    }
+}
+
+fn dns_explanation(shared: &Shared, asked: &DnsQuery) -> Result<DnsExplanation, (Code, String)> {
+    let bad = |why: String| (Code::BadRequest, why);
+    let name: gslb_core::Name =
+        asked.name.parse().map_err(|e| bad(format!("{:?} is no domain name: {e}", asked.name)))?;
+    let record_type: gslb_core::RecordType = asked
+        .record_type
+        .to_ascii_uppercase()
+        .parse()
+        .map_err(|e| bad(format!("{:?} is no record type: {e}", asked.record_type)))?;
+    let client = asked.client.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+    let question = gslb_core::Question {
+        name: gslb_core::NameBuf::from(&name),
+        record_type,
+        class: gslb_core::CLASS_IN,
+        client: gslb_core::Client::sender(client),
+    };
+    let Some((generation, why)) = shared.answers.explain(&question) else {
+        let node = shared.own.id.as_str();
+        return Err((
+            Code::NotFound,
+            format!("node {node} serves no DNS; ask another: --api https://ADDRESS:PORT"),
+        ));
+    };
+    let confirmed = shared.answers.confirmed_ago(crate::clock::now());
+    Ok(DnsExplanation {
+        answered_by: shared.own.id.to_string(),
+        name: name.to_string(),
+        record_type: record_type.to_string(),
+        client: client.to_string(),
+        generation: generation.0,
+        confirmed_ms: confirmed.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        rcode: format!("{:?}", why.rcode).to_uppercase(),
+        answers: why.answers,
+        because: why.because,
+    })
+}
+
 async fn explain(State(shared): State<Arc<Shared>>, Path(group): Path<String>) -> Response {
     respond(answer_api::answer(&shared, ApiRequest::Explain { group }).await)
 }
@@ -147,7 +217,7 @@ async fn nothing_here() -> Response {
         code: Code::NotFound,
         title: "there is no such path".into(),
         detail: vec![
-            "paths: /metrics, /v1/status, /v1/audit, /v1/groups/{group}/explain, /v1/groups/{group}/failover"
+            "paths: /metrics, /v1/status, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover"
                 .into(),
         ],
         loss: None,

@@ -12,8 +12,8 @@ use app_config::{AllDown, Config, Follows, NoQuorum, Node, Policy};
 use app_link::Endpoint;
 use failover_core::State;
 use gslb_core::{
-    BoundSpec, Freshness, Name, NameKind, NameSpec, PoolMember, PoolShare, PoolSpec, PooledSpec, RecordSpec,
-    Snapshot, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec,
+    BoundSpec, Explained, Freshness, Name, NameKind, NameSpec, PoolMember, PoolShare, PoolSpec, PooledSpec,
+    Question, RecordSpec, Snapshot, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec, explain,
 };
 use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, UdpServer, disk, record_data};
 use model::{Generation, GroupId, SiteId, Timestamp};
@@ -140,6 +140,12 @@ impl Answers {
     /// What is answered for each name bound to the group; empty where this node serves no DNS.
     pub fn names(&self, group: &GroupId) -> Vec<NameStatus> {
         self.published.as_ref().map(|p| names_of(&p.load().snapshot, group)).unwrap_or_default()
+    }
+
+    /// Why a question is answered as it is; none where this node serves no DNS.
+    pub fn explain(&self, question: &Question) -> Option<(Generation, Explained)> {
+        let publication = self.published.as_ref()?.load();
+        Some((publication.snapshot.generation(), explain(&publication.snapshot, question)))
     }
 
     /// Takes other verdicts into what is answered, and nothing else: for a node without consensus.

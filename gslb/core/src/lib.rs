@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answer;
+mod explain;
 mod health;
 mod name;
 mod problem;
@@ -27,6 +28,7 @@ pub mod v1;
 mod zone;
 
 pub use answer::{Answer, Authority, Rcode, answer};
+pub use explain::{Explained, explain};
 pub use health::{Health, MemberCheck, Opinion, VerdictChange, observe};
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameBuf, NameError};
 pub use problem::SnapshotProblem;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 
-use super::run::{RATE_MIN, RATE_OVER, moment};
+use super::run::{RATE_OVER, moment, rate_min};
 use super::watch::Look;
 use crate::cli::Fault;
 use crate::clients::Event;
@@ -104,8 +104,8 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
     hold(durability == "Sync", format!("durability at the fault was {durability}, not Sync"));
     let rate = run.commits_per_second;
     hold(
-        rate >= RATE_MIN,
-        format!("the load before the fault was {rate:.0} commits a second, under {RATE_MIN}"),
+        rate >= rate_min(),
+        format!("the load before the fault was {rate:.0} commits a second, under {}", rate_min()),
     );
     let last = seen.statuses.last().map_or("no status at all", |l| l.what.as_str());
     hold(seen.rejoined.is_some(), format!("the group did not return to Sync; last seen: {last}"));

@@ -149,7 +149,11 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
     {
         for other in view.group.servers.keys().filter(|s| *s != server) {
             let Some(theirs) = view.reading(other).filter(|r| r.replica.is_some()) else { continue };
-            let lacks = theirs.gtid_held().subtract(&mine.gtid_executed);
+            let mut lacks = theirs.gtid_held().subtract(&mine.gtid_executed);
+            // The life that wrote them still runs: they wait for their commit, and it has them.
+            if report.latch.opened > model::Epoch(0) && report.opened_ended.is_none() {
+                lacks = lacks.subtract(&lacks.of(&mine.server_uuid));
+            }
             if !lacks.is_empty() {
                 let because = vec![format!("{server} lacks {lacks}, which {other} holds"), shut_line(shut)];
                 return Some(found(Diagnosis::PrimaryLacks, because, shut >= timing.dwell));

@@ -57,8 +57,13 @@ impl Guard {
             return Ok(());
         }
         // A replica that is silent now held it when it was last heard: it counts until it is heard again.
+        // What this very life wrote and has not committed yet is in its binary log: on its way, not lost.
+        let wrote = self.latch.opened.as_ref().is_some_and(|o| o.life == life && o.boot == self.config.boot);
         for peer in self.peers.iter().filter(|p| p.replica) {
-            let lacks = peer.held.subtract(&reading.gtid_executed);
+            let mut lacks = peer.held.subtract(&reading.gtid_executed);
+            if wrote {
+                lacks = lacks.subtract(&lacks.of(&reading.server_uuid));
+            }
             if !lacks.is_empty() {
                 return Err(format!("{} holds {lacks}, which is missing here", peer.server));
             }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use gslb_core::{
     AllDown, Answer, Authority, BoundSpec, CLASS_IN, Client, Freshness, Name, NameBuf, NameKind, NameSpec,
     NoQuorum, Policy, PoolMember, PoolShare, PoolSpec, PooledSpec, Question, RecordData, RecordSpec,
-    RecordType, Rrset, Snapshot, SnapshotSpec, SoaSpec, ZoneSpec, answer,
+    RecordType, Rrset, Snapshot, SnapshotSpec, SoaSpec, ZoneSpec, answer, explain,
 };
 use model::{Generation, Verdict, VerdictState};
 
@@ -68,6 +68,18 @@ impl super::World for Dns {
                 let question = self.question(name, record_type, rest)?;
                 let snapshot = self.snapshot.as_ref().ok_or("build comes first")?;
                 Ok(print(&question, &answer(snapshot, &question)))
+            }
+            ["explain", name, record_type, ref rest @ ..] => {
+                let question = self.question(name, record_type, rest)?;
+                let snapshot = self.snapshot.as_ref().ok_or("build comes first")?;
+                let why = explain(snapshot, &question);
+                let rcode = format!("{:?}", why.rcode).to_uppercase();
+                let lines = why
+                    .answers
+                    .iter()
+                    .map(|a| format!("  {a}"))
+                    .chain(why.because.iter().map(|b| format!("  because {b}")));
+                Ok(std::iter::once(rcode).chain(lines).map(|line| line + "\n").collect())
             }
             ["shares", name, record_type, clients] => self.shares(name, record_type, clients),
             _ => Err("unknown command".to_owned()),

@@ -74,6 +74,11 @@ fn pooled_names_follow_verdicts() {
 }
 
 #[test]
+fn every_answer_is_explained() {
+    check("explain.txt", &mut dns::Dns::default());
+}
+
+#[test]
 fn mistakes_are_all_found_at_once() {
     check("problems.txt", &mut dns::Dns::default());
 }
