@@ -50,7 +50,8 @@ fn the_demo_shows_the_split_brain_and_the_losses_of_a_naive_tool() {
     assert!(run.lost_acked_writes.unwrap() > 0, "{:?}", run.failures);
     assert!(run.dual_writable_ms.unwrap() > 0.0, "{:?}", run.failures);
     assert!(run.epoch_after > run.epoch_before);
-    assert!(run.dns_flip_ms.is_some() && run.db_write_gap_ms.is_some());
+    // Such a tool may wander back before the end; then no server answers "the other site" at last.
+    assert!(run.db_write_gap_ms.is_some());
     assert!(
         run.timeline.iter().any(|m| m.source == "clients") && run.timeline.iter().any(|m| m.source == "dns")
     );
