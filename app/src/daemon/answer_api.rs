@@ -74,6 +74,11 @@ fn explained(shared: &Shared, group: &str, quorum: bool) -> ApiResponse {
     }
 }
 
+/// Whether a quorum confirms just now that what this leader shows is so.
+pub async fn confirmed(shared: &Shared) -> bool {
+    shared.raft.read_index(Instant::now() + READ_WITHIN).await.is_ok()
+}
+
 async fn lead(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
     let confirmed = shared.raft.read_index(Instant::now() + READ_WITHIN).await;
     match request {

@@ -93,7 +93,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
 
 /// This node's own view, never the leader's: whoever scrapes, scrapes every node.
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let confirmed = shared.leading().is_some();
+    let confirmed = shared.leading().is_some() && answer_api::confirmed(&shared).await;
     let text = super::metrics::render(&view::status(&shared, confirmed), &shared.answers.tallies());
     ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
 }

@@ -103,9 +103,11 @@ fn for_groups(page: &mut Page, status: &Status) {
         &|g| g.lease_left_ms.map(seconds),
     );
     each("group_failover_ready", "1 when a failover would work by itself now", &|g| {
-        Some(flag(g.failover.automatic))
+        status.quorum.then(|| flag(g.failover.automatic))
     });
-    each("group_well", "1 when nothing is the matter", &|g| Some(flag(g.diagnosis == "well")));
+    each("group_well", "1 when nothing is the matter", &|g| {
+        status.quorum.then(|| flag(g.diagnosis == "well"))
+    });
     let sites = status.groups.iter().filter_map(|g| {
         let labels = vec![("group", g.name.clone()), ("active_site", g.active_site.clone()?)];
         Some((labels, Some(1.0)))
@@ -288,7 +290,13 @@ mod tests {
         }
         assert!(page.ends_with("# EOF\n"));
         view.groups[0].lease_left_ms = None;
-        assert!(!self::page(&view).contains("twofold_group_lease_left_seconds"), "not known, so absent");
+        view.quorum = false;
+        for name in ["lease_left_seconds", "failover_ready", "well"] {
+            assert!(
+                !self::page(&view).contains(&format!("twofold_group_{name}")),
+                "{name}: not known, so absent"
+            );
+        }
     }
 
     /// Goal: the alert rules and the reference speak of metrics that exist, and of nothing else.
