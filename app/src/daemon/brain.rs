@@ -238,7 +238,9 @@ impl Brain {
         self.follow_raft(now);
         self.look_around(now);
         self.read_for_renewals();
-        if self.leading.is_some() {
+        // Before that its state may lack what an earlier leader committed last: a step that is done
+        // would look as if it were not.
+        if self.leading.is_some() && self.shared.raft_status().current {
             self.lead(now);
         }
         self.feed.refresh(&self.shared, &mut self.probes, now);

@@ -186,6 +186,7 @@ impl Task {
                 }
                 Perform::Propose(change) => self.propose(change).await,
                 Perform::Await(wait) => self.wait_for(&wait).await,
+                Perform::Nothing(evidence) => Outcome::Done { evidence },
             }
         };
         match tokio::time::timeout(timeout, work).await {

@@ -45,6 +45,7 @@ impl World {
         for event in &events {
             self.truth.count(kind(event));
             self.note(format_args!("committed: {}", line(event)));
+            self.check_failure(event);
         }
         self.check_intent(command, before.as_ref());
         self.check_numbers(before.as_ref());

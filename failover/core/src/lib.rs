@@ -37,7 +37,7 @@ pub use guard::{
     ActEnd, ActId, CallId, DatabaseAct, Effect, GateAct, GateRead, Guard, GuardConfig, Input, Lane, Latch,
     Nonce, Opened, Order, Reply, Told,
 };
-pub use perform::{Await, Perform, Verified, awaited, perform, verify};
+pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
 pub use report::{GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};
 pub use state::{EpochRecord, ExecutionSummary, Group, ReturnState, Revocation, Route, State};

@@ -17,6 +17,8 @@ pub enum Perform {
     Propose(Change),
     /// Wait for a report.
     Await(Await),
+    /// Nothing is left to do: an earlier attempt did it, and did not live to tell.
+    Nothing(Evidence),
 }
 
 /// What is waited for.
@@ -31,6 +33,9 @@ pub enum Await {
 /// How `action` of the group's execution is performed.
 #[must_use]
 pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform {
+    if in_place(group, execution, action) {
+        return Perform::Nothing(Evidence::Note { text: "it is in place".into() });
+    }
     let primary = group.authority.as_ref().map(|a| a.primary.server.clone());
     match action {
         Action::StopAckers { servers, epoch } => {
@@ -62,6 +67,19 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
             Perform::Order(vec![(server.clone(), Order::Rejoin { source })])
         }
         Action::AwaitReplica { server } => Perform::Await(Await::Replica { server: server.clone() }),
+    }
+}
+
+/// Whether the change that `action` proposes is committed. Always false for an action that proposes
+/// none: the state alone does not tell.
+#[must_use]
+pub fn in_place(group: &Group, execution: &Execution, action: &Action) -> bool {
+    match action {
+        Action::Open => {
+            group.authority.as_ref().is_some_and(|a| a.epoch == execution.epoch && a.phase == Phase::Serving)
+        }
+        Action::Route => group.route.as_ref().is_some_and(|r| r.epoch >= execution.epoch),
+        _ => false,
     }
 }
 
@@ -104,16 +122,12 @@ pub fn verify(
                 .is_some_and(|d| d.replica.is_none() && d.super_read_only);
             if promoted { note("it has no source") } else { not("it still has a source, or is not heard") }
         }
-        Action::Open => {
-            let open = group
-                .authority
-                .as_ref()
-                .is_some_and(|a| a.epoch == execution.epoch && a.phase == Phase::Serving);
-            if open { note("committed") } else { not("not committed") }
-        }
-        Action::Route => {
-            let routed = group.route.as_ref().is_some_and(|r| r.epoch >= execution.epoch);
-            if routed { note("committed") } else { not("not committed") }
+        Action::Open | Action::Route => {
+            if in_place(group, execution, action) {
+                note("committed")
+            } else {
+                not("not committed")
+            }
         }
         Action::AwaitOpen { server } => awaited(
             &Await::Open { server: server.clone(), epoch: execution.epoch },

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use failover_core::{
-    Acker, Change, Command, Group, GroupSpec, Phase, Primary, Reason, ServerSpec, State, apply,
+    Acker, Change, Command, Group, GroupSpec, Perform, Phase, Primary, Reason, ServerSpec, State, apply,
+    perform,
 };
 use model::{GroupId, GtidSet, Incarnation, ProcessStart, ServerUuid, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer};
@@ -175,4 +176,21 @@ fn the_state_machine_is_what_its_table_says() {
         std::fs::write(&path, &table).unwrap();
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), table, "UPDATE_GOLDEN=1 rewrites it");
+}
+
+/// Goal: an opening that is committed is not proposed a second time when its step is begun again,
+/// because the leader that committed it died before it could tell. Method: the state after `Open`.
+#[test]
+fn a_step_that_is_in_place_has_nothing_left_to_do() {
+    let (_, mut state) = rows().pop().unwrap();
+    let todo = |state: &State| {
+        let group = &state.groups[&group_id()];
+        let execution = group.running().unwrap();
+        perform(group, execution, &execution.step(&"open".into()).unwrap().action)
+    };
+    assert!(begin_step(&mut state, "open"));
+    assert!(matches!(todo(&state), Perform::Propose(Change::Open { .. })));
+    let id = execution(&state);
+    assert!(commit(&mut state, Change::Open { execution: id }));
+    assert!(matches!(todo(&state), Perform::Nothing(_)), "it would be refused, and the failover would fail");
 }

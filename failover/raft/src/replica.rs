@@ -376,10 +376,20 @@ impl Replica {
             change: self.current(),
             commit: raft.raft_log.committed,
             applied: raft.raft_log.applied,
+            current: self.is_current(),
             last_index: raft.raft_log.last_index(),
             snapshot_index: self.raw.store().snapshot_index(),
             progress,
         }
+    }
+
+    /// Whether it leads and has applied an entry of its own term: then its state holds everything that
+    /// any earlier leader committed (Raft, section 8: the no-op at the start of a term).
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state == StateRole::Leader
+            && raft.raft_log.term(raft.raft_log.applied).is_ok_and(|term| term == raft.term)
     }
 
     fn leader(&self) -> Option<u64> {

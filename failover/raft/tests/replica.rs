@@ -124,8 +124,10 @@ fn a_read_is_refused_by_followers_and_before_the_terms_first_commit() {
     assert!(cluster.run_until(1_000, |cluster| cluster.leader() == Some(other)));
     let term = cluster.current(other).term;
     assert_eq!(cluster.read(other), Some(Err(ReadRefused::NotYet { term })));
+    assert!(!cluster.replica(other).is_current(), "it may lack what its predecessor committed last");
     cluster.run_for(500);
     assert_eq!(cluster.read(other), Some(Ok(())));
+    assert!(cluster.replica(other).is_current() && !cluster.replica(leader).is_current());
 }
 
 #[test]

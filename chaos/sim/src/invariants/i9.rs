@@ -1,8 +1,8 @@
 //! I9: intent is committed before an act and outcome after; an unknown outcome, or an intent whose
 //! performer is gone, is settled by the step's verify reading and never by trying again blindly.
 
-use failover_core::{Command, DatabaseAct, Group};
-use runbooks_core::{Action, StepState};
+use failover_core::{Command, DatabaseAct, Event, Group, in_place};
+use runbooks_core::{Action, ExecutionStatus, StepState};
 
 use crate::options::Invariant;
 use crate::world::World;
@@ -43,6 +43,23 @@ impl World {
         }
         if blind {
             let text = format!("step {step} is begun again without its verify reading");
+            self.violate(Invariant::I9, text);
+        }
+    }
+
+    /// A committed event; an execution does not fail at a step that is in place.
+    pub(crate) fn check_failure(&mut self, event: &Event) {
+        let Event::ExecutionEnded { execution, status: ExecutionStatus::Failed { step, why }, .. } = event
+        else {
+            return;
+        };
+        let Some(group) = self.group() else { return };
+        let failed = group.execution.as_ref().filter(|e| e.id == *execution);
+        let in_place = failed
+            .and_then(|e| e.step(step).map(|s| (e, s)))
+            .is_some_and(|(e, s)| in_place(group, e, &s.action));
+        if in_place {
+            let text = format!("execution {execution} fails at {step}, which is in place: {why}");
             self.violate(Invariant::I9, text);
         }
     }

@@ -165,6 +165,7 @@ impl World {
                 self.propose(n, command, Purpose::Step(step.clone()));
             }
             Perform::Await(wait) => self.set_stage(n, step, Stage::Await(wait)),
+            Perform::Nothing(evidence) => self.end_step(n, step, Outcome::Done { evidence }),
         }
     }
 

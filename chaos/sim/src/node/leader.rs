@@ -19,7 +19,7 @@ impl World {
     pub(crate) fn lead(&mut self, n: usize) {
         let clock = self.node_now(n);
         let Some(run) = self.nodes[n].run.as_mut() else { return };
-        if run.leading.is_none() {
+        if run.leading.is_none() || !run.replica.is_current() {
             return;
         }
         if run.state.incarnation == Incarnation(0) {

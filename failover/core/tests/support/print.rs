@@ -203,6 +203,7 @@ pub fn perform(perform: &Perform) -> String {
         Perform::Propose(c) => format!("propose {}", change(c)),
         Perform::Await(Await::Open { server, epoch }) => format!("await {server} open at epoch {epoch}"),
         Perform::Await(Await::Replica { server }) => format!("await {server} as a replica"),
+        Perform::Nothing(e) => format!("nothing, {}", evidence(e)),
     }
 }
 

@@ -44,6 +44,8 @@ pub struct RaftStatus {
     pub commit: u64,
     /// Applied by the state machine.
     pub applied: u64,
+    /// It leads, and its state holds everything that any earlier leader committed.
+    pub current: bool,
     /// End of the log.
     pub last_index: u64,
     /// Where the latest snapshot stands.
@@ -73,6 +75,7 @@ impl RaftStatus {
             leader: None,
             commit: 0,
             applied: 0,
+            current: false,
             last_index: 0,
             snapshot_index: 0,
             progress: Vec::new(),
@@ -88,7 +91,9 @@ impl RaftStatus {
     }
 
     fn take(&mut self, status: ReplicaStatus) {
-        let ReplicaStatus { id, change, commit, applied, last_index, snapshot_index, progress } = status;
+        let ReplicaStatus { id, change, commit, applied, current, last_index, snapshot_index, progress } =
+            status;
+        self.current = current;
         let Change { leader, term, role } = change;
         (self.id, self.role, self.term, self.leader) = (id, role, term, leader);
         (self.commit, self.applied, self.last_index) = (commit, applied, last_index);
@@ -212,6 +217,7 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
         self.published.role = Role::Follower;
         self.published.leader = None;
         self.published.elected_at = None;
+        self.published.current = false;
         self.published.progress.clear();
         self.status.send_replace(self.published.clone());
         self.proposals.fail_all(&ProposeError::Stopped { why: why.clone() });

@@ -107,6 +107,8 @@ pub struct ReplicaStatus {
     pub commit: u64,
     /// Handed out and acknowledged by [`Replica::persisted`].
     pub applied: u64,
+    /// See [`crate::Replica::is_current`].
+    pub current: bool,
     /// End of the log.
     pub last_index: u64,
     /// Index of the snapshot in the log.
