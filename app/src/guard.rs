@@ -10,16 +10,18 @@ mod gate;
 mod host;
 mod latches;
 mod watch;
+mod watchdog;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use app_config::{Config, Fence};
+use app_config::Config;
 use app_link::{Endpoint, Inbound, Links, Replier, Sent};
 use failover_core::{
-    ActEnd, ActId, CallId, Defects, Effect, GateRead, Guard, GuardConfig, Input, Renewal, Told,
+    ActEnd, ActId, CallId, Defects, Effect, Fencing, GateRead, Guard, GuardConfig, Input, Renewal, Told,
+    WatchdogAct,
 };
 use model::{NodeId, ServerId, Timestamp};
 use tokio::sync::mpsc;
@@ -52,12 +54,6 @@ pub async fn run(config: Arc<Config>, server: ServerId) -> Result<()> {
     let (database, spec) = config
         .server(server.as_str())
         .with_context(|| format!("server {:?} is not in the configuration", server.as_str()))?;
-    if spec.fence != Fence::Nftables {
-        anyhow::bail!(
-            "server {:?}: fence \"ladder\" is not available in this version; use \"nftables\"",
-            server.as_str()
-        );
-    }
     let group = config.groups().values().find(|g| g.database == database.id).with_context(|| {
         format!("database {:?} belongs to no group; add one under groups", database.id.as_str())
     })?;
@@ -66,12 +62,16 @@ pub async fn run(config: Arc<Config>, server: ServerId) -> Result<()> {
         .with_context(|| format!("create {}", spec.guard_dir.display()))?;
     let latches = latches::LatchFile::open(&spec.guard_dir)?;
     let latch = latches.read()?;
-    let found = gate::read(&host.gate).await;
+    let fencing = if host.gated { Fencing::Gate } else { Fencing::Ladder };
+    let found = if host.gated { gate::read(&host.gate).await } else { GateRead::Absent };
+    let watchdog = watchdog::Watchdog::of(spec);
     let guard_config = GuardConfig {
         group: group.id.clone(),
         server: server.clone(),
         timing: links::timing(&group.timing),
         boot: clock::boot()?,
+        fencing,
+        watchdog: watchdog.is_some(),
         defects: Defects::NONE,
     };
     let (links, inbound) = links::start_guard(&config, &server).await?;
@@ -88,6 +88,7 @@ pub async fn run(config: Arc<Config>, server: ServerId) -> Result<()> {
         links: links.clone(),
         nodes,
         host,
+        watchdog,
         local,
         acts,
         calls: BTreeMap::new(),
@@ -105,6 +106,7 @@ struct Shell {
     links: Links,
     nodes: Vec<NodeId>,
     host: Arc<Host>,
+    watchdog: Option<watchdog::Watchdog>,
     local: mpsc::Sender<Local>,
     acts: acts::Acts,
     calls: BTreeMap<u64, Replier>,
@@ -137,8 +139,11 @@ impl Shell {
             };
             let Some(input) = input else { continue };
             let now = clock::now();
-            let effects = self.guard.on(input, now);
-            self.perform(effects)?;
+            let mut inputs = VecDeque::from([input]);
+            while let Some(input) = inputs.pop_front() {
+                let effects = self.guard.on(input, now);
+                inputs.extend(self.perform(effects)?);
+            }
             self.tell_opening(now);
         }
     }
@@ -190,8 +195,9 @@ impl Shell {
         }
     }
 
-    /// In order; `Persist` returns after the fsync, so what stands behind it never precedes it.
-    fn perform(&mut self, effects: Vec<Effect>) -> Result<()> {
+    /// In order; what an effect tells at once is given back. `Persist` returns after the fsync, so what stands behind it never precedes it.
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<Option<Input>> {
+        let mut told = None;
         for effect in effects {
             match effect {
                 Effect::Persist(latch) => tokio::task::block_in_place(|| self.latches.write(&latch))?,
@@ -204,6 +210,12 @@ impl Shell {
                     });
                 }
                 Effect::Act { id, act } => self.acts.begin(id, act),
+                Effect::Watchdog(act) => {
+                    let armed = self.watchdog.as_mut().is_some_and(|w| w.perform(act));
+                    if act == WatchdogAct::Arm {
+                        told = Some(Input::Watchdog { armed });
+                    }
+                }
                 Effect::Kill(life) => {
                     warn!(process = %life, "SIGKILL to the database");
                     self.host.kill(life);
@@ -216,7 +228,7 @@ impl Shell {
                 }
             }
         }
-        Ok(())
+        Ok(told)
     }
 
     fn renew(&self, renewal: &Renewal) {

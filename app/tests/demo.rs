@@ -10,12 +10,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-fn demo(fault: &str) -> Value {
+fn demo(fault: &str, more: &[&str]) -> Value {
     let folder = tempfile::Builder::new().prefix("tfl-").tempdir().expect("a temporary folder");
     let report = folder.path().join("report.json");
     let output = Command::new(env!("CARGO_BIN_EXE_twofold"))
         .args(["lab", "demo", "--fault", fault, "--runs", "1", "--json"])
         .arg(&report)
+        .args(more)
         .arg("--dir")
         .arg(folder.path().join("lab"))
         // How much a machine's disk takes is a benchmark's business; here the protocol is tried.
@@ -44,31 +45,38 @@ fn run_of(report: &Value, fault: &str) -> Value {
     run.clone()
 }
 
-fn moves(fault: &str) {
-    let run = run_of(&demo(fault), fault);
+fn moves(fault: &str, more: &[&str]) {
+    let run = run_of(&demo(fault, more), fault);
     assert_eq!(run["epoch_after"].as_u64(), run["epoch_before"].as_u64().map(|e| e + 1), "{run:#}");
     assert!(run["dns_flip_ms"].is_number() && run["db_write_gap_ms"].is_number(), "{run:#}");
     assert!(run["rejoin_ms"].is_number(), "the old site is back in Sync by itself: {run:#}");
 }
 
 fn stays(fault: &str) {
-    let run = run_of(&demo(fault), fault);
+    let run = run_of(&demo(fault, &[]), fault);
     assert_eq!(run["epoch_after"], run["epoch_before"], "{run:#}");
 }
 
 #[test]
 fn a_killed_primary_moves_the_group() {
-    moves("kill-primary");
+    moves("kill-primary", &[]);
 }
 
 #[test]
 fn a_killed_site_moves_the_group() {
-    moves("kill-site");
+    moves("kill-site", &[]);
 }
 
 #[test]
 fn a_site_cut_off_with_its_clients_moves_the_group() {
-    moves("cut-site");
+    moves("cut-site", &[]);
+}
+
+/// Goal: where there is no gate, the end of the lease alone ends the old primary, with its own clients
+/// still at it.
+#[test]
+fn a_site_cut_off_without_a_gate_moves_the_group() {
+    moves("cut-site", &["--fence", "ladder"]);
 }
 
 #[test]

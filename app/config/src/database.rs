@@ -62,6 +62,8 @@ pub struct Server {
     pub mysqlbinlog: Vec<String>,
     /// How its guard fences it.
     pub fence: Fence,
+    /// The watchdog that resets its host when the guard does not feed it, while the server is open.
+    pub watchdog: Option<Watchdog>,
     /// Where the guard keeps its latches.
     pub guard_dir: PathBuf,
     /// Who starts the server again after the guard killed it.
@@ -78,6 +80,15 @@ pub enum Fence {
         /// The longest the ladder takes.
         max: Duration,
     },
+}
+
+/// A watchdog of a database host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watchdog {
+    /// Its device file.
+    pub device: PathBuf,
+    /// It resets the host after so many seconds without being fed.
+    pub timeout_s: u8,
 }
 
 /// Who starts a database server again.

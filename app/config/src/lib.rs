@@ -30,7 +30,7 @@ mod zone;
 
 pub use check::{Checked, check};
 pub use config::{Config, IdentityFiles, Node, Role, Site, Tls};
-pub use database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server};
+pub use database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server, Watchdog};
 pub use name::{CheckId, ClusterName, DatabaseId, DnsName, DnsNameError};
 pub use problem::Problem;
 pub use secret::{Account, Credentials, Password, SecretError, SecretSource};

@@ -122,6 +122,10 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
         Fence::Nftables => writeln!(f, "        fence: nftables")?,
         Fence::Ladder { max } => writeln!(f, "        fence: {{ladder: {}}}", show(max))?,
     }
+    if let Some(watchdog) = &server.watchdog {
+        writeln!(f, "        # resets the host after {} s unfed", watchdog.timeout_s)?;
+        writeln!(f, "        watchdog: {}", path(&watchdog.device))?;
+    }
     writeln!(f, "        guard-dir: {}", path(&server.guard_dir))?;
     match &server.restart {
         Restart::Supervisor => writeln!(f, "        restart: supervisor"),

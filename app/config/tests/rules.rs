@@ -174,6 +174,11 @@ fn databases_and_groups_are_held() {
         ),
         (
             "address: 10.77.2.21",
+            "address: 10.77.2.21, fence: {ladder: 1s}, watchdog: /dev/watchdog",
+            "the ladder leaves no whole second for the watchdog",
+        ),
+        (
+            "address: 10.77.2.21",
             "address: 10.77.2.21, restart: {systemd: a, command: b}",
             "one of systemd and command",
         ),

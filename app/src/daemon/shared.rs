@@ -65,7 +65,7 @@ impl Shared {
         defects: Defects,
     ) -> Self {
         let policy = policy(&config, timing, defects);
-        let desk = Mutex::new(Desk::new(timing, defects));
+        let desk = Mutex::new(policy.desk());
         Self {
             config,
             own,
@@ -137,9 +137,36 @@ fn policy(config: &Config, timing: Timing, defects: Defects) -> Policy {
                 app_config::AsyncFailover::Refuse => AsyncFailover::Refuse,
                 app_config::AsyncFailover::Allow => AsyncFailover::Allow,
             };
-            (g.id.clone(), GroupPolicy { failover, async_failover, prefer: Some(g.prefer.clone()) })
+            let prefer = Some(g.prefer.clone());
+            let fence_max = g.timing.fence_max;
+            (g.id.clone(), GroupPolicy { failover, async_failover, prefer, fence_max })
         })
         .collect();
     let sites = config.sites().values().filter(|s| config.nodes().values().any(|n| n.site == s.id)).count();
     Policy { timing, groups, sites, defects }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: W of a group counts what its ladder may take, and that of another does not. Method: the
+    /// smallest configuration with a second group behind the ladder.
+    #[test]
+    fn a_group_waits_for_what_its_ladder_may_take() {
+        let text = include_str!("../../config/testdata/smallest.yaml");
+        let config =
+            |text: &str| app_config::check(text, std::path::Path::new("/")).config.expect("it is well");
+        let waits = |text: &str| {
+            let config = config(text);
+            let policy = policy(&config, crate::links::timing(&config.timing()), Defects::NONE);
+            let max = policy.groups.values().map(|g| policy.timing.wait_after(g.fence_max)).max();
+            (max.expect("it has a group"), config.groups().values().map(|g| g.timing.wait()).max())
+        };
+        let (gated, said) = waits(text);
+        assert_eq!(Some(gated), said, "as `check` prints it");
+        let (waits, said) = waits(&text.replace("192.0.2.11", "192.0.2.11, fence: {ladder: 2s}"));
+        assert_eq!(Some(waits), said, "as `check` prints it");
+        assert!(waits > gated + std::time::Duration::from_secs(2));
+    }
 }

@@ -5,9 +5,7 @@ use app_api::v1::{
     NodeStatus, ServerStatus, Status, StepStatus,
 };
 use app_link::Endpoint;
-use failover_core::{
-    Authority, Decision, Durability, Event, Facts, GateReport, Group, Phase, Process, ServerFacts,
-};
+use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};
 use std::time::Duration;
 
 use model::{GroupId, GtidSet, ServerId, Timestamp};
@@ -130,10 +128,7 @@ fn group(
             None => primary.map(|p| format!("the guard of {p} is not heard")),
             _ => None,
         },
-        lease_left_ms: fresh.and_then(|f| match f.report.gate {
-            GateReport::Open { left_us, .. } => Some(left_us / 1_000),
-            _ => None,
-        }),
+        lease_left_ms: fresh.map(|f| f.report.lease_us / 1_000).filter(|left| *left > 0),
         durability: mode.map(str::to_owned),
         durability_since_ms: since,
         ackers: authority

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
-use app_config::{Config, Database, SecretSource, Server};
+use app_config::{Config, Database, Fence, SecretSource, Server};
 use model::{ProcessStart, ServerId};
 use replication_mysql::{Endpoint, MysqldProcess, ServerFiles};
 use tracing::warn;
@@ -31,8 +31,10 @@ pub struct Host {
     pub mysqlbinlog: Vec<String>,
     /// Where extra transactions are saved.
     pub rescue_dir: PathBuf,
-    /// The gate.
+    /// The gate; without one, its ports and exempt hosts are what they would be.
     pub gate: GateSpec,
+    /// There is a gate; else the ladder alone fences.
+    pub gated: bool,
     /// The life that runs, as the watcher last saw it.
     pub process: Mutex<Option<MysqldProcess>>,
 }
@@ -69,6 +71,7 @@ impl Host {
             mysqlbinlog: server.mysqlbinlog.clone(),
             rescue_dir: server.guard_dir.join("saved"),
             gate,
+            gated: server.fence == Fence::Nftables,
             process: Mutex::new(None),
         })
     }

@@ -95,6 +95,17 @@ pub enum Flavour {
     Mariadb,
 }
 
+/// What keeps clients from a database that may not write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fence {
+    /// The gate in nftables, whose timeout is the lease.
+    #[default]
+    Nftables,
+    /// No gate: SIGKILL once the lease has run out.
+    Ladder,
+}
+
 /// What is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -130,6 +141,9 @@ pub struct UpArgs {
     /// The database.
     #[arg(long, value_enum, default_value_t = Flavour::Mysql)]
     pub flavour: Flavour,
+    /// What keeps clients from a database that may not write.
+    #[arg(long, value_enum, default_value_t)]
+    pub fence: Fence,
     /// The twofold binary that the lab's hosts run; this program unless given.
     #[arg(long, hide = true, value_name = "PATH")]
     pub twofold: Option<PathBuf>,
@@ -228,6 +242,9 @@ pub struct DemoArgs {
     /// The database.
     #[arg(long, value_enum, default_value_t = Flavour::Mysql)]
     pub flavour: Flavour,
+    /// What keeps clients from a database that may not write.
+    #[arg(long, value_enum, default_value_t)]
+    pub fence: Fence,
     /// Write the report here as JSON; what was in the file is replaced at the end.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use crate::cli::Fence;
 use crate::clients::{DatabaseAccess, NameServer};
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::mysqld::{self, InstanceSpec, MysqlRoot};
@@ -105,9 +106,13 @@ pub fn access_from(host: &Host) -> DatabaseAccess {
     }
 }
 
+/// The ladder of a lab without gates. Behind no gate its one rung is SIGKILL, and a process that takes
+/// a second to go is in trouble; a production host's default is three times as long.
+const LADDER: &str = "{ladder: 1s}";
+
 /// The cluster's configuration (`twofold.yaml`, version 1).
 #[must_use]
-pub fn configuration(lab: &Lab, root: &MysqlRoot) -> String {
+pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence) -> String {
     let mut text = String::from("# The lab's cluster. Written by `lab up`.\nversion: 1\n");
     let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").expect("a String takes all");
     let path = |p: &Path| quoted(&p.to_string_lossy());
@@ -147,7 +152,11 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot) -> String {
         ));
         line(format_args!("        mysqlbinlog: [{}]", words.join(", ")));
         line(format_args!("        guard-dir: {}", path(&lab.host_dir(&h).join("guard"))));
-        line(format_args!("        fence: nftables\n        restart: supervisor"));
+        let fence = match fence {
+            Fence::Nftables => "nftables",
+            Fence::Ladder => LADDER,
+        };
+        line(format_args!("        fence: {fence}\n        restart: supervisor"));
     }
     line(format_args!("groups:\n  {GROUP}: {{database: orders, failover: automatic, prefer: pdc}}"));
     line(format_args!("zone:\n  origin: {ZONE}"));

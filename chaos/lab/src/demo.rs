@@ -17,7 +17,7 @@ mod watch;
 use anyhow::Context;
 
 use crate::audit;
-use crate::cli::{DemoArgs, Exit};
+use crate::cli::{DemoArgs, Exit, Fence};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::Lab;
 use crate::lifecycle::{self, LabLock};
@@ -39,6 +39,10 @@ const NOTES: [&str; 4] = [
     "dns_failures counts queries to dead servers too; dns_failures_reachable does not",
 ];
 
+/// What is different without gates.
+const LADDER_NOTE: &str =
+    "the database hosts have no gate (--fence ladder): W is longer by the ladder's second";
+
 /// A lab that a person brought up, and may be at work in.
 #[derive(Debug, thiserror::Error)]
 #[error("lab {dir} is up and no demo made it; `twofold lab down` first, or choose another --dir")]
@@ -58,7 +62,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
     leave_alone_what_is_in_use(&lab)?;
-    let ground = up::gather(args.flavour, args.twofold.as_deref(), Maker::Demo, &interrupt, &progress)?;
+    let ground =
+        up::gather(args.flavour, args.fence, args.twofold.as_deref(), Maker::Demo, &interrupt, &progress)?;
     up::clear(&lab, &lock, &progress)?;
     let outcome = up::make(&lab, &ground, &lock, &interrupt, &progress).and_then(|spec| {
         ready::wait(&lab, &spec, &interrupt, &progress)?;
@@ -120,6 +125,9 @@ fn all_runs(
         runs: Vec::new(),
         notes: NOTES.map(str::to_owned).to_vec(),
     };
+    if args.fence == Fence::Ladder {
+        report.notes.push(LADDER_NOTE.to_owned());
+    }
     let mut acked: Vec<(u32, std::collections::BTreeSet<RowKey>)> = Vec::new();
     for number in 1..=args.runs {
         progress.say(&format!("run {number} of {}", args.runs));

@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: any knowledge of how the cluster decides.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod audit;
@@ -34,7 +35,6 @@ pub mod spec;
 mod status;
 pub mod status_view;
 pub mod supervisor;
-mod syscalls;
 pub mod up;
 pub mod wan;
 pub mod web;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::cli::{Exit, Flavour, UpArgs};
+use crate::cli::{Exit, Fence, Flavour, UpArgs};
 use crate::cluster;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Host, HostKind, Lab};
@@ -57,6 +57,7 @@ impl Default for Progress {
 /// What a lab is made of, all of it checked and at hand.
 pub struct Ground {
     flavour: Flavour,
+    fence: Fence,
     maker: Maker,
     twofold: PathBuf,
     program: PathBuf,
@@ -74,7 +75,7 @@ pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
-    let ground = gather(args.flavour, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
+    let ground = gather(args.flavour, args.fence, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
     clear(&lab, &lock, &progress)?;
     let spec = match make(&lab, &ground, &lock, &interrupt, &progress) {
         Ok(spec) => spec,
@@ -120,6 +121,7 @@ pub fn check(lab: &Lab, flavour: Flavour) -> anyhow::Result<()> {
 /// What is missing and cannot be had.
 pub fn gather(
     flavour: Flavour,
+    fence: Fence,
     twofold: Option<&Path>,
     maker: Maker,
     interrupt: &Interrupt,
@@ -135,7 +137,7 @@ pub fn gather(
     );
     root.template(&cache).context("MySQL's template data")?;
     interrupt.check()?;
-    Ok(Ground { flavour, maker, twofold, program, root, cache })
+    Ok(Ground { flavour, fence, maker, twofold, program, root, cache })
 }
 
 /// Takes away what an earlier lab of this directory left, and says so.
@@ -172,7 +174,7 @@ pub fn make(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    let Ground { flavour, maker, twofold, program, root, cache } = ground;
+    let Ground { flavour, fence, maker, twofold, program, root, cache } = ground;
     let spec = LabSpec {
         processes: cluster::processes(lab, program, twofold, root),
         program: program.clone(),
@@ -183,7 +185,7 @@ pub fn make(
     lifecycle::make_directory(lab, &spec)?;
     progress.say("copying the databases' first data");
     lay_databases(lab, root, cache)?;
-    write_files(lab, root)?;
+    write_files(lab, root, *fence)?;
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
     check_configuration(lab, &spec)?;
@@ -231,7 +233,7 @@ fn lay_databases(lab: &Lab, root: &MysqlRoot, cache: &Path) -> anyhow::Result<()
     Ok(())
 }
 
-fn write_files(lab: &Lab, root: &MysqlRoot) -> anyhow::Result<()> {
+fn write_files(lab: &Lab, root: &MysqlRoot, fence: Fence) -> anyhow::Result<()> {
     let write = |path: &Path, text: &str| {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -241,7 +243,7 @@ fn write_files(lab: &Lab, root: &MysqlRoot) -> anyhow::Result<()> {
     for account in ["admin", "replication"] {
         write(&lab.secrets_dir().join(account), mysqld::PASSWORD)?;
     }
-    write(&lab.config_file(), &cluster::configuration(lab, root))?;
+    write(&lab.config_file(), &cluster::configuration(lab, root, fence))?;
     for host in Host::of_kind(HostKind::Web) {
         let plan = WebPlan {
             host: host.name.to_owned(),

@@ -71,6 +71,10 @@ pub enum Event {
     Fault { index: usize },
     /// The end of a fault.
     FaultEnds { index: usize },
+    /// A watchdog's countdown ends, unless it was fed.
+    Watchdog { host: usize, boot: u32, ends: u64 },
+    /// A host that was reset boots.
+    PowerOn { host: usize },
     /// Connections of old are retried: queued answers leave when they can.
     Sockets { host: usize, boot: u32 },
 }

@@ -69,7 +69,9 @@ impl World {
         let config = GuardConfig {
             group: self.names.group.clone(),
             server: self.names.servers[h].clone(),
-            timing: Timing::METRO,
+            timing: self.policy.timing,
+            fencing: self.ladder.fencing(),
+            watchdog: self.ladder.watchdog,
             boot: BootId(format!("boot-{h}-{}", host.boot)),
             defects: self.defects,
         };
@@ -238,6 +240,7 @@ impl World {
             }
             Effect::Renew(renewal) => self.renew(h, *renewal),
             Effect::Gate(act) => self.begin_gate_act(h, act),
+            Effect::Watchdog(act) => self.watchdog_act(h, act),
             Effect::Act { id, act } => {
                 self.check_act(h, &act);
                 self.begin_database_act(h, id, act);

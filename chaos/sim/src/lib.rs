@@ -21,6 +21,7 @@ mod fault;
 mod gate;
 mod guard;
 mod invariants;
+mod ladder;
 mod mysql;
 mod net;
 mod node;

@@ -147,7 +147,7 @@ impl World {
             inbox: VecDeque::new(),
             state,
             applied,
-            desk: Desk::new(Timing::METRO, self.defects),
+            desk: self.policy.desk(),
             leader: None,
             leading: None,
             to_propose: VecDeque::new(),

@@ -21,6 +21,7 @@ use crate::event::Event;
 use crate::fault::Plan;
 use crate::gate::Gate;
 use crate::guard::GuardProcess;
+use crate::ladder::Ladder;
 use crate::mysql::{Channel, Io, Mysql};
 use crate::net::Net;
 use crate::node::Node;
@@ -65,6 +66,8 @@ pub struct Host {
     pub latch: Option<Latch>,
     /// The guard.
     pub guard: Option<Box<GuardProcess>>,
+    /// When its watchdog resets it, if that counts.
+    pub watchdog: Option<Time>,
     /// Lives of the guard so far.
     pub guard_lives: u32,
     /// The database.
@@ -101,6 +104,7 @@ pub struct World {
     pub(crate) truth: Truth,
     pub(crate) dns: Dns,
     pub(crate) policy: Policy,
+    pub(crate) ladder: Ladder,
     pub(crate) defects: Defects,
     pub(crate) plan: Plan,
     pub(crate) next_connection: u32,
@@ -178,6 +182,7 @@ impl World {
                 queued: Vec::new(),
                 latch: None,
                 guard: None,
+                watchdog: None,
                 guard_lives: 0,
                 mysql: Mysql::new(h),
                 hold_mysql: false,
@@ -193,10 +198,12 @@ impl World {
         // A third of the seeds lets an asynchronous group move by itself.
         let asynchronous =
             chance.one_in(3) || options.defect == Some(failover_core::Defect::PromoteOnWaitAlone);
+        let ladder = Ladder::of(seed);
         let own = GroupPolicy {
             failover: FailoverMode::Automatic,
             async_failover: if asynchronous { AsyncFailover::Allow } else { AsyncFailover::Refuse },
             prefer: Some(names.sites[0].clone()),
+            fence_max: ladder.max(),
         };
         let groups = BTreeMap::from([(names.group.clone(), own)]);
         let policy = Policy { timing: Timing::METRO, groups, sites: 3, defects };
@@ -215,6 +222,7 @@ impl World {
             truth: Truth::new(),
             dns: Dns::new(),
             policy,
+            ladder,
             defects,
             plan,
             next_connection: 1,

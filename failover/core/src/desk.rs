@@ -113,6 +113,8 @@ impl Facts {
 #[derive(Debug, Clone)]
 pub struct Desk {
     timing: Timing,
+    /// W of each group where it differs.
+    waits: BTreeMap<GroupId, Duration>,
     defects: Defects,
     facts: Facts,
     /// What each server had when it was read last, also when its process is gone now.
@@ -129,11 +131,12 @@ struct LastRead {
 }
 
 impl Desk {
-    /// An empty desk.
+    /// An empty desk; `waits` is W of each group, `timing`'s own where none is given.
     #[must_use]
-    pub fn new(timing: Timing, defects: Defects) -> Self {
+    pub fn new(timing: Timing, waits: BTreeMap<GroupId, Duration>, defects: Defects) -> Self {
         Self {
             timing,
+            waits,
             defects,
             facts: Facts::default(),
             last_read: BTreeMap::new(),
@@ -272,13 +275,14 @@ impl Desk {
     /// # Errors
     /// The time left.
     pub fn outwaited(&self, group: &GroupId, now: Timestamp) -> Result<Duration, Duration> {
-        let Some(elected) = self.facts.elected else { return Err(self.timing.wait()) };
+        let wait = self.waits.get(group).copied().unwrap_or(self.timing.wait());
+        let Some(elected) = self.facts.elected else { return Err(wait) };
         if self.defects.has(Defect::NoWait) {
             return Ok(Duration::ZERO);
         }
         let from = self.facts.renewals.get(group).map_or(elected, |(_, at)| elected.max(*at));
         let waited = now.since(from);
-        if waited >= self.timing.wait() { Ok(waited) } else { Err(self.timing.wait() - waited) }
+        if waited >= wait { Ok(waited) } else { Err(wait - waited) }
     }
 }
 
@@ -291,11 +295,14 @@ mod tests {
     fn a_lease_is_outwaited_from_the_later_of_election_and_last_answer() {
         let group: GroupId = "shop".parse().unwrap();
         let w = Timing::METRO.wait();
-        let mut desk = Desk::new(Timing::METRO, Defects::NONE);
+        let longer: GroupId = "ladder".parse().unwrap();
+        let waits = BTreeMap::from([(longer.clone(), w * 2)]);
+        let mut desk = Desk::new(Timing::METRO, waits, Defects::NONE);
         assert!(desk.outwaited(&group, Timestamp(u64::MAX)).is_err(), "a follower never knows");
         desk.on_elected(Timestamp(1_000_000));
         assert!(desk.outwaited(&group, Timestamp(1_000_000) + w - Duration::from_micros(1)).is_err());
         assert!(desk.outwaited(&group, Timestamp(1_000_000) + w).is_ok());
+        assert_eq!(desk.outwaited(&longer, Timestamp(1_000_000) + w), Err(w), "each group has its own");
         desk.facts.renewals.insert(group.clone(), (Epoch(1), Timestamp(2_000_000)));
         assert_eq!(desk.outwaited(&group, Timestamp(2_000_000)), Err(w));
         assert!(desk.outwaited(&group, Timestamp(2_000_000) + w).is_ok());

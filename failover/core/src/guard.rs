@@ -21,6 +21,7 @@ mod lease;
 mod open;
 mod orders;
 mod types;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,10 +33,11 @@ use crate::{
     Process, Stamp, Timing,
 };
 
-pub use latch::{Latch, Opened};
+pub use latch::{Latch, LeaseOnDisk, Opened};
 pub use types::{
     ActEnd, ActId, CallId, DatabaseAct, Effect, GateAct, GateRead, Input, Lane, Nonce, Order, Reply, Told,
 };
+pub use watchdog::WatchdogAct;
 
 /// What a guard is told at its start.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +50,21 @@ pub struct GuardConfig {
     pub timing: Timing,
     /// Boot of this host.
     pub boot: BootId,
+    /// What keeps clients from a server that may not write.
+    pub fencing: Fencing,
+    /// A watchdog resets the host when the guard does not feed it.
+    pub watchdog: bool,
     /// Rules removed on purpose; `NONE` outside the simulator.
     pub defects: Defects,
+}
+
+/// What keeps clients from a server that may not write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fencing {
+    /// The kernel's gate, whose timeout is the lease; the ladder's other rungs for what it cannot do.
+    Gate,
+    /// The ladder alone: a lease that ran out is followed by SIGKILL, and `F_max` is part of `T_H`.
+    Ladder,
 }
 
 /// Orders that may wait at once; the executor sends a handful, so more is a fault of the sender.
@@ -85,6 +100,7 @@ pub struct Guard {
     retry_at: [Timestamp; 3],
     orders: VecDeque<Waiting>,
     fence: Option<fence::Ladder>,
+    watchdog: watchdog::Watchdog,
     /// Life whose sessions and writability were taken away, proven.
     fenced_life: Option<ProcessStart>,
     sockets_clear: Option<(Epoch, ProcessStart)>,
@@ -169,6 +185,10 @@ impl Guard {
         let latch = latch.unwrap_or_default();
         let mut lease = None;
         let gate = match gate {
+            _ if config.fencing == Fencing::Ladder => {
+                lease = latch.lease_left(&config, now);
+                if fresh { Gate::Untouched } else { Gate::Shut }
+            }
             GateRead::Open { epoch, left } if epoch > latch.fenced_through => {
                 let until = now + left.min(config.timing.lease);
                 lease = Some(Lease { epoch, until });
@@ -177,6 +197,8 @@ impl Guard {
             GateRead::Absent if fresh => Gate::Untouched,
             _ => Gate::Unknown,
         };
+        let watchdog =
+            if config.watchdog { watchdog::Watchdog::Off { retry: now } } else { watchdog::Watchdog::None };
         let mut guard = Self {
             config,
             latch,
@@ -198,6 +220,7 @@ impl Guard {
             retry_at: [now; 3],
             orders: VecDeque::new(),
             fence: None,
+            watchdog,
             fenced_life: None,
             sockets_clear: None,
             writable: None,
@@ -216,7 +239,7 @@ impl Guard {
         guard
     }
 
-    /// A lease adopted from the kernel belongs to the life that was opened.
+    /// A lease adopted from the kernel, or from disk, belongs to the life that was opened.
     fn adopt_open_life(&mut self) {
         if let (Some(lease), Some(opened)) = (self.lease, &self.latch.opened)
             && opened.epoch == lease.epoch
@@ -244,6 +267,7 @@ impl Guard {
             Input::Process { process, ended } => self.on_process(process, ended, now, &mut out),
             Input::Reading { reading, life } => self.on_reading(reading, life, now),
             Input::GateRead(read) => self.on_gate(read, now),
+            Input::Watchdog { armed } => self.on_watchdog(armed, now),
             Input::Ended { act, end } => self.on_ended(act, end, now, &mut out),
             Input::Ordered { call, authority, order } => self.on_order(call, authority, order, now, &mut out),
         }
@@ -260,6 +284,7 @@ impl Guard {
         self.gate_goal(now, out);
         self.database_goals(now, out);
         self.start_orders(now, out);
+        self.watchdog_goal(now, out);
         self.tell_at_once(now);
         self.renew(now, out);
     }
@@ -394,12 +419,22 @@ impl Guard {
         known.names(&self.config.server, uuid).then_some(known)
     }
 
-    /// Open for clients: lease held, writable, gate open, all for one epoch.
+    /// The life that was opened and may still answer a client's write.
+    fn may_be_writable(&self) -> Option<&Opened> {
+        self.latch.opened.as_ref().filter(|o| self.lives(o) && self.fenced_life != Some(o.life))
+    }
+
+    /// Open for clients: lease held, writable, and where there is a gate, that open; all for one epoch.
     #[must_use]
     pub fn open_at(&self, now: Timestamp) -> Option<Epoch> {
         let lease = self.lease.filter(|l| l.until > now)?;
         let (epoch, life) = self.writable?;
-        let gate = matches!(self.gate, Gate::Open { epoch: e, until } if e == lease.epoch && until > now);
+        let gate = match self.config.fencing {
+            Fencing::Gate => {
+                matches!(self.gate, Gate::Open { epoch: e, until } if e == lease.epoch && until > now)
+            }
+            Fencing::Ladder => true,
+        };
         (gate && epoch == lease.epoch && self.process.start() == Some(life)).then_some(lease.epoch)
     }
 
@@ -419,6 +454,7 @@ impl Guard {
             reading: self.reading.as_ref().map(|s| s.reading.clone()),
             reading_age_us: self.reading.as_ref().map_or(u64::MAX / 2, |s| micros(now.since(s.at))),
             gate: match self.gate {
+                _ if self.config.fencing == Fencing::Ladder => GateReport::None,
                 Gate::Untouched => GateReport::Untouched,
                 Gate::Shut => GateReport::Shut,
                 Gate::Open { epoch, until } if until > now => {
@@ -426,6 +462,7 @@ impl Guard {
                 }
                 _ => GateReport::Unknown,
             },
+            lease_us: self.lease_left(now).map_or(0, |(_, left)| micros(left)),
             open: self.open_at(now),
             opened_ended: self.latch.opened_ended,
             latch: LatchReport {

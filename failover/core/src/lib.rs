@@ -34,8 +34,8 @@ pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
 pub use event::Event;
 pub use guard::{
-    ActEnd, ActId, CallId, DatabaseAct, Effect, GateAct, GateRead, Guard, GuardConfig, Input, Lane, Latch,
-    Nonce, Opened, Order, Reply, Told,
+    ActEnd, ActId, CallId, DatabaseAct, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig, Input, Lane,
+    Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
 };
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};

@@ -1,10 +1,11 @@
 //! What the operators decided beforehand. Resolved from the configuration; not replicated yet.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::{GroupId, SiteId};
 
-use crate::{Defects, Timing};
+use crate::{Defects, Desk, Timing};
 
 /// Whether a group may be moved without a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub struct GroupPolicy {
     pub async_failover: AsyncFailover,
     /// Site preferred at the first start.
     pub prefer: Option<SiteId>,
+    /// `F_max`: what a holder without a gate may need after its lease ran out, part of its `T_H`; zero
+    /// where every server has a gate.
+    pub fence_max: Duration,
 }
 
 /// Policy of the cluster.
@@ -46,4 +50,13 @@ pub struct Policy {
     pub sites: usize,
     /// Rules removed on purpose; `NONE` outside the simulator.
     pub defects: Defects,
+}
+
+impl Policy {
+    /// An empty desk.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        let waits = self.groups.iter().map(|(id, g)| (id.clone(), self.timing.wait_after(g.fence_max)));
+        Desk::new(self.timing, waits.collect(), self.defects)
+    }
 }

@@ -54,6 +54,8 @@ pub enum GateReport {
     Open { epoch: Epoch, left_us: u64 },
     /// Not proven either way.
     Unknown,
+    /// This host has none; the ladder alone stands in for it.
+    None,
 }
 
 /// What a guard keeps on disk, as far as others need it.
@@ -114,6 +116,9 @@ pub struct GuardReport {
     pub reading_age_us: u64,
     /// The gate.
     pub gate: GateReport,
+    /// Time left of the lease it holds, in microseconds; 0 when it holds none.
+    #[serde(default)]
+    pub lease_us: u64,
     /// Open for clients: lease held, writable, gate open.
     pub open: Option<Epoch>,
     /// How the process life that was open last came to its end; none while it runs or when it never was.

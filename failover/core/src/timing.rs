@@ -64,7 +64,13 @@ impl Timing {
     /// every lease it could have granted has run out: `T_H·(1+ρ)/(1−ρ) + δ`.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        let exact = self.lease.mul_f64((1.0 + self.drift) / (1.0 - self.drift)) + self.margin;
+        self.wait_after(Duration::ZERO)
+    }
+
+    /// W where a holder may need another `fence_max` after its lease ran out: `T_H` includes it.
+    #[must_use]
+    pub fn wait_after(&self, fence_max: Duration) -> Duration {
+        let exact = (self.lease + fence_max).mul_f64((1.0 + self.drift) / (1.0 - self.drift)) + self.margin;
         // Timestamps are whole microseconds; rounding up never waits too short.
         Duration::from_micros(u64::try_from(exact.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX))
     }

@@ -10,7 +10,7 @@ use model::{GroupId, ServerId};
 use super::places::{Sites, Sockets};
 use super::{or, path};
 use crate::config::Role;
-use crate::database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server};
+use crate::database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server, Watchdog};
 use crate::fields::{At, quoted, suggest};
 use crate::name::DatabaseId;
 use crate::problem::Problems;
@@ -35,6 +35,12 @@ const GUARD_DIR: &str = "/var/lib/twofold-guard";
 /// What the ladder takes at most (`F_max`): a second for each of its rungs before SIGKILL, and one
 /// for that.
 const LADDER_MAX: Duration = Duration::from_secs(3);
+
+/// After this long on the ladder a guard feeds its watchdog no more: SIGKILL did not help.
+const STARVE_AFTER: Duration = Duration::from_secs(1);
+
+/// The watchdog's timeout behind a gate, whose own timeout shuts clients out: no promise rests on it.
+const WATCHDOG_S: u8 = 5;
 
 /// The longest ladder that is taken; a longer one would leave the group shut for a minute.
 const LADDER_LIMIT: Duration = Duration::from_secs(60);
@@ -144,6 +150,7 @@ impl Reader<'_, '_> {
             error_log: path(written.error_log.as_ref(), ERROR_LOG, self.folder),
             mysqlbinlog: self.mysqlbinlog(written, flavour),
             fence: fence?,
+            watchdog: self.watchdog(written.watchdog.as_ref(), fence?)?,
             guard_dir,
             restart: written.restart.as_ref().map_or(Restart::Supervisor, |at| at.value.clone()),
         };
@@ -181,6 +188,31 @@ impl Reader<'_, '_> {
             return None;
         }
         Some(Fence::Ladder { max })
+    }
+
+    /// Its timeout follows from the ladder: the guard starves it a second after the ladder began, and
+    /// the host must be reset before the ladder's time is over.
+    fn watchdog(&mut self, written: Option<&At<String>>, fence: Fence) -> Option<Option<Watchdog>> {
+        let Some(at) = written else { return Some(None) };
+        let timeout_s = match fence {
+            Fence::Nftables => WATCHDOG_S,
+            Fence::Ladder { max } => {
+                let left = max.saturating_sub(STARVE_AFTER).as_secs();
+                u8::try_from(left).unwrap_or(u8::MAX)
+            }
+        };
+        if timeout_s == 0 {
+            self.problems.add(
+                &at.place,
+                "the ladder leaves no whole second for the watchdog",
+                format!(
+                    "write a ladder of {} or more, or leave the watchdog out",
+                    show(STARVE_AFTER + Duration::from_secs(1))
+                ),
+            );
+            return None;
+        }
+        Some(Some(Watchdog { device: self.folder.join(&at.value), timeout_s }))
     }
 
     fn own_files(&mut self, server: &Server, written: &ServerFile, place: &Place) {

@@ -46,6 +46,7 @@ pub(crate) struct ServerFile {
     pub error_log: Option<At<String>>,
     pub mysqlbinlog: Option<At<Vec<String>>>,
     pub fence: Option<At<FenceFile>>,
+    pub watchdog: Option<At<String>>,
     pub guard_dir: Option<At<String>>,
     pub restart: Option<At<Restart>>,
 }
@@ -140,6 +141,7 @@ impl ServerFile {
             error_log: fields.optional("error-log", text),
             mysqlbinlog: fields.optional("mysqlbinlog", command),
             fence: fields.optional("fence", fence),
+            watchdog: fields.optional("watchdog", text),
             guard_dir: fields.optional("guard-dir", text),
             restart: fields.optional("restart", restart),
         };

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::enter::join_netns;
 use crate::layout::{Lab, LabSite};
 use crate::net::{WAN_PORT, plug_wan_port};
-use crate::syscalls::open_tap;
+use app_syscalls::open_tap;
 
 /// Makes the port of a site and plugs it into the site's bridge. The port goes with the file.
 ///

@@ -189,6 +189,7 @@ impl World {
         let host = &mut self.hosts[h];
         host.up = false;
         host.paused = false;
+        host.watchdog = None;
         host.stash.clear();
         host.stash_guard.clear();
         host.stash_mysql.clear();

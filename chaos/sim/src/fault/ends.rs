@@ -68,7 +68,7 @@ impl World {
         if self.hosts[h].up {
             return;
         }
-        let rules = !self.chance.one_in(4);
+        let rules = !self.chance.one_in(4) && !self.ladder.alone;
         let host = &mut self.hosts[h];
         host.up = true;
         host.boot += 1;

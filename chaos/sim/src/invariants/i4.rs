@@ -25,7 +25,8 @@ impl World {
         }
         let host = &self.hosts[old];
         let latched = host.latch.as_ref().map_or(Epoch(0), |l| l.fenced_through);
-        let lease_over = host.gate.tainted || host.paused || host.clock.read(self.now).0 > host.lease_until;
+        let until = self.ladder.hold(host.lease_until);
+        let lease_over = host.gate.tainted || host.paused || host.clock.read(self.now).0 > until;
         if latched < revoked.epoch {
             if revoked.durability != Durability::Sync {
                 return Err(format!(

@@ -52,7 +52,7 @@ impl World {
                     None
                 }
             }
-            Event::Sockets { host, .. } => {
+            Event::Sockets { host, .. } | Event::Watchdog { host, .. } => {
                 let host = &mut self.hosts[*host];
                 host.paused.then_some(&mut host.stash)
             }
@@ -167,6 +167,11 @@ impl World {
             Event::ActEnded { host, life, act, end } if self.guard_lives(host, life) => {
                 self.guard_input(host, failover_core::Input::Ended { act, end: *end });
             }
+            Event::Watchdog { host, boot, ends } if self.hosts[host].boot == boot => {
+                self.fold(10, host as u64, 0);
+                self.watchdog_ends(host, ends);
+            }
+            Event::PowerOn { host } => self.host_on(host),
             Event::Sockets { host, boot } if self.hosts[host].boot == boot => self.retransmit(host),
             _ => {}
         }

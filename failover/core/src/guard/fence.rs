@@ -3,7 +3,7 @@
 use model::{Epoch, ProcessStart, Timestamp};
 use runbooks_core::{Evidence, Outcome};
 
-use super::{DatabaseAct, Effect, Gate, Guard, Lane, Order};
+use super::{DatabaseAct, Effect, Fencing, Gate, Guard, Lane, Order};
 use crate::{Defect, Phase, Process};
 
 /// Deadline of rung 1 before the next follows, microseconds: some fifty times what nft takes.
@@ -19,6 +19,13 @@ pub(super) struct Ladder {
     life: ProcessStart,
     since: Timestamp,
     killed: Option<Timestamp>,
+}
+
+impl Ladder {
+    /// For how long it has been climbed, microseconds.
+    pub(super) fn climbed(&self, now: Timestamp) -> u128 {
+        now.since(self.since).as_micros()
+    }
 }
 
 impl Guard {
@@ -58,12 +65,11 @@ impl Guard {
 
     /// Climbs while a life that was opened at or below the goal still runs unproven.
     fn climb(&mut self, goal: Epoch, now: Timestamp, out: &mut Vec<Effect>) {
-        let due = self.latch.opened.clone().filter(|o| {
-            o.epoch <= goal
-                && self.lives(o)
-                && self.fenced_life != Some(o.life)
-                && !self.opened_again(o.epoch)
-        });
+        let outlived = self.outlived(now);
+        let due = self
+            .may_be_writable()
+            .filter(|o| outlived || (o.epoch <= goal && !self.opened_again(o.epoch)))
+            .cloned();
         let Some(opened) = due else {
             self.fence = None;
             return;
@@ -73,20 +79,30 @@ impl Guard {
             _ => Ladder { life: opened.life, since: now, killed: None },
         };
         self.fence = Some(ladder);
-        let climbed = now.since(ladder.since).as_micros();
+        let climbed = ladder.climbed(now);
+        let gated = self.config.fencing == Fencing::Gate;
         let shut = self.gate == Gate::Shut;
-        if !shut && climbed < u128::from(GATE_US) {
+        if gated && !shut && climbed < u128::from(GATE_US) {
             return; // rung 1 is gate_goal's
         }
         let kill_again = ladder.killed.is_none_or(|at| now.since(at).as_micros() >= u128::from(KILL_US));
-        // A server whose clients may wait for acks is never asked to stop: it would tell them OK.
-        let sessions_first = shut && !opened.waits && climbed < u128::from(SESSIONS_US);
+        // A server whose clients may wait for acks is never asked to stop: it would tell them OK. Behind
+        // no gate, clients that are sent away come back at once: nothing would be proven.
+        let sessions_first = gated && shut && !opened.waits && climbed < u128::from(SESSIONS_US);
         if sessions_first {
             self.begin_act(DatabaseAct::Fence, None, now, out);
         } else if kill_again {
             out.push(Effect::Kill(opened.life));
             self.fence = Some(Ladder { killed: Some(now), ..ladder });
         }
+    }
+
+    /// Behind no gate nothing shuts by itself: a server that is open, or was, without the right to be
+    /// has to be made harmless by the ladder's other rungs (DESIGN §4, The gate).
+    fn outlived(&self, now: Timestamp) -> bool {
+        let open = self.open_at(now).is_some();
+        self.config.fencing == Fencing::Ladder
+            && (self.lease.is_none() || (open && !self.adopted_stands(now) && !self.gate_may_stand(now)))
     }
 
     /// An Abort gave this same life a newer epoch: it is opened again, not fenced.
@@ -98,18 +114,21 @@ impl Guard {
     /// Harmless through an epoch: the gate is proven shut, and no life that was opened at or below
     /// it can answer a client any more.
     fn harmless(&self) -> Option<String> {
-        if self.gate != Gate::Shut || self.gate_busy {
-            return None;
-        }
-        match self.process {
-            Process::Unseen => None,
-            Process::Gone { .. } => Some("gate shut, process gone".into()),
-            Process::Running { start } => match &self.latch.opened {
-                Some(o) if self.lives(o) && self.fenced_life != Some(start) => None,
-                Some(o) if self.lives(o) => Some("gate shut, read-only, no client session".into()),
-                _ => Some("gate shut, process restarted fenced".into()),
+        let gate = match self.config.fencing {
+            Fencing::Gate if self.gate != Gate::Shut || self.gate_busy => return None,
+            Fencing::Gate => "gate shut, ",
+            Fencing::Ladder => "",
+        };
+        let why = match self.process {
+            Process::Unseen => return None,
+            Process::Gone { .. } => "process gone",
+            Process::Running { .. } if self.may_be_writable().is_some() => return None,
+            Process::Running { .. } => match &self.latch.opened {
+                Some(o) if self.lives(o) => "read-only, no client session",
+                _ => "process restarted fenced",
             },
-        }
+        };
+        Some(format!("{gate}{why}"))
     }
 
     fn confirm(&mut self, now: Timestamp, out: &mut Vec<Effect>) {

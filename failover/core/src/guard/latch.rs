@@ -1,8 +1,9 @@
 //! What a guard keeps on disk. It only ever grows tighter.
 
-use model::{BootId, Epoch, ProcessStart, SyncGeneration};
+use model::{BootId, Epoch, ProcessStart, SyncGeneration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::{GuardConfig, Lease};
 use crate::{HowItEnded, Stamp};
 
 /// The latches (DESIGN §4, "Fences latch").
@@ -21,6 +22,30 @@ pub struct Latch {
     pub opened_ended: Option<HowItEnded>,
     /// Highest arming of semi-sync applied here.
     pub g: SyncGeneration,
+    /// Behind the ladder alone: the lease as it was last extended. A gate keeps it in the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseOnDisk>,
+}
+
+/// A lease, for the guard that comes after this one in the same boot of its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LeaseOnDisk {
+    /// For which epoch.
+    pub epoch: Epoch,
+    /// Until when, on this host's CLOCK_BOOTTIME.
+    pub until: Timestamp,
+    /// In which boot of the host.
+    pub boot: BootId,
+}
+
+impl Latch {
+    /// The lease that a guard may adopt at its start: of this boot, above the fence, for at most `T_H`.
+    pub(super) fn lease_left(&self, config: &GuardConfig, now: Timestamp) -> Option<Lease> {
+        let lease = self.lease.as_ref()?;
+        let holds = lease.boot == config.boot && lease.epoch > self.fenced_through && lease.until > now;
+        holds.then(|| Lease { epoch: lease.epoch, until: lease.until.min(now + config.timing.lease) })
+    }
 }
 
 /// One opening.

@@ -3,7 +3,7 @@
 
 use model::Timestamp;
 
-use super::{ATTEMPTS_MAX, Effect, Guard, Lease, Nonce};
+use super::{ATTEMPTS_MAX, Effect, Fencing, Guard, Lease, LeaseOnDisk, Nonce};
 use crate::{Answer, Grant, Renewal};
 
 impl Guard {
@@ -36,6 +36,11 @@ impl Guard {
         let until = sent + self.config.timing.lease;
         if until > now && self.lease.is_none_or(|l| l.epoch < epoch || l.until < until) {
             self.lease = Some(Lease { epoch, until });
+            if self.config.fencing == Fencing::Ladder {
+                let boot = self.config.boot.clone();
+                self.latch.lease = Some(LeaseOnDisk { epoch, until, boot });
+                out.push(Effect::Persist(self.latch.clone()));
+            }
         }
     }
 

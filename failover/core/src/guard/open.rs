@@ -4,7 +4,7 @@
 
 use model::Timestamp;
 
-use super::{DatabaseAct, Effect, Gate, GateAct, Guard, Opened};
+use super::{DatabaseAct, Effect, Fencing, Gate, GateAct, Guard, Opened};
 use crate::{Authority, Defect, Durability, Phase};
 
 impl Guard {
@@ -107,9 +107,15 @@ impl Guard {
         if self.sockets_clear != Some(opening) && !first {
             // Answers queued in the kernel outlive epoch and process; the gate must be shut while
             // they are destroyed, so that none slips out.
-            if self.gate == Gate::Shut && !self.gate_busy {
+            let shut = self.gate == Gate::Shut && !self.gate_busy;
+            if shut || self.config.fencing == Fencing::Ladder {
                 self.begin_act(DatabaseAct::DropSockets, None, now, out);
             }
+            return;
+        }
+        if !self.watched() {
+            self.shut_because = Some("its watchdog is not armed".into());
+            self.arm_watchdog(now, out);
             return;
         }
         // Once armed, a client may be waiting for an ack, whatever the durability is called yet.
@@ -136,6 +142,13 @@ impl Guard {
     /// What the gate should be, and the act that makes it so. One act at a time; a shut that comes
     /// while an open is under way waits for it to be over, so nothing lands behind a fence.
     pub(super) fn gate_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.config.fencing == Fencing::Ladder {
+            // No gate to set; what is remembered is that the first opening is behind it.
+            if !(self.known.is_none() || self.to_be_adopted()) {
+                self.gate = Gate::Shut;
+            }
+            return;
+        }
         if self.gate_busy || now < self.gate_retry {
             return;
         }
@@ -185,8 +198,12 @@ impl Guard {
 
     /// A guard that restarted keeps the gate that it found until it has looked at its database and
     /// heard who may write: the lease it stands for was granted, and bounds it.
-    fn adopted_stands(&self, now: Timestamp) -> bool {
-        let Gate::Open { epoch, until } = self.gate else { return false };
+    pub(super) fn adopted_stands(&self, now: Timestamp) -> bool {
+        let (epoch, until) = match (self.config.fencing, self.gate, self.lease) {
+            (Fencing::Gate, Gate::Open { epoch, until }, _) => (epoch, until),
+            (Fencing::Ladder, _, Some(lease)) => (lease.epoch, lease.until),
+            _ => return false,
+        };
         let leased = until > now && self.lease.is_some_and(|l| l.epoch == epoch && l.until > now);
         let blind = matches!(self.process, crate::Process::Unseen) || self.reading.is_none();
         let ours = self
@@ -218,7 +235,7 @@ impl Guard {
     }
 
     /// The gate of a server that is open stays open only while the rule holds.
-    fn gate_may_stand(&self, now: Timestamp) -> bool {
+    pub(super) fn gate_may_stand(&self, now: Timestamp) -> bool {
         match self.known.as_ref().map(|k| k.phase) {
             Some(Phase::Draining) => self.open_at(now).is_some(),
             Some(_) => self.may_open(now).is_ok(),

@@ -6,7 +6,7 @@ use model::{DatabaseReading, Epoch, GtidSet, ProcessStart, ServerId, SyncGenerat
 use runbooks_core::Outcome;
 use serde::{Deserialize, Serialize};
 
-use super::Latch;
+use super::{Latch, WatchdogAct};
 use crate::{Answer, Authority, HowItEnded, PeerFact, Process, Renewal};
 
 /// Number of a renewal attempt: random start, then counting.
@@ -37,6 +37,8 @@ pub enum Input {
     Reading { reading: DatabaseReading, life: ProcessStart },
     /// A gate act is over, and this was read back.
     GateRead(GateRead),
+    /// An act on the watchdog is over: whether it counts now.
+    Watchdog { armed: bool },
     /// A database act is over.
     Ended { act: ActId, end: ActEnd },
     /// The executor orders something, with the authority it acts under.
@@ -201,6 +203,8 @@ pub enum Effect {
     Gate(GateAct),
     /// Perform, answer with `Ended`.
     Act { id: ActId, act: DatabaseAct },
+    /// Perform; answer `Arm` with `Watchdog`.
+    Watchdog(WatchdogAct),
     /// SIGKILL this life, if it still runs.
     Kill(ProcessStart),
     /// Answer a call.

@@ -18,6 +18,7 @@ const NOW: Timestamp = Timestamp(1_000_000_000);
 
 fn policy(odd: u8) -> Policy {
     let own = GroupPolicy {
+        fence_max: Duration::ZERO,
         failover: FailoverMode::Automatic,
         async_failover: if odd.is_multiple_of(2) { AsyncFailover::Allow } else { AsyncFailover::Refuse },
         prefer: None,
@@ -76,13 +77,14 @@ fn report(state: &State, index: u8, bits: u16) -> GuardReport {
             .then(|| Marked { mark: MARK, covered: read(state, index, bits).gtid_executed }),
         waiting_us: if bits & 0x84 == 0x84 { 6_000_000 } else { 0 },
         absent_us: 0,
+        lease_us: 0,
         shut_us: if open.is_none() { u64::from(bits) * 100 } else { 0 },
         shut_because: None,
     }
 }
 
 fn facts(state: &State, bits: &[u16]) -> Facts {
-    let mut desk = Desk::new(Timing::METRO, Defects::NONE);
+    let mut desk = Desk::new(Timing::METRO, std::collections::BTreeMap::new(), Defects::NONE);
     desk.on_elected(NOW - Duration::from_secs(10));
     let age = |b: u16| Duration::from_millis(u64::from(b >> 12) * 150);
     for (index, b) in (0..4).zip(bits) {

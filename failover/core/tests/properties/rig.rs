@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use failover_core::{
-    ActEnd, ActId, Answer, Authority, CallId, DatabaseAct, Defects, Effect, GateAct, GateRead, Grant, Guard,
-    GuardConfig, HowItEnded, Input, Lane, Latch, Nonce, Order, PeerFact, Phase, Process, Renewal, State,
-    Timing, Told, apply,
+    ActEnd, ActId, Answer, Authority, CallId, DatabaseAct, Defects, Effect, Fencing, GateAct, GateRead,
+    Grant, Guard, GuardConfig, HowItEnded, Input, Lane, Latch, Nonce, Order, PeerFact, Phase, Process,
+    Renewal, State, Timing, Told, apply,
 };
 use model::{
     BootId, DatabaseReading, Epoch, GtidSet, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading,
@@ -378,6 +378,7 @@ impl Rig {
                 }
                 Effect::Gate(act) => self.on_gate(act),
                 Effect::Act { id, act } => self.on_act(id, act),
+                Effect::Watchdog(_) => unreachable!("this host has none"),
                 Effect::Kill(life) => self.on_kill(life),
                 Effect::Reply { call, reply } => self.on_reply(call, &reply),
             }
@@ -500,6 +501,8 @@ fn config(boot: u32) -> GuardConfig {
         server: server(0),
         timing: Timing::METRO,
         boot: BootId(format!("boot-{boot}")),
+        fencing: Fencing::Gate,
+        watchdog: false,
         defects: Defects::NONE,
     }
 }

@@ -48,6 +48,7 @@ impl World {
             reading: (!silent && gone.is_none()).then_some(reading),
             reading_age_us: line.micros("read-age").unwrap_or(10_000),
             gate: failover_core::GateReport::Unknown,
+            lease_us: 0,
             open,
             opened_ended: line.take("ended").map(|t| how_ended(&t, line)),
             latch: LatchReport {
@@ -70,7 +71,7 @@ impl World {
 
     /// `forget`: a new leader that has heard nothing yet.
     pub fn forget(&mut self, _: &mut Line) {
-        self.desk = failover_core::Desk::new(self.policy.timing, self.policy.defects);
+        self.desk = self.policy.desk();
     }
 
     /// `vantage SITE hears=SERVER,… [age=…]`: what the nodes of a site hear; `hears=nobody`.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use failover_core::{
-    ActEnd, ActId, Answer, CallId, Defects, Effect, GateAct, GateRead, Grant, Guard, GuardConfig, Input,
-    Nonce, Order, PeerFact, Process, Told,
+    ActEnd, ActId, Answer, CallId, Defects, Effect, Fencing, GateAct, GateRead, Grant, Guard, GuardConfig,
+    Input, Nonce, Order, PeerFact, Process, Told,
 };
 use model::{BootId, ProcessStart, ServerId};
 
@@ -47,6 +47,11 @@ impl World {
             }
             "will-read" => read_words(&mut self.host_mut(&server).reading, line),
             "gate" => self.gate(&server, line, out),
+            "watchdog" => {
+                let armed = line.flag("armed");
+                line.flag("failed");
+                self.input(&server, Input::Watchdog { armed }, out);
+            }
             "ended" => self.ended(&server, line, out),
             "answer" => self.answer(&server, line, out),
             "told" => {
@@ -69,7 +74,8 @@ impl World {
         }
     }
 
-    /// `new [gate=absent|shut|open:EPOCH:LEFT] [boot=…] [wiped]`: a guard starts; the disk stays.
+    /// `new [gate=absent|shut|open:EPOCH:LEFT] [boot=…] [wiped] [ladder] [watchdog]`: a guard starts; the
+    /// disk stays.
     fn new_guard(&mut self, server: &ServerId, line: &mut Line) {
         let gate = match line.take("gate").unwrap_or_else(|| "absent".into()).as_str() {
             "absent" => GateRead::Absent,
@@ -87,6 +93,8 @@ impl World {
             server: server.clone(),
             timing: self.policy.timing,
             boot: BootId(boot.clone()),
+            fencing: if line.flag("ladder") { Fencing::Ladder } else { Fencing::Gate },
+            watchdog: line.flag("watchdog"),
             defects: Defects::NONE,
         };
         let guard = Guard::new(config, latch.clone(), gate, nonces + 1, self.now);
@@ -274,7 +282,7 @@ impl World {
                     host.acts.insert(id, act);
                 }
                 Effect::Kill(life) => host.kills.push(life),
-                Effect::Reply { .. } => {}
+                Effect::Watchdog(_) | Effect::Reply { .. } => {}
             }
         }
     }

@@ -304,6 +304,9 @@ fn latched(before: &Latch, after: &Latch) -> String {
     if before.g != after.g {
         parts.push(format!("g {}", after.g));
     }
+    if before.lease != after.lease {
+        parts.push(after.lease.as_ref().map_or("no lease".into(), |l| format!("lease of epoch {}", l.epoch)));
+    }
     if parts.is_empty() { "nothing new".into() } else { parts.join(", ") }
 }
 
@@ -318,6 +321,7 @@ pub fn effect(effect: &Effect, disk: Option<&Latch>, calls: &BTreeMap<CallId, &'
         }
         Effect::Gate(a) => gate_act(*a),
         Effect::Act { act: a, .. } => format!("act {}", act(a)),
+        Effect::Watchdog(a) => format!("watchdog: {a:?}").to_lowercase(),
         Effect::Kill(life) => format!("SIGKILL {life}"),
         Effect::Reply { call, reply } => {
             format!("reply to {}: {}", calls.get(call).unwrap_or(&"nobody"), outcome(reply))
@@ -348,6 +352,7 @@ pub fn status(r: &GuardReport, lease: Option<(Epoch, Duration)>) -> String {
             format!("gate open for epoch {epoch}, {}", short_time(Duration::from_micros(left_us)))
         }
         GateReport::Unknown => "gate unknown".into(),
+        GateReport::None => "no gate".into(),
     };
     let lease = lease.map_or("no lease".into(), |(e, d)| format!("lease of epoch {e}, {}", short_time(d)));
     let open = r.open.map_or("not open".into(), |e| format!("open at epoch {e}"));

@@ -39,6 +39,7 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let own = GroupPolicy {
+            fence_max: Duration::ZERO,
             failover: FailoverMode::Automatic,
             async_failover: AsyncFailover::Refuse,
             prefer: None,
@@ -49,7 +50,7 @@ impl World {
             state: State::default(),
             log: VecDeque::new(),
             history: BTreeMap::new(),
-            desk: Desk::new(Timing::METRO, Defects::NONE),
+            desk: Desk::new(Timing::METRO, BTreeMap::new(), Defects::NONE),
             policy: Policy {
                 timing: Timing::METRO,
                 groups: BTreeMap::from([(names::group(), own)]),

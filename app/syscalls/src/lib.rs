@@ -1,8 +1,8 @@
-//! The system calls that no safe wrapper offers: the one file of this crate that may hold unsafe
-//! code (STYLE §6).
+//! The system calls that no safe wrapper offers: the one file that may hold unsafe code (STYLE §6).
 //!
-//! One call: TUNSETIFF (tun(4), Documentation/networking/tuntap.rst), which makes a TAP interface
-//! and ties it to an open file. It is made in the network namespace of the calling thread.
+//! WDIOC_SETTIMEOUT sets a watchdog's timeout (Linux Documentation/watchdog/watchdog-api.rst).
+//! TUNSETIFF makes a TAP interface and ties it to an open file (tun(4),
+//! Documentation/networking/tuntap.rst), in the network namespace of the calling thread.
 
 #![allow(unsafe_code)]
 
@@ -12,6 +12,13 @@ use std::os::fd::AsRawFd;
 use nix::libc;
 
 mod ioctl {
+    nix::ioctl_readwrite!(
+        /// Sets a watchdog's timeout in seconds; the driver writes back what it took.
+        wdioc_settimeout,
+        b'W',
+        6,
+        nix::libc::c_int
+    );
     nix::ioctl_write_ptr_bad!(
         /// Ties a new or existing interface to an open /dev/net/tun.
         tun_set_iff,
@@ -45,4 +52,16 @@ pub fn open_tap(name: &str) -> std::io::Result<File> {
     // only reads and fills in place.
     unsafe { ioctl::tun_set_iff(file.as_raw_fd(), &raw const request) }?;
     Ok(file)
+}
+
+/// Sets the timeout of an open watchdog and resets its countdown; what the driver took, in seconds.
+///
+/// # Errors
+/// The system's: ENOTTY of what is no watchdog, EINVAL of a timeout that the driver cannot keep.
+pub fn set_watchdog_timeout(device: &File, seconds: u8) -> std::io::Result<u32> {
+    let mut taken = nix::libc::c_int::from(seconds);
+    // SAFETY: the descriptor is open for as long as `device` is borrowed, and the kernel reads and
+    // writes one c_int at this address, which lives until the call is over.
+    unsafe { ioctl::wdioc_settimeout(device.as_raw_fd(), &raw mut taken) }?;
+    Ok(u32::try_from(taken).unwrap_or(u32::MAX))
 }
