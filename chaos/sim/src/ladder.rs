@@ -6,6 +6,7 @@ use std::time::Duration;
 use failover_core::{Fencing, Input, WatchdogAct};
 
 use crate::event::Event;
+use crate::options::Mutant;
 use crate::place::{MS, SECOND, Time};
 use crate::world::World;
 
@@ -68,7 +69,8 @@ impl World {
 
     /// Nobody fed it: the host is reset, and boots by itself.
     pub(crate) fn watchdog_ends(&mut self, h: usize, ends: Time) {
-        if self.hosts[h].watchdog != Some(ends) || !self.hosts[h].up {
+        let asleep = self.broken(Mutant::WatchdogAsleep);
+        if asleep || self.hosts[h].watchdog != Some(ends) || !self.hosts[h].up {
             return;
         }
         self.note_host(h, format_args!("reset by its watchdog"));

@@ -49,6 +49,8 @@ impl Default for Options {
 pub enum Mutant {
     /// The gate's element has no timeout.
     GateWithoutTimeout,
+    /// Watchdogs reset nothing.
+    WatchdogAsleep,
     /// Databases boot writable.
     BootsWritable,
     /// A guard's latches do not outlive it.

@@ -75,8 +75,9 @@ fn what_an_unsafe_opening_leads_to_is_noticed_too() {
 #[test]
 fn every_broken_surrounding_is_noticed() {
     use Invariant::{I1, I2, I3, I4, I5, I6, I7, I8, I9, Lost};
-    let table: [(Mutant, &[Kind], &[Invariant]); 6] = [
+    let table: [(Mutant, &[Kind], &[Invariant]); 7] = [
         (Mutant::GateWithoutTimeout, &[Kind::GuardPause, Kind::IsolateAll], &[I2, I1]),
+        (Mutant::WatchdogAsleep, &[Kind::GuardPause, Kind::AckerRestart, Kind::Cut], &[I2]),
         (Mutant::BootsWritable, &[Kind::MysqlKill], &[I6]),
         (Mutant::LatchForgotten, &[Kind::GuardCrash, Kind::MysqlDown, Kind::AckerRestart], &[I8, I4, I1]),
         (Mutant::ActsBeforeIntent, &[Kind::MysqlKill], &[I9]),
