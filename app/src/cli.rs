@@ -8,6 +8,7 @@ mod manual;
 mod operate;
 mod screen;
 mod show;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

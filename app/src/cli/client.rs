@@ -18,7 +18,7 @@ use super::{BadInput, load};
 use crate::links;
 
 /// Where the cluster is, and who asks.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Connect {
     /// The configuration: names the nodes, the CA and the client's certificate.
     #[arg(long, env = "TWOFOLD_CONFIG", default_value = "twofold.yaml", value_name = "FILE")]

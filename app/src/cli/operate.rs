@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::{Answer, Connect, ask};
 use super::screen::{err, out};
-use super::{Format, show};
+use super::{Format, show, watch};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -20,6 +20,9 @@ pub struct Status {
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    /// Keep the screen up to date, with the last events, until q is pressed. NO_COLOR is heeded.
+    #[arg(short, long, conflicts_with = "output")]
+    watch: bool,
 }
 
 /// What to explain.
@@ -81,6 +84,9 @@ pub struct Failover {
 
 /// Prints the screen; exit code 4 when no quorum confirmed it.
 pub fn status(args: &Status) -> Result<u8> {
+    if args.watch {
+        return watch::run(&args.connect);
+    }
     match ask::<Screen>(&args.connect, Method::GET, "/v1/status", None)? {
         Answer::Ok(screen) => {
             match args.output {
@@ -180,7 +186,7 @@ pub fn refused(problem: &Problem, output: Format) -> u8 {
 }
 
 /// A path segment, percent-encoded (RFC 3986 §2.1).
-fn escape(segment: &str) -> String {
+pub fn escape(segment: &str) -> String {
     segment
         .bytes()
         .map(|b| {

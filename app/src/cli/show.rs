@@ -3,7 +3,10 @@
 
 use std::fmt::Write;
 
-use app_api::v1::{DnsExplanation, ExecutionStatus, Explanation, GroupStatus, Loss, ServerStatus, Status};
+use app_api::v1::{
+    DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss, NodeStatus,
+    ServerStatus, Status,
+};
 
 /// The screen.
 pub fn status(s: &Status) -> String {
@@ -23,16 +26,7 @@ pub fn status(s: &Status) -> String {
     let mut sites: Vec<&str> = s.nodes.iter().map(|n| n.site.as_str()).collect();
     sites.dedup();
     for site in sites {
-        let nodes: Vec<String> = s
-            .nodes
-            .iter()
-            .filter(|n| n.site == site)
-            .map(|n| {
-                let via = n.via.as_ref().map_or(String::new(), |v| format!(" via {v}"));
-                let mark = if n.leader { "*" } else { "" };
-                if n.up { format!("{}{mark}{via}", n.name) } else { format!("{} DOWN", n.name) }
-            })
-            .collect();
+        let nodes: Vec<String> = s.nodes.iter().filter(|n| n.site == site).map(node).collect();
         let _ = writeln!(out, "  {site:<8} {}", nodes.join("  "));
     }
     if s.groups.is_empty() {
@@ -45,9 +39,16 @@ pub fn status(s: &Status) -> String {
     out
 }
 
+/// A node, its leadership and how it is reached.
+pub fn node(n: &NodeStatus) -> String {
+    let via = n.via.as_ref().map_or(String::new(), |v| format!(" via {v}"));
+    let mark = if n.leader { "*" } else { "" };
+    if n.up { format!("{}{mark}{via}", n.name) } else { format!("{} DOWN", n.name) }
+}
+
 /// How far what was committed may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
+pub enum Seen {
     /// A quorum confirmed it just now.
     Now,
     /// It did so these milliseconds ago; the cluster may have moved since.
@@ -57,7 +58,7 @@ enum Seen {
 }
 
 impl Seen {
-    fn of(quorum: bool, confirmed_ms: Option<u64>) -> Self {
+    pub fn of(quorum: bool, confirmed_ms: Option<u64>) -> Self {
         match (quorum, confirmed_ms) {
             (true, _) => Seen::Now,
             (false, Some(ms)) => Seen::Ago(ms),
@@ -66,7 +67,7 @@ impl Seen {
     }
 
     /// Before whatever was committed; nothing when it holds now.
-    fn mark(self) -> String {
+    pub fn mark(self) -> String {
         match self {
             Seen::Now => String::new(),
             Seen::Ago(ms) => format!("last known, {} s old: ", ms / 1_000),
@@ -89,13 +90,18 @@ fn moving(g: &GroupStatus) -> bool {
     matches!(g.phase.as_str(), "revoked" | "promoting")
 }
 
-fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
-    let state = match (g.phase.as_str(), g.open) {
+/// Whether clients can write, in a word.
+pub fn state(g: &GroupStatus, seen: Seen) -> String {
+    match (g.phase.as_str(), g.open) {
         ("serving", false) if seen != Seen::Now => "NOT HEARD OPEN".to_owned(),
         ("serving", true) => "OPEN".to_owned(),
         ("serving", false) => "SHUT".to_owned(),
         (other, _) => other.to_uppercase(),
-    };
+    }
+}
+
+fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
+    let state = state(g, seen);
     let _ = writeln!(
         out,
         "group {}   {}{state}   {}   epoch {}   since {} ({})",
@@ -143,20 +149,19 @@ fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
         );
         let _ = writeln!(out, "              {}", steps(e));
     }
-    if let Some(last) = g.finished.first() {
-        let _ = writeln!(
-            out,
-            "  last        {} of {}: {} {} ago, in {:.1} s",
-            last.runbook,
-            last.subject,
-            last.status,
-            ago(now, last.ended_ms),
-            seconds(last.ended_ms - last.started_ms),
-        );
+    if let Some(e) = g.finished.first() {
+        let _ = writeln!(out, "  last        {}", last(e, now));
     }
 }
 
-fn place(g: &GroupStatus) -> String {
+/// An operation that ended.
+pub fn last(e: &FinishedExecution, now: i64) -> String {
+    let took = seconds(e.ended_ms - e.started_ms);
+    format!("{} of {}: {} {} ago, in {took:.1} s", e.runbook, e.subject, e.status, ago(now, e.ended_ms))
+}
+
+/// Where it is active, or goes.
+pub fn place(g: &GroupStatus) -> String {
     match &g.active_site {
         Some(site) if moving(g) => format!("moving to {site}, not open yet"),
         site => format!("active {}", site.as_deref().unwrap_or("nowhere")),
@@ -164,7 +169,7 @@ fn place(g: &GroupStatus) -> String {
 }
 
 /// What an acknowledged write is worth.
-fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
+pub fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
     let since = g.durability_since_ms.map_or(String::new(), |t| format!(" for {}", ago(now, t)));
     match g.durability.as_deref() {
         Some("sync") if seen != Seen::Now => {
@@ -184,7 +189,7 @@ fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
 }
 
 /// What names answer is what the answering node's DNS answers, not what was committed.
-fn names(g: &GroupStatus, seen: Seen) -> String {
+pub fn names(g: &GroupStatus, seen: Seen) -> String {
     let site = |site: &Option<String>| site.clone().unwrap_or_else(|| "SERVFAIL".to_owned());
     let committed = match &g.route {
         Some(route) => format!("{}committed to {route}", seen.mark()),
@@ -211,7 +216,8 @@ fn after_colon(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
-fn line(s: &ServerStatus) -> String {
+/// A server.
+pub fn line(s: &ServerStatus) -> String {
     let heard = s.heard_ms.map_or("never heard".to_owned(), |ms| match ms {
         0..10_000 => format!("heard {}.{} s ago", ms / 1_000, ms % 1_000 / 100),
         _ => format!("heard {} s ago", ms / 1_000),
@@ -229,7 +235,8 @@ fn line(s: &ServerStatus) -> String {
     format!("{:<11} {:<11} {:<6} database {}, {heard}{behind}{note}{next}", s.name, s.role, s.site, s.process)
 }
 
-fn steps(e: &ExecutionStatus) -> String {
+/// Steps with a mark each.
+pub fn steps(e: &ExecutionStatus) -> String {
     let marks = e.steps.iter().map(|s| {
         let mark = match s.state.as_str() {
             "done" => "✓",
@@ -362,7 +369,8 @@ pub fn time(ms: i64) -> String {
     }
 }
 
-fn ago(now: i64, then: i64) -> String {
+/// Time since, in one unit.
+pub fn ago(now: i64, then: i64) -> String {
     let s = (now - then).max(0) / 1_000;
     match s {
         0..=99 => format!("{s} s"),

@@ -50,12 +50,16 @@ fn chosen(
     reading: &model::DatabaseReading,
     why: &str,
 ) -> Change {
+    let executed = match reading.gtid_executed.is_empty() {
+        true => "it has executed nothing yet".to_owned(),
+        false => format!("gtid_executed {}", reading.gtid_executed),
+    };
     Change::Start {
         primary: Primary { server: server.clone(), uuid: reading.server_uuid.clone(), site: site.clone() },
         reason: Reason {
             why: "first-start".into(),
             by: "twofold".into(),
-            evidence: vec![format!("{server}: {why}"), format!("gtid_executed {}", reading.gtid_executed)],
+            evidence: vec![format!("{server}: {why}"), executed],
         },
     }
 }
