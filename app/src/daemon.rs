@@ -12,6 +12,7 @@ mod api;
 mod audit_file;
 mod audit_page;
 mod brain;
+mod caller;
 mod crash;
 mod dns;
 mod executor;

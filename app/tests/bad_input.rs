@@ -18,6 +18,7 @@ fn a_running_cluster_bears_bad_input_at_every_door() {
     let epoch = lab.settled();
     garbage_on_every_port(&lab);
     certificate_of_another_ca(&lab);
+    a_viewer_may_look_and_not_move(&lab);
     questions_that_make_no_sense(&lab);
     assert_eq!(lab.settled(), epoch, "nothing moved");
     why_this_answer(&lab);
@@ -129,6 +130,22 @@ fn certificate_of_another_ca(lab: &Lab) {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("not of this CA; check tls.ca"), "{}", said(&output));
     assert_eq!(said(&output).matches("10.77.1.1:7443").count(), 1, "once a line: {}", said(&output));
+}
+
+/// A certificate's role decides what its holder may do; without the right one nothing is done.
+fn a_viewer_may_look_and_not_move(lab: &Lab) {
+    let config = lab.config();
+    let made = lab.twofold(&["cert", "client", "reader", "--role", "viewer", "--config", &config], false);
+    assert!(made.status.success(), "{}", said(&made));
+    let looked = lab.inside_cli(&["status", "--identity", "reader"]);
+    assert_eq!(looked.status.code(), Some(0), "{}", said(&looked));
+    let moved = lab.inside_cli(&["failover", "shop", "--to", "mdc", "--identity", "reader"]);
+    assert_eq!(moved.status.code(), Some(3), "{}", said(&moved));
+    let words = "client \"reader\" has the role viewer, and a failover needs operator";
+    assert!(said(&moved).contains(words) && said(&moved).contains("--role operator"), "{}", said(&moved));
+    let odd = lab.twofold(&["cert", "client", "x", "--role", "king", "--config", &config], false);
+    assert_eq!(odd.status.code(), Some(2), "{}", said(&odd));
+    assert!(said(&odd).contains("viewer, operator, approver and admin"), "{}", said(&odd));
 }
 
 /// Groups, sites and requests that are not there: exit codes of DESIGN §7, and a next act.

@@ -331,6 +331,8 @@ pub enum Code {
     NotFound,
     /// A rule stands against it.
     Refused,
+    /// The caller's role does not allow it.
+    Forbidden,
     /// A loss must be accepted first.
     LossNotAccepted,
     /// It was tried and failed.
@@ -344,7 +346,7 @@ impl Code {
         match self {
             Code::Failed => 1,
             Code::BadRequest | Code::NotFound => 2,
-            Code::Refused | Code::LossNotAccepted => 3,
+            Code::Refused | Code::Forbidden | Code::LossNotAccepted => 3,
             Code::NoQuorum => 4,
         }
     }
@@ -355,6 +357,7 @@ impl Code {
         match self {
             Code::NoQuorum => 503,
             Code::BadRequest => 400,
+            Code::Forbidden => 403,
             Code::NotFound => 404,
             Code::Refused | Code::LossNotAccepted => 409,
             Code::Failed => 500,

@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::CertError;
 use crate::identity::{Identity, Kind};
+use crate::role::Role;
 use crate::trust::{certificates, read};
 
 /// How long a CA lives, in days: ten years, longer than most hosts.
@@ -43,6 +44,8 @@ pub struct Request {
     pub addresses: Vec<IpAddr>,
     /// How many days it lives, [`LEAF_DAYS`] usually; never longer than its CA.
     pub days: u32,
+    /// What it lets its holder do; nodes and guards have no role.
+    pub role: Option<Role>,
 }
 
 /// The files that were written.
@@ -99,7 +102,9 @@ pub fn issue(
     files.must_be_absent()?;
     let ca = Ca::open(ca_dir, &holder.cluster, now)?;
     let make = |source| CertError::Make { holder: holder.to_string(), source };
-    let mut params = CertificateParams::new([holder.name.clone(), holder.dns_name()]).map_err(make)?;
+    let mut names = vec![holder.name.clone(), holder.dns_name()];
+    names.extend(request.role.map(|role| role.dns_name(&holder.cluster)));
+    let mut params = CertificateParams::new(names).map_err(make)?;
     params.subject_alt_names.extend(request.addresses.iter().map(|address| SanType::IpAddress(*address)));
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, holder.cluster.as_str());

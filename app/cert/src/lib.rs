@@ -19,6 +19,7 @@ mod error;
 mod explain;
 mod identity;
 mod issue;
+mod role;
 mod trust;
 mod verify;
 
@@ -26,5 +27,6 @@ pub use error::CertError;
 pub use explain::{explain, explain_tls};
 pub use identity::{Identity, IdentityError, Kind, identity};
 pub use issue::{CA_DAYS, IssuedFiles, LEAF_DAYS, Request, create_ca, issue};
+pub use role::{Role, RoleError, role};
 pub use trust::{Callers, Trust, TrustFiles};
 pub use verify::Refused;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use app_cert::{CA_DAYS, CertError, Identity, IssuedFiles, Kind, LEAF_DAYS, Request, create_ca, issue};
+use app_cert::{CA_DAYS, CertError, Identity, IssuedFiles, Kind, LEAF_DAYS, Request, Role, create_ca, issue};
 use app_config::Config;
 use clap::{Args, Subcommand};
 use model::NodeId;
@@ -66,6 +66,10 @@ pub struct Client {
     /// The client's name.
     #[arg(default_value = "client")]
     pub name: String,
+    /// What its holder may do: viewer reads, operator starts failovers, approver and admin are for what
+    /// is to come; each may do all that those before it may.
+    #[arg(long, default_value = "operator", value_name = "ROLE")]
+    pub role: Role,
     #[command(flatten)]
     pub leaf: Leaf,
 }
@@ -101,9 +105,9 @@ pub fn run(cert: &Cert) -> Result<u8> {
             let settled = settle(&ca.place)?;
             create_ca(&settled.dir, &settled.cluster, ca.days, now).map_err(mistake)
         }
-        Cert::Node(node) => make(Kind::Node, &node.name, &node.leaf, now),
-        Cert::Guard(guard) => make(Kind::Guard, &guard.name, &guard.leaf, now),
-        Cert::Client(client) => make(Kind::Client, &client.name, &client.leaf, now),
+        Cert::Node(node) => make(Kind::Node, &node.name, None, &node.leaf, now),
+        Cert::Guard(guard) => make(Kind::Guard, &guard.name, None, &guard.leaf, now),
+        Cert::Client(client) => make(Kind::Client, &client.name, Some(client.role), &client.leaf, now),
     }?;
     out(format_args!("{}\n{}", files.certificate.display(), files.key.display()));
     Ok(0)
@@ -126,14 +130,14 @@ fn settle(place: &Place) -> Result<Settled> {
     Ok(Settled { cluster, dir: dir.unwrap_or_else(|| "pki".into()), config })
 }
 
-fn make(kind: Kind, name: &str, leaf: &Leaf, now: SystemTime) -> Result<IssuedFiles> {
+fn make(kind: Kind, name: &str, role: Option<Role>, leaf: &Leaf, now: SystemTime) -> Result<IssuedFiles> {
     let settled = settle(&leaf.place)?;
     let mut addresses = leaf.address.clone();
     if let Some(config) = &settled.config {
         addresses.extend(known_address(config, kind, name)?);
     }
     let holder = Identity { kind, name: name.to_owned(), cluster: settled.cluster };
-    let request = Request { holder, addresses, days: leaf.days };
+    let request = Request { holder, addresses, days: leaf.days, role };
     let ca_dir = leaf.ca_dir.as_ref().unwrap_or(&settled.dir);
     issue(ca_dir, &settled.dir, &request, now).map_err(mistake).context("no certificate was made")
 }

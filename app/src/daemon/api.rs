@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use app_api::v1::{Code, DnsExplanation, FailoverRequest, Problem};
-use app_cert::{Callers, Kind};
+use app_cert::{Callers, Kind, Role};
 use app_config::{Config, Node};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tracing::{error, info};
 
+use super::caller::{Caller, KnowsCallers};
 use super::shared::Shared;
 use super::{answer_api, audit_page, view};
 use crate::links;
@@ -76,8 +77,8 @@ fn listen(config: &Config, own: &Node, router: Router) -> Result<Api> {
     })?;
     listener.set_nonblocking(true)?;
     let handle = Handle::new();
-    let server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(Arc::new(tls)))?
-        .handle(handle.clone());
+    let acceptor = KnowsCallers::new(RustlsConfig::from_config(Arc::new(tls)), config.cluster().as_str());
+    let server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
     tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
             error!(%error, "the api ended");
@@ -203,13 +204,32 @@ async fn explain(State(shared): State<Arc<Shared>>, Path(group): Path<String>) -
 
 async fn failover(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
     Path(group): Path<String>,
     body: Result<Json<FailoverRequest>, JsonRejection>,
 ) -> Response {
-    match body {
-        Ok(Json(body)) => respond(answer_api::answer(&shared, ApiRequest::Failover { group, body }).await),
+    if let Some(refusal) = needs(Role::Operator, &caller, "a failover") {
+        return refusal;
+    }
+    match body.map(|Json(body)| FailoverRequest { by: caller.for_person(&body.by), ..body }) {
+        Ok(body) => respond(answer_api::answer(&shared, ApiRequest::Failover { group, body }).await),
         Err(rejection) => bad_request(rejection.body_text()),
     }
+}
+
+/// A refusal when the caller may not; none when it may.
+fn needs(role: Role, caller: &Caller, what: &str) -> Option<Response> {
+    if caller.role >= role {
+        return None;
+    }
+    let problem = Problem {
+        code: Code::Forbidden,
+        title: format!("client {:?} has the role {}, and {what} needs {role}", caller.name, caller.role),
+        detail: vec![format!("an admin issues one: twofold cert client NAME --role {role}")],
+        loss: None,
+    };
+    let body = serde_json::to_value(&problem).expect("a problem is representable");
+    Some(respond(ApiResponse { status: problem.code.http_status(), body }))
 }
 
 async fn nothing_here() -> Response {

@@ -34,7 +34,7 @@ impl Cluster {
     }
 
     pub fn request(&self, kind: Kind, name: &str, addresses: &[IpAddr], days: u32) -> Request {
-        Request { holder: self.holder(kind, name), addresses: addresses.to_vec(), days }
+        Request { holder: self.holder(kind, name), addresses: addresses.to_vec(), days, role: None }
     }
 
     pub fn issue(
