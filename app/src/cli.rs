@@ -73,6 +73,9 @@ enum Command {
                       (a loss that was not accepted, or another one than is stated now), 4 no quorum."
     )]
     Failover(operate::Failover),
+    /// Keep a group from moving by itself while somebody works at it.
+    #[command(subcommand)]
+    Maintenance(operate::Maintenance),
     /// Who did what and what was decided: the hash-chained log of every node.
     #[command(
         after_help = "Exit codes: 0 printed, or intact, 1 tampered with, or failed (certificates), 2 usage or bad \
@@ -153,6 +156,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Status(status) => operate::status(&status),
         Command::Explain(explain) => operate::explain(&explain),
         Command::Failover(failover) => operate::failover(&failover),
+        Command::Maintenance(maintenance) => operate::maintain(&maintenance),
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),

@@ -90,6 +90,15 @@ pub enum ApiRequest {
         /// The request.
         body: app_api::v1::FailoverRequest,
     },
+    /// `POST` and `DELETE /v1/groups/{group}/maintenance`.
+    Maintain {
+        /// The group.
+        group: String,
+        /// What begins; none to end it.
+        body: Option<app_api::v1::MaintenanceRequest>,
+        /// Who.
+        by: String,
+    },
 }
 
 /// The leader's answer to a passed-on request: HTTP status and JSON body.

@@ -19,6 +19,7 @@ fn a_running_cluster_bears_bad_input_at_every_door() {
     garbage_on_every_port(&lab);
     certificate_of_another_ca(&lab);
     a_viewer_may_look_and_not_move(&lab);
+    maintenance_is_told_until_it_is_ended(&lab);
     questions_that_make_no_sense(&lab);
     assert_eq!(lab.settled(), epoch, "nothing moved");
     why_this_answer(&lab);
@@ -146,6 +147,33 @@ fn a_viewer_may_look_and_not_move(lab: &Lab) {
     let odd = lab.twofold(&["cert", "client", "x", "--role", "king", "--config", &config], false);
     assert_eq!(odd.status.code(), Some(2), "{}", said(&odd));
     assert!(said(&odd).contains("viewer, operator, approver and admin"), "{}", said(&odd));
+}
+
+/// While somebody works at a group it does not move by itself, and says so until that is ended.
+fn maintenance_is_told_until_it_is_ended(lab: &Lab) {
+    let begin = |lasts: &str, reason: &str| {
+        lab.inside_cli(&["maintenance", "begin", "shop", "--for", lasts, "--reason", reason])
+    };
+    for (lasts, reason, words) in [
+        ("2 weeks", "x", "write a number and s, m, h or d"),
+        ("8d", "x", "not between 1 s and 7 days"),
+        ("2h", " ", "needs a reason"),
+    ] {
+        let output = begin(lasts, reason);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    let ended = lab.inside_cli(&["maintenance", "end", "shop"]);
+    assert_eq!(ended.status.code(), Some(3), "{}", said(&ended));
+    let begun = begin("2h", "a disk is changed");
+    assert_eq!(begun.status.code(), Some(0), "{}", said(&begun));
+    let group = lab.status().expect("a status")["groups"][0].clone();
+    assert_eq!(group["maintenance"]["reason"], "a disk is changed", "{group:#}");
+    assert_eq!(group["failover"]["automatic"], false, "{group:#}");
+    assert!(group["maintenance"]["by"].as_str().is_some_and(|by| by.starts_with("client")), "{group:#}");
+    let ended = lab.inside_cli(&["maintenance", "end", "shop"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
+    assert!(lab.status().expect("a status")["groups"][0]["maintenance"].is_null());
 }
 
 /// Groups, sites and requests that are not there: exit codes of DESIGN §7, and a next act.

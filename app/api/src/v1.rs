@@ -90,6 +90,9 @@ pub struct GroupStatus {
     pub names: Vec<NameStatus>,
     /// Its servers.
     pub servers: Vec<ServerStatus>,
+    /// Somebody works at it: it does not move by itself.
+    #[serde(default)]
+    pub maintenance: Option<MaintenanceStatus>,
     /// Would a failover work now?
     pub failover: FailoverStatus,
     /// Name of what is the matter; `well` when nothing is.
@@ -274,6 +277,35 @@ pub struct FailoverRequest {
     /// Who asks.
     pub by: String,
 }
+
+/// Maintenance of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MaintenanceStatus {
+    /// Who began it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Milliseconds since 1970 when it ends by itself.
+    pub until_ms: i64,
+}
+
+/// `POST /v1/groups/{group}/maintenance`: begins or prolongs it. `DELETE` of the same path ends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MaintenanceRequest {
+    /// For how long from now, in seconds: 1 to [`MAINTENANCE_MAX_S`].
+    pub for_s: u64,
+    /// Why; at most [`REASON_MAX`] bytes, and not empty.
+    pub reason: String,
+    /// Who asks.
+    pub by: String,
+}
+
+/// The longest maintenance: a week. What lasts longer is a policy (`failover: manual`).
+pub const MAINTENANCE_MAX_S: u64 = 7 * 24 * 60 * 60;
+/// The longest reason.
+pub const REASON_MAX: usize = 500;
 
 /// What was begun.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

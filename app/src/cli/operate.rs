@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use app_api::v1::{
-    Code, DnsExplanation, Explanation, FailoverRequest, FailoverStarted, Problem, Status as Screen,
+    Code, DnsExplanation, Explanation, FailoverRequest, FailoverStarted, MaintenanceRequest, Problem,
+    Status as Screen,
 };
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Answer, Connect, ask};
 use super::screen::{err, out};
@@ -82,6 +83,92 @@ pub struct Failover {
     output: Format,
 }
 
+/// What to do with a group's maintenance.
+#[derive(Debug, Subcommand)]
+pub enum Maintenance {
+    /// Keep a group from moving by itself for a while, or for longer than before.
+    #[command(after_help = "Exit codes: 0 it stands, 1 failed (certificates), 2 usage or no such group, \
+                            3 the role does not allow it, 4 no quorum.")]
+    Begin {
+        /// The group.
+        group: String,
+        /// For how long from now: 90s, 30m, 2h, up to 7d.
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
+        lasts_s: u64,
+        /// Why, for whoever looks at the group meanwhile.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        connect: Connect,
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// End it before its time.
+    #[command(after_help = "Exit codes: 0 it is ended, 1 failed (certificates), 2 usage or no such group, \
+                            3 the group is in none, or the role does not allow it, 4 no quorum.")]
+    End {
+        /// The group.
+        group: String,
+        #[command(flatten)]
+        connect: Connect,
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+/// A number and its unit, in seconds.
+fn parse_time(text: &str) -> Result<u64, String> {
+    let wanted = || "write a number and s, m, h or d, for example 2h".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wanted)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wanted()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wanted())?;
+    count.checked_mul(seconds).filter(|s| *s > 0).ok_or_else(wanted)
+}
+
+/// Begins or ends maintenance.
+pub fn maintain(args: &Maintenance) -> Result<u8> {
+    let (group, connect, output) = match args {
+        Maintenance::Begin { group, connect, output, .. } | Maintenance::End { group, connect, output } => {
+            (group, connect, *output)
+        }
+    };
+    let path = format!("/v1/groups/{}/maintenance", escape(group));
+    let answer = match args {
+        Maintenance::Begin { lasts_s, reason, .. } => {
+            let request = MaintenanceRequest { for_s: *lasts_s, reason: reason.clone(), by: account() };
+            ask::<Value>(connect, Method::POST, &path, Some(&json!(request)))?
+        }
+        Maintenance::End { .. } => ask::<Value>(connect, Method::DELETE, &path, None)?,
+    };
+    match answer {
+        Answer::Ok(done) => {
+            match (output, done["until-ms"].as_i64()) {
+                (Format::Json, _) => out(done),
+                (Format::Text, Some(until)) => out(format_args!(
+                    "group {group} does not move by itself until {}\nto end it: twofold maintenance end {group}",
+                    show::time(until)
+                )),
+                (Format::Text, None) => out(format_args!("group {group} is in maintenance no more")),
+            }
+            Ok(0)
+        }
+        Answer::Problem(problem) => Ok(refused(&problem, output)),
+    }
+}
+
+/// The account that the command runs under.
+fn account() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default()
+}
+
 /// Prints the screen; exit code 4 when no quorum confirmed it.
 pub fn status(args: &Status) -> Result<u8> {
     if args.watch {
@@ -146,9 +233,8 @@ fn explain_dns(
 
 /// Asks for a failover.
 pub fn failover(args: &Failover) -> Result<u8> {
-    let by =
-        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "operator".into());
-    let request = FailoverRequest { to: args.to.clone(), accept_loss: args.accept_loss.clone(), by };
+    let request =
+        FailoverRequest { to: args.to.clone(), accept_loss: args.accept_loss.clone(), by: account() };
     let path = format!("/v1/groups/{}/failover", escape(&args.group));
     match ask::<FailoverStarted>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
         Answer::Ok(started) => {
@@ -197,4 +283,19 @@ pub fn escape(segment: &str) -> String {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_and_a_unit() {
+        for (text, seconds) in [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800)] {
+            assert_eq!(parse_time(text), Ok(seconds));
+        }
+        for text in ["", "2", "h", "0h", "-1h", "2w", "1.5h", "99999999999999999999d", "2é"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
 }

@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use app_api::v1::{
-    DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss, NodeStatus,
-    ServerStatus, Status,
+    DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss, MaintenanceStatus,
+    NodeStatus, ServerStatus, Status,
 };
 
 /// The screen.
@@ -119,6 +119,9 @@ fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
     let worth = format!("{}{}", seen.mark(), worth(g, seen, now));
     let lease = g.lease_left_ms.map_or(String::new(), |ms| format!("   lease {ms} ms left"));
     let _ = writeln!(out, "  durability  {worth}{lease}");
+    if let Some(m) = &g.maintenance {
+        let _ = writeln!(out, "  maintenance {}", maintenance(m));
+    }
     let f = &g.failover;
     let to = f.to.as_deref().unwrap_or("nobody");
     if f.automatic {
@@ -158,6 +161,11 @@ fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
 pub fn last(e: &FinishedExecution, now: i64) -> String {
     let took = seconds(e.ended_ms - e.started_ms);
     format!("{} of {}: {} {} ago, in {took:.1} s", e.runbook, e.subject, e.status, ago(now, e.ended_ms))
+}
+
+/// Who works at it and how long.
+pub fn maintenance(m: &MaintenanceStatus) -> String {
+    format!("until {} by {}: {}", time(m.until_ms), m.by, m.reason)
 }
 
 /// Where it is active, or goes.
@@ -404,6 +412,7 @@ mod tests {
             route: Some("mdc".into()),
             names: vec![NameStatus { name: "db.example.com".into(), site: Some("mdc".into()) }],
             servers: vec![],
+            maintenance: None,
             failover: FailoverStatus { automatic: true, to: Some("pdc-db".into()), against: vec![] },
             diagnosis: "well".into(),
             because: vec![],

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use app_api::v1::{Code, FailoverRequest, FailoverStarted, Loss, Problem};
+use app_api::v1::{
+    Code, FailoverRequest, FailoverStarted, Loss, MAINTENANCE_MAX_S, MaintenanceRequest, Problem, REASON_MAX,
+};
 use app_link::Replier;
-use failover_core::{Change, Command, loss_of};
-use model::{GroupId, SiteId};
+use failover_core::{Change, Command, Maintenance, loss_of};
+use model::{GroupId, SiteId, WallTime};
 use serde_json::json;
 use tracing::info;
 
@@ -62,7 +64,7 @@ fn alone(shared: &Shared, request: &ApiRequest, why: &str) -> ApiResponse {
         // A node that has not applied anything yet knows no group; another one may.
         ApiRequest::Explain { .. } if shared.state().groups.is_empty() => no_quorum(why),
         ApiRequest::Explain { group } => explained(shared, group, false),
-        ApiRequest::Failover { .. } => no_quorum(why),
+        ApiRequest::Failover { .. } | ApiRequest::Maintain { .. } => no_quorum(why),
     }
 }
 
@@ -88,7 +90,53 @@ async fn lead(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
             Ok(_) => failover(shared, &group, &body).await,
             Err(error) => no_quorum(&error.to_string()),
         },
+        ApiRequest::Maintain { group, body, by } => match confirmed {
+            Ok(_) => maintain(shared, &group, body, by).await,
+            Err(error) => no_quorum(&error.to_string()),
+        },
     }
+}
+
+/// Begins, prolongs or ends maintenance.
+async fn maintain(
+    shared: &Arc<Shared>,
+    group: &str,
+    body: Option<MaintenanceRequest>,
+    by: String,
+) -> ApiResponse {
+    let id = group.parse::<GroupId>().ok().filter(|id| shared.state().groups.contains_key(id));
+    let Some(id) = id else { return no_group(shared, group) };
+    let now = clock::wall();
+    let maintenance = match body.map(|b| window(&b, &by, now)).transpose() {
+        Ok(maintenance) => maintenance,
+        Err(why) => return problem(Code::BadRequest, why, vec![]),
+    };
+    info!(group, by, ?maintenance, "maintenance ordered by a person");
+    let until_ms = maintenance.as_ref().map(|m| m.until.0);
+    let command = Command::Maintain { group: id, maintenance, by, at: now };
+    match shared.propose(&command).await {
+        Fate::Applied => ok(&json!({ "group": group, "until-ms": until_ms })),
+        Fate::Refused(refusal) => problem(Code::Refused, refusal.to_string(), vec![]),
+        Fate::NotProposed(why) => no_quorum(&why),
+        Fate::Unknown(why) => {
+            let detail = vec!["it may or may not stand: twofold status tells".into()];
+            problem(Code::NoQuorum, format!("no quorum confirmed it: {why}"), detail)
+        }
+    }
+}
+
+/// The window that is asked for, from `now` on.
+fn window(asked: &MaintenanceRequest, by: &str, now: WallTime) -> Result<Maintenance, String> {
+    let reason = asked.reason.trim();
+    if reason.is_empty() || reason.len() > REASON_MAX {
+        return Err(format!("maintenance needs a reason of 1 to {REASON_MAX} bytes"));
+    }
+    if !(1..=MAINTENANCE_MAX_S).contains(&asked.for_s) {
+        return Err(format!("maintenance of {} s is not between 1 s and 7 days", asked.for_s));
+    }
+    let lasts = i64::try_from(asked.for_s * 1_000).expect("a week in milliseconds fits");
+    let until = WallTime(now.0 + lasts);
+    Ok(Maintenance { by: by.to_owned(), reason: reason.to_owned(), since: now, until })
 }
 
 async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) -> ApiResponse {

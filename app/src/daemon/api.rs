@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use app_api::v1::{Code, DnsExplanation, FailoverRequest, Problem};
+use app_api::v1::{Code, DnsExplanation, FailoverRequest, MaintenanceRequest, Problem};
 use app_cert::{Callers, Kind, Role};
 use app_config::{Config, Node};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -47,6 +47,7 @@ pub fn start(shared: &Arc<Shared>) -> Result<Api> {
         .route("/v1/dns/explain", get(explain_dns))
         .route("/v1/groups/{group}/explain", get(explain))
         .route("/v1/groups/{group}/failover", post(failover))
+        .route("/v1/groups/{group}/maintenance", post(maintain).delete(end_maintenance))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(shared.clone());
@@ -217,6 +218,35 @@ async fn failover(
     }
 }
 
+async fn maintain(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path(group): Path<String>,
+    body: Result<Json<MaintenanceRequest>, JsonRejection>,
+) -> Response {
+    if let Some(refusal) = needs(Role::Operator, &caller, "maintenance") {
+        return refusal;
+    }
+    match body {
+        Ok(Json(body)) => {
+            let by = caller.for_person(&body.by);
+            respond(answer_api::answer(&shared, ApiRequest::Maintain { group, body: Some(body), by }).await)
+        }
+        Err(rejection) => bad_request(rejection.body_text()),
+    }
+}
+
+async fn end_maintenance(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path(group): Path<String>,
+) -> Response {
+    if let Some(refusal) = needs(Role::Operator, &caller, "ending maintenance") {
+        return refusal;
+    }
+    respond(answer_api::answer(&shared, ApiRequest::Maintain { group, body: None, by: caller.name }).await)
+}
+
 /// A refusal when the caller may not; none when it may.
 fn needs(role: Role, caller: &Caller, what: &str) -> Option<Response> {
     if caller.role >= role {
@@ -237,7 +267,7 @@ async fn nothing_here() -> Response {
         code: Code::NotFound,
         title: "there is no such path".into(),
         detail: vec![
-            "paths: /metrics, /v1/status, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover"
+            "paths: /metrics, /v1/status, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover, /v1/groups/{group}/maintenance"
                 .into(),
         ],
         loss: None,

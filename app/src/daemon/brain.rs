@@ -341,6 +341,7 @@ impl Brain {
             return;
         }
         self.push_changes(&state, now);
+        self.shared.desk().on_wall(clock::wall());
         let decision = decide(&state, self.shared.desk().facts(), &self.shared.policy, now);
         for (group, explanation) in &decision.groups {
             if let Some(act) = &explanation.act

@@ -221,6 +221,7 @@ mod tests {
                 unapplied: Some(4),
                 note: None,
             }],
+            maintenance: None,
             failover: FailoverStatus { automatic: false, to: None, against: vec![] },
             diagnosis: "replica-missing".into(),
             because: vec![],

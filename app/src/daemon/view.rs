@@ -2,7 +2,7 @@
 
 use app_api::v1::{
     CandidateStatus, EventLine, ExecutionStatus, Explanation, FailoverStatus, FinishedExecution, GroupStatus,
-    NodeStatus, ServerStatus, Status, StepStatus,
+    MaintenanceStatus, NodeStatus, ServerStatus, Status, StepStatus,
 };
 use app_link::Endpoint;
 use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};
@@ -137,6 +137,11 @@ fn group(
         route: g.route.as_ref().map(|r| r.site.to_string()),
         names: shared.answers.names(id),
         servers,
+        maintenance: g.maintained(clock::wall()).map(|m| MaintenanceStatus {
+            by: m.by.clone(),
+            reason: m.reason.clone(),
+            until_ms: m.until.0,
+        }),
         failover: failover(authority, explained),
         diagnosis: explained.map_or("unknown".into(), |e| e.diagnosis.name().to_owned()),
         because: explained.map(|e| e.because.clone()).unwrap_or_default(),
@@ -354,6 +359,12 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
             (group, format!("durability {from} → {to}{why}"))
         }
         Event::Routed { group, site, epoch, .. } => (group, format!("names answer {site} (epoch {epoch})")),
+        Event::Maintenance { group, maintenance: Some(m), by, .. } => {
+            (group, format!("maintenance by {by} for {} min: {}", (m.until.0 - at_ms) / 60_000, m.reason))
+        }
+        Event::Maintenance { group, maintenance: None, by, .. } => {
+            (group, format!("maintenance ended by {by}"))
+        }
         Event::ExecutionStarted { group, execution, runbook, subject, .. } => {
             (group, format!("execution {execution}: {runbook} of {subject} begins"))
         }

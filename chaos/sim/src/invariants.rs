@@ -119,6 +119,7 @@ fn line(event: &failover_core::Event) -> String {
         E::StepEnded { step, outcome, .. } => format!("step {step}: {outcome:?}"),
         E::ExecutionEnded { execution, status, .. } => format!("execution {execution}: {status:?}"),
         E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
+        E::Maintenance { by, .. } => format!("maintenance by {by}"),
         E::Founded { .. } => "founded".to_owned(),
     }
 }

@@ -9,7 +9,9 @@ mod returning;
 use model::{Epoch, GroupId, Version, WallTime};
 
 use crate::state::{EPOCHS_MAX, FINISHED_MAX};
-use crate::{Authority, Change, Command, Event, ExecutionSummary, Group, Phase, Reason, Route, State};
+use crate::{
+    Authority, Change, Command, Event, ExecutionSummary, Group, Maintenance, Phase, Reason, Route, State,
+};
 use runbooks_core::{Execution, ExecutionId, ExecutionStatus, IllegalStep, Runbook};
 
 /// Why a committed command changed nothing.
@@ -70,6 +72,10 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                 }
             }
         }
+        Command::Maintain { group, maintenance, by, at } => {
+            let target = group_mut(state, &group)?;
+            maintain(target, maintenance, by, &Ctx { id: &group, at })
+        }
         Command::StepStarted { group, execution, step, by, at } => {
             let target = group_mut(state, &group)?;
             execution::step_started(target, execution, &step, &by, &Ctx { id: &group, at })
@@ -109,6 +115,7 @@ fn found(
             finished: Default::default(),
             next_execution: 1,
             returns: Default::default(),
+            maintenance: None,
         });
     }
     Ok(vec![Event::Founded { groups: names }])
@@ -124,6 +131,22 @@ fn rule<T>(text: impl Into<String>) -> Result<T, Refusal> {
 
 fn authority_of(group: &Group) -> Result<&Authority, Refusal> {
     group.authority.as_ref().ok_or_else(|| Refusal::Rule("the group has not been started".into()))
+}
+
+/// A window has an end that is not behind it already; ending what is not on is refused.
+fn maintain(
+    group: &mut Group,
+    maintenance: Option<Maintenance>,
+    by: String,
+    ctx: &Ctx,
+) -> Result<Vec<Event>, Refusal> {
+    match &maintenance {
+        Some(m) if m.until <= ctx.at => return rule("maintenance must end after it begins"),
+        None if group.maintained(ctx.at).is_none() => return rule("the group is not in maintenance"),
+        _ => {}
+    }
+    group.maintenance.clone_from(&maintenance);
+    Ok(vec![Event::Maintenance { group: ctx.id.clone(), maintenance, by, at: ctx.at }])
 }
 
 /// I7: bound names move only after the database is open at the epoch they move for.

@@ -7,7 +7,7 @@ use model::{GroupId, GtidSet, Incarnation, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, Outcome, Performer, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Primary};
+use crate::{Acker, Maintenance, Primary};
 
 /// A proposal, and when committed, a fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum Command {
     Found { incarnation: Incarnation, groups: BTreeMap<GroupId, GroupSpec> },
     /// Changes one group; refused unless its version is `expect`.
     Change { group: GroupId, expect: Version, change: Change, at: WallTime },
+    /// Begins or prolongs maintenance of a group, or ends it (`None`), whatever its version.
+    Maintain { group: GroupId, maintenance: Option<Maintenance>, by: String, at: WallTime },
     /// Intent of a step.
     StepStarted { group: GroupId, execution: ExecutionId, step: StepId, by: Performer, at: WallTime },
     /// Outcome of a step.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{Epoch, GroupId, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId, Timestamp};
+use model::{Epoch, GroupId, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId, Timestamp, WallTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{Authority, Defect, Defects, GuardReport, Nonce, State, Timing};
@@ -99,6 +99,8 @@ pub struct Facts {
     pub renewals: BTreeMap<GroupId, (Epoch, Timestamp)>,
     /// When this leadership began; none on a follower.
     pub elected: Option<Timestamp>,
+    /// This node's wall clock, for what a person set an end to.
+    pub wall: WallTime,
 }
 
 impl Facts {
@@ -168,6 +170,11 @@ impl Desk {
             self.last_read.insert(report.server.clone(), last);
         }
         self.facts.servers.insert(report.server.clone(), ServerFacts { report, received: now });
+    }
+
+    /// The wall clock was read.
+    pub fn on_wall(&mut self, wall: WallTime) {
+        self.facts.wall = wall;
     }
 
     /// Files what the nodes of a site hear.

@@ -4,7 +4,7 @@ use model::{Epoch, GroupId, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, ExecutionStatus, Outcome, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Durability, Phase, Reason};
+use crate::{Durability, Maintenance, Phase, Reason};
 
 /// Something that was committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub enum Event {
     StepEnded { group: GroupId, execution: ExecutionId, step: StepId, outcome: Outcome, at: WallTime },
     /// An execution is over.
     ExecutionEnded { group: GroupId, execution: ExecutionId, status: ExecutionStatus, at: WallTime },
+    /// Maintenance began or was prolonged, or was ended by somebody.
+    Maintenance { group: GroupId, maintenance: Option<Maintenance>, by: String, at: WallTime },
     /// A server waits for a person.
     Quarantined { group: GroupId, server: ServerId, reason: Reason, at: WallTime },
 }
@@ -58,6 +60,7 @@ impl Event {
             Event::StepStarted { .. } => "step-started",
             Event::StepEnded { .. } => "step-ended",
             Event::ExecutionEnded { .. } => "execution-ended",
+            Event::Maintenance { .. } => "maintenance",
             Event::Quarantined { .. } => "quarantined",
         }
     }
@@ -74,6 +77,7 @@ impl Event {
             | Event::StepStarted { at, .. }
             | Event::StepEnded { at, .. }
             | Event::ExecutionEnded { at, .. }
+            | Event::Maintenance { at, .. }
             | Event::Quarantined { at, .. } => Some(*at),
         }
     }

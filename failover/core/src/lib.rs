@@ -40,5 +40,5 @@ pub use guard::{
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
 pub use report::{GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};
-pub use state::{EpochRecord, ExecutionSummary, Group, ReturnState, Revocation, Route, State};
+pub use state::{EpochRecord, ExecutionSummary, Group, Maintenance, ReturnState, Revocation, Route, State};
 pub use timing::{Timing, TimingError};

@@ -48,6 +48,23 @@ pub struct Group {
     pub next_execution: u64,
     /// Servers that must not come back by themselves.
     pub returns: BTreeMap<ServerId, ReturnState>,
+    /// A person keeps it from moving by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+}
+
+/// Somebody works at a group: it is not moved without a person's word until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Maintenance {
+    /// Who began it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: WallTime,
+    /// It ends by itself then, by the leader's wall clock.
+    pub until: WallTime,
 }
 
 /// What a Begin took away.
@@ -129,6 +146,12 @@ impl Group {
     #[must_use]
     pub fn running(&self) -> Option<&Execution> {
         self.execution.as_ref().filter(|e| e.status == ExecutionStatus::Running)
+    }
+
+    /// The maintenance that is on at `wall`.
+    #[must_use]
+    pub fn maintained(&self, wall: WallTime) -> Option<&Maintenance> {
+        self.maintenance.as_ref().filter(|m| wall < m.until)
     }
 
     /// Site of a server.

@@ -8,7 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use failover_core::{Acker, Change, Command, GroupSpec, Primary, Reason, ServerSpec, decode, encode};
+use failover_core::{
+    Acker, Change, Command, GroupSpec, Maintenance, Primary, Reason, ServerSpec, decode, encode,
+};
 use model::{GroupId, Incarnation, ProcessStart, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
 
@@ -85,13 +87,23 @@ fn samples() -> Vec<Command> {
         outcome,
         at: AT,
     }));
+    let window = Maintenance { by: "ana".into(), reason: "a disk is changed".into(), since: AT, until: AT };
+    all.extend([Some(window), None].map(|maintenance| Command::Maintain {
+        group: group(),
+        maintenance,
+        by: "ana".into(),
+        at: AT,
+    }));
     all
 }
 
 /// A new variant makes this stop to compile, so that nobody forgets its sample.
 fn every_variant_has_a_sample(command: &Command) {
     match command {
-        Command::Found { .. } | Command::StepStarted { .. } | Command::StepEnded { .. } => {}
+        Command::Found { .. }
+        | Command::Maintain { .. }
+        | Command::StepStarted { .. }
+        | Command::StepEnded { .. } => {}
         Command::Change { change, .. } => match change {
             Change::Start { .. }
             | Change::Begin { .. }

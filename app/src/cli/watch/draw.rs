@@ -209,6 +209,9 @@ fn group(rows: &mut Vec<Row>, g: &GroupStatus, seen: Seen, view: &View) {
         let bar = format!("[{}{}]", "#".repeat(full), ".".repeat(BAR - full));
         rows.push(row(Tone::Still, "lease", format!("{bar} {left} ms left")));
     }
+    if let Some(m) = &g.maintenance {
+        rows.push(row(Tone::Note, "maintenance", show::maintenance(m)));
+    }
     let f = &g.failover;
     if f.automatic {
         let to = f.to.as_deref().unwrap_or("nobody");

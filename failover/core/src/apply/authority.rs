@@ -8,6 +8,9 @@ use runbooks_core::{Evidence, ExecutionId, failover};
 use super::{Ctx, Refusal, authority_of, end_execution, install, rule, start_execution};
 use crate::{Authority, Durability, EpochRecord, Event, Group, Phase, Primary, Reason, Revocation};
 
+/// Who acts when no person does.
+const TWOFOLD: &str = "twofold";
+
 /// Epoch 1, `Async`: nothing is proven yet.
 pub(super) fn start(
     group: &mut Group,
@@ -45,6 +48,10 @@ pub(super) fn begin(
     let old = authority_of(group)?.clone();
     if !old.phase.grants() {
         return rule(format!("a failover begins while serving, the group is {}", old.phase));
+    }
+    // Decided before the maintenance was committed, and ordered after it.
+    if let Some(m) = group.maintained(ctx.at).filter(|_| reason.by == TWOFOLD) {
+        return rule(format!("the group is in maintenance by {}: {}", m.by, m.reason));
     }
     known(group, &candidate, ctx)?;
     if candidate.server == old.primary.server {

@@ -4,7 +4,7 @@
 use model::ServerId;
 
 use super::View;
-use crate::{AsyncFailover, Defect, Durability, Primary};
+use crate::{AsyncFailover, Defect, Durability, FailoverMode, Primary};
 
 /// One server's standing as a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,12 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
         },
     }
     let mut soft = Vec::new();
+    if let Some(m) = view.group.maintained(view.facts.wall) {
+        soft.push(format!("the group is in maintenance by {}: {}", m.by, m.reason));
+    }
+    if view.own.failover == FailoverMode::Manual {
+        soft.push("the group's policy leaves failovers to a person".into());
+    }
     if authority.durability == Durability::Sync {
         let acker = authority.acker_set.iter().find(|a| a.server == *server);
         let start = view.report(server).and_then(|r| r.process.start());

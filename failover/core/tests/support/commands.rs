@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, GroupSpec, Primary, Reason, ServerSpec, apply, perform, verify,
+    Acker, Act, Change, Command, GroupSpec, Maintenance, Primary, Reason, ServerSpec, apply, perform, verify,
 };
 use model::{GtidSet, Incarnation, ProcessStart, ServerId, Version};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId, next};
@@ -70,6 +70,14 @@ impl World {
                 let step = StepId(line.word());
                 let outcome = outcome(line);
                 vec![start(step.clone()), end(step, outcome)]
+            }
+            "maintain" => {
+                let since = at;
+                let until =
+                    model::WallTime(at.0 + i64::try_from(line.micros("for").unwrap_or(0) / 1_000).unwrap());
+                let m = Maintenance { by: "ana".into(), reason: "a disk is changed".into(), since, until };
+                let maintenance = (!line.flag("end")).then_some(m);
+                vec![Command::Maintain { group, maintenance, by: "ana".into(), at }]
             }
             "step-start" => vec![start(StepId(line.word()))],
             "step-end" => {

@@ -104,6 +104,7 @@ impl World {
     /// `decide [brief]`: what the leader would do now, and why. `brief` leaves the candidates out.
     pub fn decide(&mut self, line: &mut Line, out: &mut String) {
         let brief = line.flag("brief");
+        self.desk.on_wall(self.wall());
         let decision = decide(&self.state, self.desk.facts(), &self.policy, self.now);
         let explanation = &decision.groups[&names::group()];
         out.push_str(&print::explanation(explanation, brief));

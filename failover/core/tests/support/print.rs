@@ -46,6 +46,10 @@ pub fn event(event: &Event) -> String {
         Event::Durability { from, to, reason: r, .. } => {
             format!("durability {from} -> {to}{}", because(r.as_ref()))
         }
+        Event::Maintenance { maintenance, by, .. } => match maintenance {
+            Some(m) => format!("maintenance by {by} until {}: {}", m.until.0, m.reason),
+            None => format!("maintenance ended by {by}"),
+        },
         Event::Routed { site, epoch, .. } => format!("names follow {site}, epoch {epoch}"),
         Event::ExecutionStarted { execution, runbook, subject, .. } => {
             format!("execution {execution} started: {runbook} of {subject}")
@@ -115,6 +119,7 @@ pub fn command(command: &Command) -> String {
     match command {
         Command::Found { .. } => "found".into(),
         Command::Change { expect, change: c, .. } => format!("{} (expects version {expect})", change(c)),
+        Command::Maintain { maintenance, .. } => format!("maintenance {}", maintenance.is_some()),
         Command::StepStarted { step, .. } => format!("start of step {step}"),
         Command::StepEnded { step, outcome: o, .. } => format!("end of step {step}: {}", outcome(o)),
     }
