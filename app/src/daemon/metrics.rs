@@ -105,6 +105,9 @@ fn for_groups(page: &mut Page, status: &Status) {
     each("group_failover_ready", "1 when a failover would work by itself now", &|g| {
         status.quorum.then(|| flag(g.failover.automatic))
     });
+    each("group_maintenance", "1 while somebody works at it and it does not move by itself", &|g| {
+        Some(flag(g.maintenance.is_some()))
+    });
     each("group_well", "1 when nothing is the matter", &|g| {
         status.quorum.then(|| flag(g.diagnosis == "well"))
     });
