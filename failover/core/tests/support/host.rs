@@ -137,6 +137,7 @@ const SEMI_SYNC_AT_BOOT: SemiSyncReading = SemiSyncReading {
     clients: 0,
     waiting_sessions: 0,
     replica_enabled: false,
+    acknowledged: None,
 };
 
 fn set_io(reading: &mut DatabaseReading, io: ReplicaThread) {

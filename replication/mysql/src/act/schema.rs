@@ -55,6 +55,7 @@ pub async fn ensure_schema(session: &mut Session, deadline: Deadline) -> Outcome
 }
 
 async fn ensure(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    refuse_when_read_only(session, deadline).await?;
     let find = format!(
         "SELECT COUNT(*) AS found FROM information_schema.TABLES \
          WHERE TABLE_SCHEMA = '{SCHEMA}' AND TABLE_NAME IN ('sentinel', 'opening')"
@@ -98,7 +99,7 @@ async fn create(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
 /// lost, the ack of this one frees it.
 pub async fn write_sentinel(session: &mut Session, sentinel: Sentinel, deadline: Deadline) -> Outcome {
     let Sentinel { epoch, g, nonce } = sentinel;
-    let sql = format!("INSERT INTO {SCHEMA}.sentinel (epoch, g, nonce) VALUES ({epoch}, {g}, {nonce})");
+    let sql = insert(session, "sentinel (epoch, g, nonce)", &format!("{epoch}, {g}, {nonce}"));
     write(session, "write a sentinel", &sql, deadline).await.into()
 }
 
@@ -131,14 +132,15 @@ pub async fn write_opening(session: &mut Session, mark: Opening, deadline: Deadl
 async fn mark_opening(session: &mut Session, mark: Opening, deadline: Deadline) -> Result<(), Stop> {
     let Opening { epoch, life, nonce } = mark;
     let life = life.0;
-    let sql = format!("INSERT INTO {SCHEMA}.opening (epoch, life, nonce) VALUES ({epoch}, {life}, {nonce})");
-    match session.run("mark the opening", &sql, deadline).await {
+    let sql = insert(session, "opening (epoch, life, nonce)", &format!("{epoch}, {life}, {nonce}"));
+    match session.ask("mark the opening", &sql, deadline).await {
         Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
+            refuse_when_read_only(session, deadline).await?;
             create(session, deadline).await?;
             write(session, "mark the opening", &sql, deadline).await
         }
         Err(error) if error.code() == Some(READ_ONLY) => Err(Refusal::ReadOnly.into()),
-        other => Ok(other?),
+        other => written(&other?),
     }
 }
 
@@ -160,8 +162,38 @@ async fn write(
     sql: &str,
     deadline: Deadline,
 ) -> Result<(), Stop> {
-    match session.run(doing, sql, deadline).await {
+    match session.ask(doing, sql, deadline).await {
         Err(error) if error.code() == Some(READ_ONLY) => Err(Refusal::ReadOnly.into()),
-        other => Ok(other?),
+        other => written(&other?),
     }
+}
+
+/// The statement that writes one row. Where the account may write though the server is read only, the
+/// statement itself asks, and says whether it wrote.
+fn insert(session: &Session, into: &str, values: &str) -> String {
+    match session.words().writable {
+        None => format!("INSERT INTO {SCHEMA}.{into} VALUES ({values})"),
+        Some(condition) => format!(
+            "INSERT INTO {SCHEMA}.{into} SELECT {values} FROM DUAL WHERE {condition}; \
+             SELECT ROW_COUNT() AS written"
+        ),
+    }
+}
+
+/// What a statement that asks told; all others are believed by their return.
+fn written(sets: &[Vec<Row>]) -> Result<(), Stop> {
+    let told = sets.iter().flatten().find(|row| row.has("written"));
+    match told.map(|row| row.parse::<i64>("written", "a number")).transpose()? {
+        Some(rows) if rows < 1 => Err(Refusal::ReadOnly.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Asked before a statement that the server would not refuse to this account.
+async fn refuse_when_read_only(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    let Some(condition) = session.words().writable else { return Ok(()) };
+    let ask = format!("SELECT {condition} AS writable");
+    let sets = session.ask("look whether writes are taken", &ask, deadline).await?;
+    let writable = crate::read::last_row(&sets, "whether writes are taken")?.flag("writable")?;
+    if writable { Ok(()) } else { Err(Refusal::ReadOnly.into()) }
 }
