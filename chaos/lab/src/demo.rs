@@ -52,7 +52,7 @@ pub struct LabInUse {
 /// [`LabInUse`], [`NoReportFile`]; when the lab cannot be brought up or a run cannot be made.
 pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let lab = Lab::at(&args.lab.dir);
-    up::check(&lab, args.flavour)?;
+    up::check(&lab)?;
     let report_file = args.json.as_deref().map(ReportFile::open).transpose()?;
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new();
@@ -116,7 +116,8 @@ fn all_runs(
 ) -> anyhow::Result<Report> {
     let mut report = Report {
         fault: args.fault,
-        flavour: args.flavour,
+        flavour: spec.flavour,
+        fallback: spec.fallback.clone(),
         runs: Vec::new(),
         notes: NOTES.map(str::to_owned).to_vec(),
     };
