@@ -134,9 +134,10 @@ pub(crate) struct Words {
     pub(crate) replica_status_counter: &'static str,
     /// Set before a replica acknowledges; empty where nothing is to be set.
     pub(crate) before_acknowledging: &'static str,
-    /// Selected where the session's account may write though the server is read only: then a write of
-    /// ours asks first. Empty where the server refuses by itself.
-    pub(crate) writable: Option<&'static str>,
+    /// True where the server takes this account's writes, or should be taken for one that does.
+    pub(crate) writable: &'static str,
+    /// The account may write though the server is read only: then a write of ours asks itself.
+    pub(crate) bypasses_read_only: bool,
     /// When both threads are stopped, the start of either drops the relay log (measured).
     pub(crate) drops_relay_log: bool,
     /// Killing a session that waits for an ack tells it OK (measured).
@@ -223,7 +224,8 @@ const MYSQL: Words = Words {
     replica_enabled: "rpl_semi_sync_replica_enabled",
     replica_status_counter: "rpl_semi_sync_replica_status",
     before_acknowledging: "",
-    writable: None,
+    writable: "@@GLOBAL.super_read_only = 0",
+    bypasses_read_only: false,
     drops_relay_log: false,
     kill_releases_waiters: false,
     clones: true,
@@ -281,7 +283,8 @@ const MARIADB: Words = Words {
     // A receiver that stops logs in at its source to end its own dump thread there, and with a source
     // that is gone it waits for that login so many seconds; 0 would be for ever (measured).
     before_acknowledging: "SET GLOBAL rpl_semi_sync_slave_kill_conn_timeout = 1",
-    writable: Some("@@GLOBAL.read_only = 0"),
+    writable: "@@GLOBAL.read_only = 0",
+    bypasses_read_only: true,
     drops_relay_log: true,
     kill_releases_waiters: true,
     clones: false,

@@ -85,6 +85,30 @@ async fn an_armed_source_waits_for_its_acker_and_tells_what_was_acknowledged() {
     assert_eq!(count(&mut pair.replica.app().await, "waits").await, 1);
 }
 
+/// Goal: the preparations of a second sentinel do not queue behind the row of a first that waits.
+#[tokio::test]
+async fn a_sentinel_that_waits_does_not_hold_up_the_next_ones_preparations() {
+    for root in [mariadb_root(), crate::server::root()] {
+        let pair = Pair::up_of(root).await;
+        pair.arm().await;
+        let mut replica = pair.replica.admin().await;
+        assert_done(stop_io_thread(&mut replica, patience()).await);
+        let mut first = pair.source.admin().await;
+        let sentinel = |nonce| Sentinel { epoch: model::Epoch(1), g: model::SyncGeneration(1), nonce };
+        let waiting =
+            tokio::spawn(async move { write_sentinel(&mut first, sentinel(1), patience()).await.is_done() });
+        let mut admin = pair.source.admin().await;
+        eventually_session("a sentinel waits", &mut admin, async |s| {
+            (semi_sync_reading(s, patience()).await.unwrap().waiting_sessions == 1).then_some(())
+        })
+        .await;
+        assert_done(ensure_schema(&mut admin, short()).await);
+        assert_done(start_replica(&mut replica, patience()).await);
+        assert_done(write_sentinel(&mut admin, sentinel(2), patience()).await);
+        assert!(waiting.await.unwrap());
+    }
+}
+
 /// Goal: a killed source's ghost is told, after its number was given out anew as well.
 #[tokio::test]
 async fn a_ghost_stays_visible_when_its_number_is_given_out_again() {
