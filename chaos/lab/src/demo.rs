@@ -136,7 +136,13 @@ fn all_runs(
         };
         progress.say(&run::line(&run));
         acked.push((number, rows));
+        let quarantined = run.quarantined.clone();
         report.runs.push(run);
+        if let Some(what) = quarantined.filter(|_| number < args.runs) {
+            let none = anyhow::anyhow!("it cannot begin: a server waits in quarantine, {what}");
+            report.runs.push(run::broken(number + 1, &none));
+            break;
+        }
     }
     audit_all(lab, &acked, &mut report);
     Ok(report)
