@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ServerUuid;
 
-/// Largest transaction number MySQL allows: 2⁶³−1, exclusive in its own source, so 2⁶³−2.
-const NUMBER_MAX: u64 = (1 << 63) - 2;
-
 /// A set of GTIDs. Intervals are sorted, disjoint, not adjacent and never empty, so two equal sets
 /// are equal values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +30,9 @@ pub struct GtidSetError {
 }
 
 impl GtidSet {
+    /// Largest transaction number MySQL allows: 2⁶³−1, exclusive in its own source, so 2⁶³−2.
+    pub const NUMBER_MAX: u64 = (1 << 63) - 2;
+
     /// The empty set.
     #[must_use]
     pub fn empty() -> Self {
@@ -42,7 +42,7 @@ impl GtidSet {
     /// The set `uuid:first-last`. Panics when the interval is empty or starts at 0.
     #[must_use]
     pub fn interval(uuid: ServerUuid, first: u64, last: u64) -> Self {
-        assert!(first >= 1 && first <= last && last <= NUMBER_MAX, "an interval is 1 ≤ first ≤ last");
+        assert!(first >= 1 && first <= last && last <= Self::NUMBER_MAX, "an interval is 1 ≤ first ≤ last");
         let mut sources = BTreeMap::new();
         sources.insert((uuid, String::new()), vec![(first, last)]);
         Self { sources }
@@ -122,9 +122,15 @@ impl GtidSet {
         self.sources.get(&(uuid.clone(), String::new())).and_then(|v| v.last()).map_or(0, |(_, b)| *b)
     }
 
+    /// Each source with the highest number that it wrote without a tag.
+    pub fn last_numbers(&self) -> impl Iterator<Item = (&ServerUuid, u64)> {
+        let untagged = self.sources.iter().filter(|((_, tag), _)| tag.is_empty());
+        untagged.filter_map(|((uuid, _), intervals)| Some((uuid, intervals.last()?.1)))
+    }
+
     /// Adds one untagged transaction.
     pub fn insert(&mut self, uuid: &ServerUuid, number: u64) {
-        assert!((1..=NUMBER_MAX).contains(&number), "a transaction number is at least 1");
+        assert!((1..=Self::NUMBER_MAX).contains(&number), "a transaction number is at least 1");
         let intervals = self.sources.entry((uuid.clone(), String::new())).or_default();
         match intervals.last_mut() {
             Some((_, b)) if *b + 1 == number => *b = number,
@@ -213,7 +219,7 @@ fn parse_interval(field: &str) -> Result<(u64, u64), String> {
         t.trim()
             .parse::<u64>()
             .ok()
-            .filter(|n| (1..=NUMBER_MAX).contains(n))
+            .filter(|n| (1..=GtidSet::NUMBER_MAX).contains(n))
             .ok_or_else(|| format!("{t:?} is not a transaction number"))
     };
     let (a, b) = match field.split_once('-') {

@@ -4,17 +4,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Epoch, GtidSet, ProcessStart, ServerUuid};
 
-/// Everything that one look at a MySQL server tells.
+/// Whose server it is: their statements and their guarantees differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavour {
+    /// MySQL 8.0.26 and later.
+    Mysql,
+    /// MariaDB 10.6 and later.
+    Mariadb,
+}
+
+impl Flavour {
+    /// Of a server's `@@version`, such as `9.7.4-2` or `10.11.18-MariaDB-0+deb12u1-log`.
+    #[must_use]
+    pub fn of_version(version: &str) -> Self {
+        let ours = version.to_ascii_lowercase().contains("mariadb");
+        if ours { Self::Mariadb } else { Self::Mysql }
+    }
+}
+
+impl std::fmt::Display for Flavour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+        })
+    }
+}
+
+/// Everything that one look at a database server tells. Fields have MySQL's names; what MariaDB has in
+/// their place is in docs/design/0011.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DatabaseReading {
-    /// `@@server_uuid`.
+    /// `@@server_uuid`; on MariaDB, which has none, a name made of its domain and server id.
     pub server_uuid: ServerUuid,
     /// `@@version` as text, such as `9.7.0`.
     pub version: String,
-    /// `@@gtid_executed`: committed here. On a primary it lacks what waits for a semi-sync ack.
+    /// `@@gtid_executed`: committed here. On a primary it lacks what waits for a semi-sync ack; on
+    /// MariaDB it is all that is in the binary log, and holds what waits.
     pub gtid_executed: GtidSet,
-    /// `@@gtid_purged`: committed here, but no longer in a binary log.
+    /// `@@gtid_purged`: committed here, but no longer in a binary log. Always empty on MariaDB, which
+    /// tells it only at the price of a search in a file.
     pub gtid_purged: GtidSet,
     /// `@@read_only`.
     pub read_only: bool,
@@ -69,6 +100,10 @@ pub struct SemiSyncReading {
     pub waiting_sessions: u32,
     /// `rpl_semi_sync_replica_enabled`: as a replica it acknowledges.
     pub replica_enabled: bool,
+    /// `Rpl_semi_sync_master_yes_tx`: commits that were acknowledged. None on MySQL, where
+    /// `gtid_executed` stands still while nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<u64>,
 }
 
 /// State of one replication thread.
@@ -124,11 +159,26 @@ pub struct SettingsReading {
 }
 
 impl DatabaseReading {
-    /// A torn relay log is cut at the last whole transaction when it starts: MySQL 9 (docs/design/0008).
+    /// Whose server it is.
+    #[must_use]
+    pub fn flavour(&self) -> Flavour {
+        Flavour::of_version(&self.version)
+    }
+
+    /// A torn relay log costs nothing at the next start: MySQL 9 cuts it at the last whole transaction,
+    /// MariaDB drops it all and asks again (docs/design/0008, 0011).
     #[must_use]
     pub fn cuts_torn_relay_logs(&self) -> bool {
         let major = self.version.split('.').next().and_then(|text| text.parse::<u32>().ok());
         major.is_some_and(|number| number >= 9)
+    }
+
+    /// A commit that waits for its ack is told OK when its session is killed, though no replica has
+    /// it: MariaDB (measured, docs/design/0011). Such a server is fenced by SIGKILL and by nothing
+    /// gentler, and of what it has beyond the primary nobody knows who was told.
+    #[must_use]
+    pub fn kill_releases_waiters(&self) -> bool {
+        self.flavour() == Flavour::Mariadb
     }
 
     /// Everything this server has: applied or waiting in its relay log. The union is used because
@@ -138,6 +188,32 @@ impl DatabaseReading {
         match &self.replica {
             Some(replica) => self.gtid_executed.union(&replica.gtid_received),
             None => self.gtid_executed.clone(),
+        }
+    }
+}
+
+impl SemiSyncReading {
+    /// Commits got through between `before` and this look, told by acknowledgements; none where the
+    /// server's `gtid_executed` tells it.
+    #[must_use]
+    pub fn acknowledged_since(&self, before: &SemiSyncReading) -> Option<bool> {
+        Some(self.acknowledged? != before.acknowledged?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flavour_is_in_the_version() {
+        for (version, flavour) in [
+            ("9.7.4-2", Flavour::Mysql),
+            ("8.0.36", Flavour::Mysql),
+            ("10.11.18-MariaDB-0+deb12u1-log", Flavour::Mariadb),
+            ("5.5.5-10.6.21-mariadb", Flavour::Mariadb),
+        ] {
+            assert_eq!(Flavour::of_version(version), flavour, "{version}");
         }
     }
 }

@@ -82,6 +82,9 @@ pub struct GroupStatus {
     pub durability_since_ms: Option<i64>,
     /// Whose acks count.
     pub ackers: Vec<String>,
+    /// Whose writes `sync` promises nothing for; none where it is nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub except: Option<String>,
     /// Site that bound names were last committed to. What a node answers can differ: see `names`.
     pub route: Option<String>,
     /// What the answering node's own DNS answers now for each name bound to the group; empty where it
@@ -333,6 +336,9 @@ pub struct Loss {
     pub transactions: u64,
     /// Age of the primary's last reading; what it acknowledged since is not known.
     pub unknown_ms: Option<u64>,
+    /// Whose writes `none` promises nothing for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub except: Option<String>,
 }
 
 /// A refusal or failure, as `application/problem+json` (RFC 9457).

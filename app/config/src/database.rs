@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use model::Flavour;
 use model::{GroupId, ServerId, SiteId};
 
 use crate::name::DatabaseId;
@@ -25,15 +26,6 @@ pub struct Database {
     pub replication: Account,
     /// Its servers, at least one in each data site.
     pub servers: BTreeMap<ServerId, Server>,
-}
-
-/// The server's kind, whose commands and guarantees differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flavour {
-    /// MySQL 8.4 and later.
-    Mysql,
-    /// MariaDB 10.6 and later.
-    Mariadb,
 }
 
 /// One database server and what its guard must know of the host.

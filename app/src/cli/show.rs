@@ -125,8 +125,11 @@ fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
     let f = &g.failover;
     let to = f.to.as_deref().unwrap_or("nobody");
     if f.automatic {
-        let _ =
-            writeln!(out, "  failover    READY: {to} would take over by itself, losing nothing acknowledged");
+        let but = but(g.except.as_ref());
+        let _ = writeln!(
+            out,
+            "  failover    READY: {to} would take over by itself, losing nothing acknowledged{but}"
+        );
     } else {
         let _ = writeln!(out, "  failover    NOT READY{}", after_colon(&f.against.join("; ")));
     }
@@ -183,7 +186,10 @@ pub fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
         Some("sync") if seen != Seen::Now => {
             format!("SYNC with {}: what was acknowledged since may be worth less", g.ackers.join(", "))
         }
-        Some("sync") => format!("SYNC: every acknowledged write is on {}", g.ackers.join(", ")),
+        Some("sync") => {
+            let but = but(g.except.as_ref());
+            format!("SYNC: every acknowledged write is on {}{but}", g.ackers.join(", "))
+        }
         Some("catch-up") => "CATCH-UP: not proven yet, worth no more than async".to_owned(),
         Some("async") if moving(g) => {
             format!("ASYNC{since}: the last writes may exist on the old primary only")
@@ -345,10 +351,15 @@ fn until(diagnosis: &str) -> &'static str {
     }
 }
 
+/// What a promise leaves out.
+fn but(except: Option<&String>) -> String {
+    except.map_or(String::new(), |except| format!(", but for {except}"))
+}
+
 /// A loss in words.
 pub fn loss(loss: &Loss) -> String {
     if loss.none {
-        return "nothing that was acknowledged".into();
+        return format!("nothing that was acknowledged{}", but(loss.except.as_ref()));
     }
     let unknown = match loss.unknown_ms {
         Some(ms) => format!(
@@ -409,6 +420,7 @@ mod tests {
             durability: Some("sync".into()),
             durability_since_ms: None,
             ackers: vec!["pdc-db".into()],
+            except: None,
             route: Some("mdc".into()),
             names: vec![NameStatus { name: "db.example.com".into(), site: Some("mdc".into()) }],
             servers: vec![],
@@ -435,6 +447,19 @@ mod tests {
         assert!(text.contains("SYNC: every acknowledged write is on pdc-db"), "{text}");
         assert!(text.contains("names       answer mdc\n"), "{text}");
         assert!(!text.contains("last known"), "{text}");
+    }
+
+    /// Goal: on MariaDB nothing is promised for sessions that were killed while they waited.
+    #[test]
+    fn what_a_promise_leaves_out_is_said_with_it() {
+        let promised = shown(&serving(), Seen::Now);
+        assert!(promised.contains("losing nothing acknowledged\n"), "{promised}");
+        let except = Some("those of killed sessions".to_owned());
+        let text = shown(&GroupStatus { except: except.clone(), ..serving() }, Seen::Now);
+        assert!(text.contains("is on pdc-db, but for those of killed sessions"), "{text}");
+        assert!(text.contains("losing nothing acknowledged, but for those of killed sessions"), "{text}");
+        let none = Loss { id: "x".into(), none: true, transactions: 0, unknown_ms: None, except };
+        assert_eq!(loss(&none), "nothing that was acknowledged, but for those of killed sessions");
     }
 
     /// Goal: a node that no quorum confirms states nothing as a fact that may have changed without it.

@@ -165,6 +165,7 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
         none: loss.none,
         transactions: loss.missing.count(),
         unknown_ms: loss.reading_age_us.map(|us| us / 1_000),
+        except: super::view::except(shared, &id),
     };
     let title = match consent(&loss.id, loss.none, request.accept_loss.as_deref()) {
         Consent::Given => None,

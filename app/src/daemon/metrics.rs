@@ -210,6 +210,7 @@ mod tests {
             durability: Some("async".into()),
             durability_since_ms: Some(40_000),
             ackers: vec![],
+            except: None,
             route: Some("mdc".into()),
             names: vec![],
             servers: vec![ServerStatus {

@@ -8,7 +8,7 @@ use app_link::Endpoint;
 use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};
 use std::time::Duration;
 
-use model::{GroupId, GtidSet, ServerId, Timestamp};
+use model::{Flavour, GroupId, GtidSet, ServerId, Timestamp};
 use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
 
 use super::shared::Shared;
@@ -134,6 +134,7 @@ fn group(
         ackers: authority
             .map(|a| a.acker_set.iter().map(|x| x.server.to_string()).collect())
             .unwrap_or_default(),
+        except: except(shared, id),
         route: g.route.as_ref().map(|r| r.site.to_string()),
         names: shared.answers.names(id),
         servers,
@@ -235,6 +236,17 @@ fn server(g: &Group, id: &ServerId, facts: &Facts, fresh_within: Duration, now: 
             .and_then(|r| r.replica.as_ref().map(|x| x.gtid_received.subtract(&r.gtid_executed)))
             .map(|set: GtidSet| set.count()),
         note: note(g, id, known),
+    }
+}
+
+/// Whose acknowledged writes a failover in `Sync` may lose all the same (docs/design/0011).
+pub fn except(shared: &Shared, id: &GroupId) -> Option<String> {
+    let group = shared.config.groups().get(id)?;
+    match shared.config.databases().get(&group.database)?.flavour {
+        Flavour::Mysql => None,
+        Flavour::Mariadb => {
+            Some("those of sessions that were killed while they waited (MariaDB tells them OK)".into())
+        }
     }
 }
 

@@ -62,7 +62,8 @@ impl Host {
         };
         Ok(Self {
             admin: Endpoint::socket(&server.socket, &admin.user, admin.password.reveal())
-                .with_replication_users(&[&replication.user]),
+                .with_replication_users(&[&replication.user])
+                .with_flavour(database.flavour),
             replication: (replication.user.clone(), replication.password.reveal().to_owned()),
             others,
             files: ServerFiles { pid_file: server.pid_file.clone(), data_dir: server.data_dir.clone() },

@@ -19,10 +19,20 @@ pub struct Lab {
 
 impl Lab {
     pub fn up() -> Self {
-        let lab = Self { folder: tempfile::Builder::new().prefix("tfl-").tempdir().expect("a folder") };
-        let output = lab.twofold(&["lab", "up"], true);
+        Self::up_with(&[])
+    }
+
+    /// The same, with further words for `lab up`.
+    pub fn up_with(words: &[&str]) -> Self {
+        let lab = Self::absent();
+        let output = lab.twofold(&[&["lab", "up"], words].concat(), true);
         assert!(output.status.success(), "{}", said(&output));
         lab
+    }
+
+    /// One that is not up.
+    pub fn absent() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("tfl-").tempdir().expect("a folder") }
     }
 
     pub fn dir(&self) -> PathBuf {

@@ -15,7 +15,6 @@ use crate::demo::{LabInUse, NoReportFile};
 use crate::layout::{Lab, UnknownSite};
 use crate::lifecycle::LifecycleError;
 use crate::supervisor::TargetError;
-use crate::up::NoSuchFlavour;
 use crate::{clients, commands, demo, enter, priority, status, supervisor, up, wan, web};
 
 /// Where the lab keeps its state unless `--dir` says otherwise. On a real disk and not on /run,
@@ -106,6 +105,15 @@ pub enum Fence {
     Ladder,
 }
 
+impl std::fmt::Display for Flavour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Flavour::Mysql => "mysql",
+            Flavour::Mariadb => "mariadb",
+        })
+    }
+}
+
 /// What is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,9 +146,9 @@ pub enum Format {
 pub struct UpArgs {
     #[command(flatten)]
     pub lab: WhichLab,
-    /// The database.
-    #[arg(long, value_enum, default_value_t = Flavour::Mysql)]
-    pub flavour: Flavour,
+    /// The database; MySQL, or MariaDB where that cannot be had, unless given.
+    #[arg(long, value_enum)]
+    pub flavour: Option<Flavour>,
     /// What keeps clients from a database that may not write.
     #[arg(long, value_enum, default_value_t)]
     pub fence: Fence,
@@ -239,9 +247,9 @@ pub struct DemoArgs {
     /// How many runs, one after the other; none is discarded.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
-    /// The database.
-    #[arg(long, value_enum, default_value_t = Flavour::Mysql)]
-    pub flavour: Flavour,
+    /// The database; MySQL, or MariaDB where that cannot be had, unless given.
+    #[arg(long, value_enum)]
+    pub flavour: Option<Flavour>,
     /// What keeps clients from a database that may not write.
     #[arg(long, value_enum, default_value_t)]
     pub fence: Fence,
@@ -330,7 +338,7 @@ pub fn run(command: LabCommand) -> u8 {
 fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         let misuse = cause.is::<UnknownSite>() || cause.is::<TargetError>() || cause.is::<Misuse>();
-        if misuse || cause.is::<NoSuchFlavour>() || cause.is::<NoReportFile>() {
+        if misuse || cause.is::<NoReportFile>() {
             return Exit::BadInput;
         }
         if cause.is::<LabInUse>() {

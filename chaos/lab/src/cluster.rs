@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use crate::cli::Fence;
+use crate::cli::{Fence, Flavour};
 use crate::clients::{DatabaseAccess, NameServer};
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::mysqld::{self, InstanceSpec, MysqlRoot};
@@ -128,7 +128,7 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence) -> String {
             "  {name}: {{site: {site}, address: {address}, api-port: {API_PORT}, dns: [\"{address}:{DNS_PORT}\"]}}"
         ));
     }
-    line(format_args!("databases:\n  orders:\n    flavour: mysql"));
+    line(format_args!("databases:\n  orders:\n    flavour: {}", root.flavour()));
     for (account, user) in [("admin", mysqld::ADMIN_USER), ("replication", mysqld::REPLICATION_USER)] {
         let secret = path(&lab.secrets_dir().join(account));
         line(format_args!("    {account}: {{user: {user}, password-file: {secret}}}"));
@@ -136,7 +136,6 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence) -> String {
     line(format_args!("    servers:"));
     for h in Host::of_kind(HostKind::Database) {
         let i = instance(lab, &h);
-        let words: Vec<_> = root.mysqlbinlog().iter().map(|w| quoted(w)).collect();
         line(format_args!("      {}:", h.name));
         line(format_args!(
             "        site: {}\n        address: {}\n        port: {}",
@@ -150,7 +149,11 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence) -> String {
             path(&i.data_dir),
             path(&i.error_log)
         ));
-        line(format_args!("        mysqlbinlog: [{}]", words.join(", ")));
+        // MariaDB's is in no package that the lab fetches, and saves nothing there.
+        if root.flavour() == Flavour::Mysql {
+            let words: Vec<_> = root.mysqlbinlog().iter().map(|w| quoted(w)).collect();
+            line(format_args!("        mysqlbinlog: [{}]", words.join(", ")));
+        }
         line(format_args!("        guard-dir: {}", path(&lab.host_dir(&h).join("guard"))));
         let fence = match fence {
             Fence::Nftables => "nftables",

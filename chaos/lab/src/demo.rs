@@ -56,7 +56,7 @@ pub struct LabInUse {
 /// [`LabInUse`], [`NoReportFile`]; when the lab cannot be brought up or a run cannot be made.
 pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let lab = Lab::at(&args.lab.dir);
-    up::check(&lab, args.flavour)?;
+    up::check(&lab)?;
     let report_file = args.json.as_deref().map(ReportFile::open).transpose()?;
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new();
@@ -121,7 +121,8 @@ fn all_runs(
 ) -> anyhow::Result<Report> {
     let mut report = Report {
         fault: args.fault,
-        flavour: args.flavour,
+        flavour: spec.flavour,
+        fallback: spec.fallback.clone(),
         runs: Vec::new(),
         notes: NOTES.map(str::to_owned).to_vec(),
     };
@@ -143,7 +144,13 @@ fn all_runs(
         };
         progress.say(&run::line(&run));
         acked.push((number, rows));
+        let quarantined = run.quarantined.clone();
         report.runs.push(run);
+        if let Some(what) = quarantined.filter(|_| number < args.runs) {
+            let none = anyhow::anyhow!("it cannot begin: a server waits in quarantine, {what}");
+            report.runs.push(run::broken(number + 1, &none));
+            break;
+        }
     }
     audit_all(lab, &acked, &mut report);
     Ok(report)

@@ -1,8 +1,10 @@
-//! A MySQL server of the lab: its command line, its configuration, its first data.
+//! A MySQL or MariaDB server of the lab: its command line, its configuration, its first data.
 //!
 //! A data directory is initialised once into a template with all accounts in it; every server is a
 //! copy of it with a `server_uuid` of its own, which takes a third of a second. Servers boot fenced:
 //! read only, with replication not started (DESIGN §4); what opens them is the product, never the lab.
+//!
+//! What MariaDB wants otherwise is in `mariadb.rs`.
 //!
 //! Deliberately absent: starting and watching the process. A supervisor runs [`command`], in the
 //! foreground, in a namespace of its choosing.
@@ -15,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rand::Rng;
+
+use crate::cli::Flavour;
+use crate::mariadb;
 
 /// Account of agent and guard, over the unix socket only.
 pub const ADMIN_USER: &str = "twofold";
@@ -30,10 +35,10 @@ pub const PASSWORD: &str = "lab-only";
 /// Raised when what a template holds changes, so that an old one in the cache is not used.
 const TEMPLATE_FORMAT: u32 = 4;
 /// Room for the redo log in MiB. Small, since a template is copied; 16 holds seconds of the lab's load.
-const REDO_LOG_MIB: u32 = 16;
+pub(crate) const REDO_LOG_MIB: u32 = 16;
 
 /// Role that holds the rights of [`ADMIN_USER`].
-const ADMIN_ROLE: &str = "'twofold_agent'";
+pub(crate) const ADMIN_ROLE: &str = "'twofold_agent'";
 /// Rights of [`ADMIN_USER`] everywhere: those the MySQL adapter lists for its acts, which a test
 /// compares, and CREATE USER, which the lab's tests use.
 const ADMIN_RIGHTS: &str = "PROCESS, RELOAD, REPLICATION CLIENT, CLONE_ADMIN, CONNECTION_ADMIN, \
@@ -72,29 +77,53 @@ pub enum MysqldError {
     },
 }
 
-/// MySQL's files in a folder of their own, as [`crate::packages::mysql_root`] lays them.
+/// A server's files in a folder of their own, as [`crate::packages::mysql_root`] and
+/// [`mariadb_root`](crate::packages::mariadb_root) lay them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MysqlRoot {
     root: PathBuf,
+    flavour: Flavour,
 }
 
 impl MysqlRoot {
-    /// The files below `root`.
+    /// MySQL's files below `root`.
     #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), flavour: Flavour::Mysql }
     }
 
-    /// Command line, without arguments, of `usr/sbin/mysqld`.
+    /// MariaDB's files below `root`.
+    #[must_use]
+    pub fn mariadb(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), flavour: Flavour::Mariadb }
+    }
+
+    /// Whose files they are.
+    #[must_use]
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
+    /// Command line, without arguments, of the server.
     #[must_use]
     pub fn mysqld(&self) -> Vec<String> {
-        self.program("usr/sbin/mysqld")
+        self.program(self.server())
     }
 
-    /// Command line, without arguments, of the client `mysql`.
+    fn server(&self) -> &'static str {
+        match self.flavour {
+            Flavour::Mysql => "usr/sbin/mysqld",
+            Flavour::Mariadb => "usr/sbin/mariadbd",
+        }
+    }
+
+    /// Command line, without arguments, of the client `mysql` or `mariadb`.
     #[must_use]
     pub fn mysql(&self) -> Vec<String> {
-        self.program("usr/bin/mysql")
+        self.program(match self.flavour {
+            Flavour::Mysql => "usr/bin/mysql",
+            Flavour::Mariadb => "usr/bin/mariadb",
+        })
     }
 
     /// Command line, without arguments, of `mysqlbinlog`.
@@ -105,10 +134,13 @@ impl MysqlRoot {
 
     /// Runs a program through the root's own loader, since the machine's libc is older.
     fn program(&self, path: &str) -> Vec<String> {
-        let (loader, libraries) = if cfg!(target_arch = "aarch64") {
-            ("usr/lib/ld-linux-aarch64.so.1", "usr/lib/aarch64-linux-gnu")
-        } else {
-            ("usr/lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu")
+        let arm = cfg!(target_arch = "aarch64");
+        let (loader, libraries) = match self.flavour {
+            Flavour::Mysql if arm => {
+                ("usr/lib/ld-linux-aarch64.so.1", self.path("usr/lib/aarch64-linux-gnu"))
+            }
+            Flavour::Mysql => ("usr/lib64/ld-linux-x86-64.so.2", self.path("usr/lib/x86_64-linux-gnu")),
+            Flavour::Mariadb => mariadb::loader(&self.root),
         };
         let program = self.path(path);
         vec![
@@ -116,19 +148,22 @@ impl MysqlRoot {
             "--argv0".to_owned(),
             program.clone(),
             "--library-path".to_owned(),
-            self.path(libraries),
+            libraries,
             program,
         ]
     }
 
-    fn path(&self, below: &str) -> String {
+    pub(crate) fn path(&self, below: &str) -> String {
         self.root.join(below).display().to_string()
     }
 
     /// Where the server's own files lie, as lines of a configuration. `secure_file_priv` must be
     /// NULL: its default names a folder that is not there, and mysqld refuses to start.
-    fn places(&self) -> [(&'static str, String); 5] {
-        [
+    fn places(&self) -> Vec<(&'static str, String)> {
+        if self.flavour == Flavour::Mariadb {
+            return mariadb::places(self);
+        }
+        vec![
             ("basedir", self.path("usr")),
             ("lc_messages_dir", self.path("usr/share/mysql")),
             ("character_sets_dir", self.path("usr/share/mysql/charsets")),
@@ -140,16 +175,25 @@ impl MysqlRoot {
     /// The template in `cache`, made when it is missing: 3.5 s. Two runs may make it at the same time; one
     /// of them stays. Templates of other formats or servers, 100 MB each, go.
     pub fn template(&self, cache: &Path) -> Result<PathBuf, MysqldError> {
-        let template = cache.join(format!("template-{TEMPLATE_FORMAT}-{}", self.fingerprint()?));
+        let kind = self.template_prefix();
+        let template = cache.join(format!("{kind}-{TEMPLATE_FORMAT}-{}", self.fingerprint()?));
         if !template.is_dir() {
             self.make_template(cache, &template)?;
         }
-        remove_other_templates(cache, &template);
+        remove_other_templates(cache, &template, kind);
         Ok(template)
     }
 
+    fn template_prefix(&self) -> &'static str {
+        match self.flavour {
+            Flavour::Mysql => "template",
+            Flavour::Mariadb => "mariadb-template",
+        }
+    }
+
     fn make_template(&self, cache: &Path, template: &Path) -> Result<(), MysqldError> {
-        let part = cache.join(format!("template.part-{:016x}", rand::rng().random::<u64>()));
+        let kind = self.template_prefix();
+        let part = cache.join(format!("{kind}.part-{:016x}", rand::rng().random::<u64>()));
         fs::create_dir_all(&part).map_err(|e| file("create", &part, e))?;
         let made = self.initialise(&part).and_then(|data| {
             match fs::rename(&data, template) {
@@ -165,7 +209,7 @@ impl MysqlRoot {
     /// Tells one mysqld from another by the size and time of the file, so that a template is never
     /// opened by another version than made it.
     fn fingerprint(&self) -> Result<String, MysqldError> {
-        let path = self.root.join("usr/sbin/mysqld");
+        let path = self.root.join(self.server());
         let meta = fs::metadata(&path).map_err(|e| file("read", &path, e))?;
         let modified = meta.modified().map_err(|e| file("read", &path, e))?;
         let seconds = modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -173,6 +217,9 @@ impl MysqlRoot {
     }
 
     fn initialise(&self, part: &Path) -> Result<PathBuf, MysqldError> {
+        if self.flavour == Flavour::Mariadb {
+            return mariadb::initialise(self, part);
+        }
         let data = part.join("data");
         let statements = part.join("accounts.sql");
         fs::write(&statements, accounts()).map_err(|e| file("write", &statements, e))?;
@@ -203,9 +250,10 @@ impl MysqlRoot {
         Ok(data)
     }
 
-    /// Lays `data_dir` as a copy of the template with a new server_uuid, which it returns. What is in
-    /// `data_dir` already is an error.
-    pub fn lay_data(&self, cache: &Path, data_dir: &Path) -> Result<String, MysqldError> {
+    /// Lays `data_dir` as a copy of the template with an identity of its own, which it returns: a new
+    /// server_uuid, or on MariaDB the name made of its server id. What is in `data_dir` already is an
+    /// error.
+    pub fn lay_data(&self, cache: &Path, data_dir: &Path, server_id: u32) -> Result<String, MysqldError> {
         let template = self.template(cache)?;
         if let Some(parent) = data_dir.parent() {
             fs::create_dir_all(parent).map_err(|e| file("create", parent, e))?;
@@ -219,6 +267,9 @@ impl MysqlRoot {
             .map_err(|e| file("copy", &template, e))?;
         if !status.success() {
             return Err(MysqldError::Copy { to: data_dir.to_owned(), status });
+        }
+        if self.flavour == Flavour::Mariadb {
+            return Ok(mariadb::identity(server_id));
         }
         let uuid = new_uuid();
         let auto = data_dir.join("auto.cnf");
@@ -314,6 +365,10 @@ user = root
 ";
 
 fn cnf(root: &MysqlRoot, spec: &InstanceSpec) -> String {
+    let (redo_log, settings) = match root.flavour {
+        Flavour::Mysql => ("innodb_redo_log_capacity", SETTINGS),
+        Flavour::Mariadb => ("innodb_log_file_size", mariadb::SETTINGS),
+    };
     let mut text = format!("# Server {} of the lab.\n[mysqld]\n", spec.name);
     let mut line = |name: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "{name} = {value}").expect("a String takes all");
@@ -330,12 +385,12 @@ fn cnf(root: &MysqlRoot, spec: &InstanceSpec) -> String {
     line("port", &spec.port);
     line("report_host", &spec.report_host);
     line("report_port", &spec.port);
-    line("innodb_redo_log_capacity", &format_args!("{REDO_LOG_MIB}M"));
+    line(redo_log, &format_args!("{REDO_LOG_MIB}M"));
     if let Some(admin) = spec.admin {
         line("admin_address", &admin.ip());
         line("admin_port", &admin.port());
     }
-    text + SETTINGS
+    text + settings
 }
 
 /// One statement a line, as `--init-file` wants them.
@@ -369,10 +424,12 @@ fn accounts() -> String {
 
 /// Removes the templates of the cache but for the current one. Only room is lost where one cannot be
 /// removed, so that is no error.
-fn remove_other_templates(cache: &Path, current: &Path) {
+fn remove_other_templates(cache: &Path, current: &Path, kind: &str) {
     let Ok(entries) = fs::read_dir(cache) else { return };
     let template = |path: &Path| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("template-"))
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('-')))
     };
     for path in entries.flatten().map(|e| e.path()).filter(|p| p != current && template(p)) {
         let _ = fs::remove_dir_all(path);
@@ -391,7 +448,7 @@ fn new_uuid() -> String {
 /// Lines of a log that are told when a start failed.
 const LAST_LINES: usize = 8;
 
-fn last_lines(log: &Path) -> String {
+pub(crate) fn last_lines(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LAST_LINES)..].join(" | ")
@@ -438,6 +495,28 @@ mod tests {
     }
 
     #[test]
+    fn mariadb_boots_fenced_as_well_and_has_one_strict_history() {
+        let text = cnf(&MysqlRoot::mariadb("/r"), &spec());
+        for wanted in [
+            "read_only = ON",
+            "skip_slave_start = ON",
+            "event_scheduler = OFF",
+            "gtid_strict_mode = ON",
+            "log_slave_updates = ON",
+            "sync_relay_log = 1",
+            "relay_log_recovery = OFF",
+            "rpl_semi_sync_slave_enabled = OFF",
+            "rpl_semi_sync_master_enabled = OFF",
+            "server_id = 11",
+        ] {
+            assert!(text.lines().any(|line| line == wanted), "{wanted:?} is missing in\n{text}");
+        }
+        for mysqls in ["super_read_only", "replica", "source", "mysqlx", "redo_log_capacity", "clone"] {
+            assert!(!text.contains(mysqls), "{mysqls} in\n{text}");
+        }
+    }
+
+    #[test]
     fn the_configuration_is_the_first_argument_after_the_program() {
         let argv = command(&MysqlRoot::at("/r"), &spec());
         let program = argv.iter().rposition(|a| a == "/r/usr/sbin/mysqld").unwrap();
@@ -449,12 +528,13 @@ mod tests {
     fn only_the_current_template_stays_in_the_cache() {
         let cache = tempfile::tempdir().unwrap();
         let at = |name: &str| cache.path().join(name);
-        for name in ["template-1-a", "template-2-b", "template.part-3", "mysql"] {
+        for name in ["template-1-a", "template-2-b", "template.part-3", "mysql", "mariadb-template-1-c"] {
             fs::create_dir_all(at(name).join("data")).unwrap();
         }
-        remove_other_templates(cache.path(), &at("template-2-b"));
+        remove_other_templates(cache.path(), &at("template-2-b"), "template");
         assert!(!at("template-1-a").exists());
-        assert!(["template-2-b", "template.part-3", "mysql"].iter().all(|name| at(name).exists()));
+        let stay = ["template-2-b", "template.part-3", "mysql", "mariadb-template-1-c"];
+        assert!(stay.iter().all(|name| at(name).exists()));
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! A real MySQL 9.x on a machine whose distribution carries none: Debian sid's packages unpacked into
+//! A real MySQL 9.x, or MariaDB 10.11, on a machine that carries none: Debian's packages unpacked into
 //! a folder of their own, run through the folder's own loader, beside the system and never into it.
+//! MySQL is in sid only; MariaDB 10.11 is in bookworm.
 //!
 //! apt resolves the whole closure against an empty package status, with its own state, cache and
-//! source list, so neither the machine's packages nor its lists are touched. sid's Release file is
-//! verified with Debian's archive keyring. sid moves, so what was resolved is pinned: the packages and
+//! source list, so neither the machine's packages nor its lists are touched. The suite's Release file is
+//! verified with Debian's archive keyring. Suites move, so what was resolved is pinned: the packages and
 //! a pin file stay in the cache, and later runs need no network.
 //!
 //! Invariants: a folder in the cache is complete when it has its final name (written beside it and
 //! renamed); one run at a time works in the cache (a lock).
 //!
-//! Deliberately absent: a fallback. Who wants MariaDB instead says so.
+//! Deliberately absent: a choice. `flavour.rs` says which of the two, and what when one cannot be had.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,10 +19,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What is installed; everything else follows from it.
-const PACKAGES: [&str; 2] = ["mysql-server-core", "mysql-client-core"];
-/// The suite that carries MySQL 9.x.
-const SUITE: &str = "sid";
+/// What is fetched for one flavour.
+struct Wanted {
+    /// Its name, and its folder in the cache.
+    name: &'static str,
+    /// The suite that carries it.
+    suite: &'static str,
+    /// What is installed; everything else follows from it.
+    packages: [&'static str; 2],
+    /// What must be among the files.
+    server: &'static str,
+    /// How much is fetched, for people.
+    size: &'static str,
+}
+
+const MYSQL: Wanted = Wanted {
+    name: "mysql",
+    suite: "sid",
+    packages: ["mysql-server-core", "mysql-client-core"],
+    server: "usr/sbin/mysqld",
+    size: "66 MB",
+};
+
+const MARIADB: Wanted = Wanted {
+    name: "mariadb",
+    suite: "bookworm",
+    packages: ["mariadb-server-core", "mariadb-client-core"],
+    server: "usr/sbin/mariadbd",
+    size: "17 MB",
+};
+
 /// Verifies the suite's Release file. From the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Names the mirror when the machine's own apt sources have none.
@@ -34,7 +61,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(200);
 /// Parts of the packages that nothing here reads; they are a quarter of the size.
 const UNWANTED: [&str; 4] = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/perl"];
 
-/// Why there is no MySQL.
+/// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// A file or folder of the cache.
@@ -107,25 +134,34 @@ pub fn cache_dir() -> PathBuf {
 /// Blocking: seconds when it has to fetch, milliseconds when the cache is full. `progress` is told
 /// each step in a line for people.
 pub fn mysql_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
-    let home = cache.join("mysql");
+    root_of(&MYSQL, cache, progress)
+}
+
+/// The same for MariaDB.
+pub fn mariadb_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
+    root_of(&MARIADB, cache, progress)
+}
+
+fn root_of(wanted: &Wanted, cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
+    let home = cache.join(wanted.name);
     let root = home.join("root");
     // Complete by its name: no lock is needed to use it.
     if root.is_dir() {
-        return checked(root);
+        return checked(wanted, root);
     }
     let _lock = lock(&home, progress)?;
     if root.is_dir() {
-        return checked(root);
+        return checked(wanted, root);
     }
     let debs = home.join("packages");
     if !debs.is_dir() {
-        fetch(&home, &debs, progress)?;
+        fetch(wanted, &home, &debs, progress)?;
     }
     unpack(&home, &debs, &root, progress)?;
-    checked(root)
+    checked(wanted, root)
 }
 
-/// The `name=version` lines of what is unpacked.
+/// The `name=version` lines of the MySQL that is unpacked.
 pub fn pins(cache: &Path) -> Result<Vec<String>, PackageError> {
     let path = cache.join("mysql/packages").join(PIN_FILE);
     let text = fs::read_to_string(&path).map_err(|e| file("read", &path, e))?;
@@ -134,8 +170,8 @@ pub fn pins(cache: &Path) -> Result<Vec<String>, PackageError> {
 
 const PIN_FILE: &str = "pins.txt";
 
-fn checked(root: PathBuf) -> Result<PathBuf, PackageError> {
-    let server = root.join("usr/sbin/mysqld");
+fn checked(wanted: &Wanted, root: PathBuf) -> Result<PathBuf, PackageError> {
+    let server = root.join(wanted.server);
     if server.is_file() { Ok(root) } else { Err(PackageError::Incomplete { path: server }) }
 }
 
@@ -160,7 +196,7 @@ fn lock(home: &Path, progress: &mut dyn FnMut(&str)) -> Result<File, PackageErro
             }
             Err(fs::TryLockError::WouldBlock) => {
                 if !std::mem::replace(&mut told, true) {
-                    progress("waiting for another run that fetches MySQL");
+                    progress("waiting for another run that fetches the packages");
                 }
                 std::thread::sleep(LOCK_RETRY);
             }
@@ -169,16 +205,22 @@ fn lock(home: &Path, progress: &mut dyn FnMut(&str)) -> Result<File, PackageErro
 }
 
 /// Resolves and downloads the closure into `debs`, with its pins.
-fn fetch(home: &Path, debs: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+fn fetch(
+    wanted: &Wanted,
+    home: &Path,
+    debs: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), PackageError> {
     if !Path::new(KEYRING).is_file() {
         return Err(PackageError::NoKeyring);
     }
-    let apt = Apt::lay(home, &mirror()?)?;
-    progress(&format!("reading the package lists of Debian {SUITE}"));
+    let Wanted { suite, packages, size, .. } = wanted;
+    let apt = Apt::lay(home, &mirror()?, suite)?;
+    progress(&format!("reading the package lists of Debian {suite}"));
     apt.get("read the package lists", &["update"])?;
-    progress(&format!("fetching {} and all they need (about 66 MB)", PACKAGES.join(", ")));
+    progress(&format!("fetching {} and all they need (about {size})", packages.join(", ")));
     let mut arguments = vec!["--download-only", "--no-install-recommends", "install"];
-    arguments.extend(PACKAGES);
+    arguments.extend(packages);
     apt.get("fetch the packages", &arguments)?;
     let archives = apt.folder.join("cache/archives");
     let pins = pin(&archives)?;
@@ -199,7 +241,7 @@ struct Apt {
 }
 
 impl Apt {
-    fn lay(home: &Path, mirror: &str) -> Result<Apt, PackageError> {
+    fn lay(home: &Path, mirror: &str, suite: &str) -> Result<Apt, PackageError> {
         let folder = home.join("fetching");
         // What an interrupted run left is of no use: its lists are older than ours.
         remove(&folder)?;
@@ -212,7 +254,7 @@ impl Apt {
             fs::write(&path, text).map_err(|e| file("write", &path, e))
         };
         write("status", "")?;
-        write("sources.list", &format!("deb [signed-by={KEYRING}] {mirror} {SUITE} main\n"))?;
+        write("sources.list", &format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"))?;
         let at = |name: &str| folder.join(name).display().to_string();
         let options = [
             format!("Dir::State={}", at("state")),

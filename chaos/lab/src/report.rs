@@ -19,6 +19,9 @@ pub struct Report {
     pub fault: Fault,
     /// The database.
     pub flavour: Flavour,
+    /// Why it is MariaDB though nobody asked for it: MySQL could not be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// All runs, in order; none is left out.
     pub runs: Vec<Run>,
     /// How the numbers are to be read.
@@ -62,6 +65,10 @@ pub struct Run {
     pub dns_failures: u64,
     /// Of those, sent to servers that the fault left reachable.
     pub dns_failures_reachable: u64,
+    /// The server that waits for a person, with the reason: on MariaDB extra transactions of the old
+    /// primary always do. Then there is no way back to `Sync`, and `rejoin_ms` is null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
     /// From healing until the group was in `Sync` again.
     pub rejoin_ms: Option<f64>,
     /// Longest pause in acknowledged writes from healing to the end of the run.
@@ -119,7 +126,15 @@ impl Report {
         let mut text = String::new();
         let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").expect("a String takes all");
         let name = serde_json::to_value(self.fault).ok().and_then(|v| v.as_str().map(str::to_owned));
-        line(format_args!("\nfault {}, {} run(s)\n", name.unwrap_or_default(), self.runs.len()));
+        line(format_args!(
+            "\nfault {}, flavour {}, {} run(s)\n",
+            name.unwrap_or_default(),
+            self.flavour,
+            self.runs.len()
+        ));
+        if let Some(reason) = &self.fallback {
+            line(format_args!("MYSQL COULD NOT BE HAD; THIS IS MARIADB: {reason}\n"));
+        }
         line(format_args!(
             "{:>4}  {:<9} {:>9} {:>10} {:>10} {:>7} {:>5} {:>6} {:>9} {:>11} {:>9}  {}",
             "run",
@@ -156,6 +171,9 @@ impl Report {
                 seconds(run.rejoin_write_gap_ms),
                 if run.passed() { "ok" } else { "FAILED" },
             ));
+            if let Some(what) = &run.quarantined {
+                line(format_args!("      not in Sync again, in quarantine until a person decides: {what}"));
+            }
             for failure in &run.failures {
                 line(format_args!("      {failure}"));
             }
@@ -231,7 +249,19 @@ mod tests {
     }
 
     fn report(run: Run) -> String {
-        Report { fault: Fault::KillSite, flavour: Flavour::Mysql, runs: vec![run], notes: Vec::new() }.table()
+        made(run, None).table()
+    }
+
+    fn made(run: Run, fallback: Option<String>) -> Report {
+        let flavour = if fallback.is_some() { Flavour::Mariadb } else { Flavour::Mysql };
+        Report { fault: Fault::KillSite, flavour, fallback, runs: vec![run], notes: Vec::new() }
+    }
+
+    #[test]
+    fn a_report_of_a_lab_that_fell_back_says_so() {
+        let table = made(Run::default(), Some("no mirror".into())).table();
+        assert!(table.contains("flavour mariadb") && table.contains("THIS IS MARIADB: no mirror"), "{table}");
+        assert!(!report(Run::default()).contains("MARIADB"));
     }
 
     /// Goal: what the healing cost the writers is no secret of the JSON document.

@@ -69,6 +69,9 @@ pub struct LabSpec {
     pub twofold: PathBuf,
     /// Its database.
     pub flavour: Flavour,
+    /// Why it is MariaDB though nobody asked for it: MySQL could not be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Which command made it.
     #[serde(default)]
     pub maker: Maker,

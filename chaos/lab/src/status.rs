@@ -33,6 +33,8 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
             };
             let document = json!({
                 "dir": lab.dir(),
+                "flavour": spec.flavour,
+                "fallback": spec.fallback,
                 "hosts": HOSTS.map(|h| json!({
                     "name": h.name, "site": h.site, "address": h.address(), "netns": lab.netns(&h),
                 })),
@@ -45,6 +47,10 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
             println!("{}", serde_json::to_string_pretty(&document)?);
         }
         Format::Text => {
+            println!("database {}", spec.flavour);
+            if let Some(reason) = &spec.fallback {
+                println!("         MYSQL COULD NOT BE HAD: {reason}");
+            }
             print_processes(&processes);
             print_links(&processes, &links);
             match cluster {

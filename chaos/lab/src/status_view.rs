@@ -165,6 +165,15 @@ impl GroupView<'_> {
         ))
     }
 
+    /// A server that waits for a person, with the reason.
+    #[must_use]
+    pub fn quarantined(&self) -> Option<String> {
+        let servers = self.0["servers"].as_array()?;
+        let waiting = servers.iter().find(|s| s["role"] == "quarantined")?;
+        let (name, note) = (waiting["name"].as_str()?, waiting["note"].as_str().unwrap_or_default());
+        Some(format!("{name}: {note}"))
+    }
+
     /// Whether the group serves, in lossless replication.
     #[must_use]
     pub fn serves_in_sync(&self) -> bool {
@@ -183,6 +192,8 @@ mod tests {
             "nodes": [{"name": "mdc-1", "site": "mdc", "leader": true, "up": true}, {"name": "pdc-1", "up": false}],
             "groups": [{"name": "shop", "epoch": 3, "phase": "serving", "durability": "sync",
                         "active-site": "pdc", "primary": "u", "open": true,
+                        "servers": [{"name": "pdc-db", "role": "primary", "note": null},
+                                    {"name": "mdc-db", "role": "quarantined", "note": "return-extra"}],
                         "execution": {"runbook": "rejoin", "subject": "mdc-db", "steps": [
                             {"name": "compare", "state": "done"}, {"name": "clone", "state": "started"}]}}],
         }));
@@ -191,6 +202,7 @@ mod tests {
         assert_eq!((group.epoch(), group.active_site()), (Some(3), Some("pdc")));
         assert_eq!((status.leader(), status.nodes_up()), (Some("mdc-1"), 1));
         assert_eq!(group.under_way().as_deref(), Some("rejoin of mdc-db: clone"));
+        assert_eq!(group.quarantined().as_deref(), Some("mdc-db: return-extra"));
         assert!(status.group("other").is_none());
     }
 

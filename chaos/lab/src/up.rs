@@ -13,6 +13,7 @@ use anyhow::Context;
 
 use crate::cli::{Exit, Fence, Flavour, UpArgs};
 use crate::cluster;
+use crate::flavour::{self, Chosen};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Host, HostKind, Lab};
 use crate::lifecycle::{self, LabLock, Standing};
@@ -24,11 +25,6 @@ use crate::web::WebPlan;
 
 /// Programs of other packages that the lab runs, and the packages.
 const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
-
-/// The lab cannot run it.
-#[derive(Debug, thiserror::Error)]
-#[error("flavour mariadb is not in this lab yet; use --flavour mysql")]
-pub struct NoSuchFlavour;
 
 /// Says what is being done, with the time since the start.
 pub struct Progress {
@@ -56,12 +52,11 @@ impl Default for Progress {
 
 /// What a lab is made of, all of it checked and at hand.
 pub struct Ground {
-    flavour: Flavour,
     fence: Fence,
     maker: Maker,
     twofold: PathBuf,
     program: PathBuf,
-    root: MysqlRoot,
+    database: Chosen,
     cache: PathBuf,
 }
 
@@ -71,7 +66,7 @@ pub struct Ground {
 /// What could not be made.
 pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     let lab = Lab::at(&args.lab.dir);
-    check(&lab, args.flavour)?;
+    check(&lab)?;
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
@@ -107,11 +102,8 @@ fn gone(lab: &Lab, lock: &LabLock, error: anyhow::Error) -> anyhow::Error {
 /// What is wrong with what was asked for, before anything is touched.
 ///
 /// # Errors
-/// [`NoSuchFlavour`]; those of [`lifecycle::check_directory`].
-pub fn check(lab: &Lab, flavour: Flavour) -> anyhow::Result<()> {
-    if flavour != Flavour::Mysql {
-        return Err(NoSuchFlavour.into());
-    }
+/// Those of [`lifecycle::check_directory`].
+pub fn check(lab: &Lab) -> anyhow::Result<()> {
     Ok(lifecycle::check_directory(lab)?)
 }
 
@@ -120,7 +112,7 @@ pub fn check(lab: &Lab, flavour: Flavour) -> anyhow::Result<()> {
 /// # Errors
 /// What is missing and cannot be had.
 pub fn gather(
-    flavour: Flavour,
+    asked: Option<Flavour>,
     fence: Fence,
     twofold: Option<&Path>,
     maker: Maker,
@@ -132,12 +124,10 @@ pub fn gather(
     install_tools(progress)?;
     interrupt.check()?;
     let cache = packages::cache_dir();
-    let root = MysqlRoot::at(
-        packages::mysql_root(&cache, &mut |line| progress.say(line)).context("MySQL's packages")?,
-    );
-    root.template(&cache).context("MySQL's template data")?;
+    let database = flavour::choose(asked, &cache, &mut |line| progress.say(line))?;
+    database.root.template(&cache).context("the database's template data")?;
     interrupt.check()?;
-    Ok(Ground { flavour, fence, maker, twofold, program, root, cache })
+    Ok(Ground { fence, maker, twofold, program, database, cache })
 }
 
 /// Takes away what an earlier lab of this directory left, and says so.
@@ -174,12 +164,13 @@ pub fn make(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    let Ground { flavour, fence, maker, twofold, program, root, cache } = ground;
+    let Ground { fence, maker, twofold, program, database: Chosen { root, fallback }, cache } = ground;
     let spec = LabSpec {
         processes: cluster::processes(lab, program, twofold, root),
         program: program.clone(),
         twofold: twofold.clone(),
-        flavour: *flavour,
+        flavour: root.flavour(),
+        fallback: fallback.clone(),
         maker: *maker,
     };
     lifecycle::make_directory(lab, &spec)?;
@@ -227,7 +218,8 @@ fn install_tools(progress: &Progress) -> anyhow::Result<()> {
 fn lay_databases(lab: &Lab, root: &MysqlRoot, cache: &Path) -> anyhow::Result<()> {
     for host in Host::of_kind(HostKind::Database) {
         let instance = cluster::instance(lab, &host);
-        root.lay_data(cache, &instance.data_dir).with_context(|| format!("first data of {}", host.name))?;
+        root.lay_data(cache, &instance.data_dir, instance.server_id)
+            .with_context(|| format!("first data of {}", host.name))?;
         mysqld::write_cnf(root, &instance).with_context(|| format!("configuration of {}", host.name))?;
     }
     Ok(())

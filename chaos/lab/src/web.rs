@@ -114,9 +114,9 @@ async fn visit(State(shop): State<Shop>) -> Result<Json<Visit>, (StatusCode, Str
 async fn write_visit(plan: &WebPlan, address: Ipv4Addr) -> Result<Visit, mysql_async::Error> {
     let mut conn = Conn::new(writer::options(&plan.access, address)).await?;
     conn.exec_drop(format!("INSERT INTO {TABLE} (site) VALUES (?)"), (&plan.site,)).await?;
-    let row: Option<(String, u64)> =
-        conn.query_first(format!("SELECT @@server_uuid, COUNT(*) FROM {TABLE}")).await?;
-    let (database, visits) = row.unwrap_or_default();
+    let visits: Option<u64> = conn.query_first(format!("SELECT COUNT(*) FROM {TABLE}")).await?;
+    let visits = visits.unwrap_or_default();
+    let database = writer::server_of(&mut conn).await?;
     conn.disconnect().await?;
     Ok(Visit { site: plan.site.clone(), host: plan.host.clone(), database, address, visits })
 }

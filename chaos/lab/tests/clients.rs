@@ -79,7 +79,7 @@ fn lay(lab: &Lab, root: &MysqlRoot, cache: &std::path::Path) {
     for host in Host::of_kind(HostKind::Database) {
         let instance = cluster::instance(lab, &host);
         std::fs::create_dir_all(lab.host_dir(&host)).unwrap();
-        root.lay_data(cache, &instance.data_dir).unwrap();
+        root.lay_data(cache, &instance.data_dir, instance.server_id).unwrap();
         mysqld::write_cnf(root, &instance).unwrap();
     }
 }

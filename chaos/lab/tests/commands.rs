@@ -42,8 +42,8 @@ fn bad_input_is_refused_with_two_and_no_lab_is_named_with_the_next_act() {
         (&["cut", "pdc", "pdc"], 2, "cut from itself"),
         (&["cut", "pdc", "--loss", "120"], 2, "0 to 100"),
         (&["heal", "nowhere"], 2, "its sites are"),
-        (&["up", "--flavour", "mariadb"], 2, "use --flavour mysql"),
-        (&["demo", "--flavour", "mariadb"], 2, "use --flavour mysql"),
+        (&["up", "--flavour", "oracle"], 2, "[possible values: mysql, mariadb]"),
+        (&["demo", "--flavour", "oracle"], 2, "[possible values: mysql, mariadb]"),
         (&["demo", "--json", "/no/such/dir/r.json"], 2, "/no/such/dir/r.json cannot be written"),
         (&["kill", "pdc"], 1, "`twofold lab up`"),
         (&["cut", "pdc"], 1, "`twofold lab up`"),
@@ -96,7 +96,7 @@ fn a_lab_that_is_up_survives_refused_commands_and_a_demo() {
     // Another process cannot change it while we hold its lock, so it is let go.
     let lab = up.release();
     for (words, code, text) in [
-        (&["up", "--flavour", "mariadb"][..], 2, "use --flavour mysql"),
+        (&["up", "--flavour", "oracle"][..], 2, "[possible values: mysql, mariadb]"),
         (&["up", "--twofold", "/no/such/binary"], 1, "does not exist"),
         (&["demo"], 3, "`twofold lab down` first"),
     ] {

@@ -317,6 +317,7 @@ impl Mysql {
                 clients: u32::from(life.attached.is_some_and(|a| a.semi)),
                 waiting_sessions: u32::from(!self.waiting.is_empty()),
                 replica_enabled: life.replica_enabled,
+                acknowledged: None,
             },
             replica,
             opening: self.opening(marks),

@@ -356,8 +356,11 @@ impl Guard {
         if self.process.start() != Some(life) {
             return;
         }
-        let moved = self.reading.as_ref().is_none_or(|s| s.reading.gtid_executed != reading.gtid_executed);
         let semi = &reading.semi_sync;
+        let moved = self.reading.as_ref().is_none_or(|s| {
+            let acknowledged = semi.acknowledged_since(&s.reading.semi_sync);
+            acknowledged.unwrap_or(s.reading.gtid_executed != reading.gtid_executed)
+        });
         // A waiter counts only while nothing gets through: acks that arrive let others wait shortly.
         if semi.waiting_sessions == 0 || moved {
             self.progress.waiting_since = None;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use model::Flavour;
+
 /// One server, one account.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -19,6 +21,8 @@ pub struct Endpoint {
     pub replication_users: Vec<String>,
     /// Encryption; a unix socket needs none.
     pub tls: Tls,
+    /// Whose server it is said to be; another one is not spoken to.
+    pub flavour: Flavour,
 }
 
 /// Where a server listens.
@@ -52,6 +56,7 @@ impl Endpoint {
             password: password.to_owned(),
             replication_users: Vec::new(),
             tls: Tls::Off,
+            flavour: Flavour::Mysql,
         }
     }
 
@@ -64,7 +69,15 @@ impl Endpoint {
             password: password.to_owned(),
             replication_users: Vec::new(),
             tls: Tls::Off,
+            flavour: Flavour::Mysql,
         }
+    }
+
+    /// The same, of a server of this flavour; MySQL's unless said.
+    #[must_use]
+    pub fn with_flavour(mut self, flavour: Flavour) -> Self {
+        self.flavour = flavour;
+        self
     }
 
     /// The same, with the accounts that replication logs in with.
@@ -83,6 +96,7 @@ impl fmt::Debug for Endpoint {
             .field("user", &self.user)
             .field("replication_users", &self.replication_users)
             .field("tls", &self.tls)
+            .field("flavour", &self.flavour)
             .finish_non_exhaustive()
     }
 }

@@ -71,7 +71,11 @@ fn lives_in(log: &str) -> Vec<Life> {
             if let Some(last) = lives.last_mut().filter(|life| life.ending == Ending::NotYet) {
                 last.ending = Ending::Crashed;
             }
-            let started = line.split_ascii_whitespace().next().unwrap_or_default().to_owned();
+            let mut words = line.split_ascii_whitespace();
+            let date = words.next().unwrap_or_default();
+            // One word in MySQL's log (RFC 3339), two in MariaDB's.
+            let time = words.next().filter(|time| !date.contains('T') && time.contains(':'));
+            let started = time.map_or(date.to_owned(), |time| format!("{date} {time}"));
             lives.push(Life { pid, started, ending: Ending::NotYet });
         } else if let Some(ending) = ending(line)
             && let Some(last) = lives.last_mut().filter(|life| life.ending == Ending::NotYet)
@@ -82,18 +86,25 @@ fn lives_in(log: &str) -> Vec<Life> {
     lives
 }
 
-/// MY-010116: `… /usr/sbin/mysqld (mysqld 9.7.4) starting as process 1234`.
+/// MY-010116: `… /usr/sbin/mysqld (mysqld 9.7.4) starting as process 1234`; MariaDB: `[Note] Starting
+/// MariaDB 10.11.18-… source revision … as process 1234`.
 fn starting(line: &str) -> Option<u32> {
-    let (_, after) = line.split_once(") starting as process ")?;
+    let mysql = line.split_once(") starting as process ");
+    let mariadb = || line.split_once("] Starting MariaDB ")?.1.split_once(" as process ");
+    let (_, after) = mysql.or_else(mariadb)?;
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// MY-013172 `Received SHUTDOWN from user …`; MY-010910 `Shutdown complete`; MY-013460 `Clone removing all
-/// user data …`, after which the server ends itself with the words of a shutdown.
+/// user data …`, after which the server ends itself with the words of a shutdown. MariaDB: `mariadbd
+/// (initiated by: unknown): Normal shutdown`.
 fn ending(line: &str) -> Option<Ending> {
     if line.contains("Received RESTART") || line.contains("Clone removing all user data") {
         Some(Ending::Restarted)
-    } else if line.contains("Received SHUTDOWN") || line.contains(": Shutdown complete") {
+    } else if line.contains("Received SHUTDOWN")
+        || line.contains(": Shutdown complete")
+        || line.contains("): Normal shutdown")
+    {
         Some(Ending::Graceful)
     } else {
         None
@@ -137,6 +148,25 @@ mod tests {
                 (14, Ending::NotYet)
             ]
         );
+    }
+
+    #[test]
+    fn mariadbs_lives_are_told_as_well() {
+        let line = |text: &str| format!("2026-11-23  0:05:12 0 [Note] {text}\n");
+        let start = |pid| {
+            line(&format!(
+                "Starting MariaDB 10.11.18-MariaDB-log source revision 19 server_uid x= as process {pid}"
+            )) + &line("mariadbd: ready for connections.")
+        };
+        let log = start(10)
+            + &start(11)
+            + &line("/usr/sbin/mariadbd (initiated by: unknown): Normal shutdown")
+            + &line("/usr/sbin/mariadbd: Shutdown complete")
+            + &start(12);
+        let lives = lives_in(&log);
+        let endings: Vec<_> = lives.iter().map(|life| (life.pid, life.ending)).collect();
+        assert_eq!(endings, [(10, Ending::Crashed), (11, Ending::Graceful), (12, Ending::NotYet)]);
+        assert_eq!(lives[0].started, "2026-11-23 0:05:12");
     }
 
     #[test]

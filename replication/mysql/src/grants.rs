@@ -49,7 +49,21 @@ pub const ACTS: &[ActGrants] = &[
     },
 ];
 
-/// Everything the admin account needs, each once, sorted.
+/// Rights of the admin account on MariaDB, everywhere: PROCESS and REPLICA MONITOR to read, READ_ONLY ADMIN
+/// to shut and open, the replication rights for the channel and for either side of semi-sync. A role is
+/// active from the login on, one at a time. SUPER and CONNECTION ADMIN are not among them: no session
+/// is ever killed there.
+pub const MARIADB_GRANTS: [&str; 7] = [
+    "PROCESS",
+    "RELOAD",
+    "BINLOG MONITOR",
+    "REPLICA MONITOR",
+    "READ_ONLY ADMIN",
+    "REPLICATION SLAVE ADMIN",
+    "REPLICATION MASTER ADMIN",
+];
+
+/// Everything the admin account needs on MySQL, each once, sorted.
 #[must_use]
 pub fn grants() -> Vec<&'static str> {
     let mut all: Vec<_> = ACTS.iter().flat_map(|act| act.grants.iter().copied()).collect();
@@ -78,9 +92,30 @@ pub fn grant_statements(account: &str) -> Vec<String> {
     ]
 }
 
+/// The same for MariaDB.
+#[must_use]
+pub fn mariadb_grant_statements(account: &str) -> Vec<String> {
+    vec![
+        format!("CREATE ROLE IF NOT EXISTS {ROLE}"),
+        format!("GRANT {} ON *.* TO {ROLE}", MARIADB_GRANTS.join(", ")),
+        format!("GRANT SELECT, INSERT, DELETE, CREATE ON `{}`.* TO {ROLE}", crate::SCHEMA),
+        format!("GRANT {ROLE} TO {account}"),
+        format!("SET DEFAULT ROLE {ROLE} FOR {account}"),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mariadbs_statements_name_every_right_and_no_super() {
+        let statements = mariadb_grant_statements("'twofold'@'localhost'").join("\n");
+        assert!(MARIADB_GRANTS.iter().all(|right| statements.contains(right)), "{statements}");
+        for never in ["SUPER", "ALL PRIVILEGES", "CONNECTION ADMIN"] {
+            assert!(!statements.contains(never), "{never}");
+        }
+    }
 
     #[test]
     fn the_statements_name_every_right_once_and_no_super() {

@@ -1,4 +1,4 @@
-//! The MySQL adapter: reads one server, and performs acts on it.
+//! The MySQL and MariaDB adapter: reads one server, and performs acts on it.
 //!
 //! ```text
 //! guard, executor ──► Session ──► mysqld          read()  -> DatabaseReading
@@ -12,6 +12,8 @@
 //!   unknown ([`Outcome`]). `super_read_only` is believed by the return of its `SET` only.
 //! - Nothing here switches semi-sync off on its way to something else, restarts a receiver that was
 //!   stopped, or resets a channel whose relay log is not drained, unless the caller says so.
+//!
+//! - What differs between flavours and versions stands in one table (`dialect.rs`); acts know no flavour.
 //!
 //! Deliberately absent: epochs, leases, latches, the gate, choosing a candidate, retries. The guard
 //! and the executor hold those; an act is tried once.
@@ -27,6 +29,7 @@ mod errant;
 mod error_log;
 mod grants;
 mod outcome;
+mod position;
 mod process;
 mod read;
 mod relay_log;
@@ -54,8 +57,9 @@ pub use dialect::{Dialect, UnknownVersion, Version};
 pub use endpoint::{Address, Endpoint, Tls};
 pub use errant::{errant, extra_transactions};
 pub use error_log::{Ending, Life, how_it_ended, lives};
-pub use grants::{ACTS, ActGrants, ROLE, grant_statements, grants};
+pub use grants::{ACTS, ActGrants, MARIADB_GRANTS, ROLE, grant_statements, grants, mariadb_grant_statements};
 pub use outcome::{ActError, Outcome, Refusal};
+pub use position::PositionError;
 pub use process::{MysqldProcess, ProcessError, ServerFiles};
 pub use read::{ReadError, read};
 pub use rescue::{Rescue, RescueError, Saved, save_extra_transactions};

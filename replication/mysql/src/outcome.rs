@@ -59,6 +59,24 @@ pub enum Refusal {
     /// The server takes writes where the act needs it fenced.
     #[error("the server takes writes; set super_read_only first")]
     Writable,
+    /// Semi-sync that waits for one acknowledgement was to wait for several.
+    #[error("this server's semi-sync waits for one acknowledgement, not for {wanted}")]
+    WaitCount {
+        /// Acknowledgements to wait for.
+        wanted: u32,
+    },
+    /// A session that waits for an ack would be told OK without it (MariaDB).
+    #[error("a killed session would be told that its commit is done, without an ack; the process is killed")]
+    KillTellsWaiters,
+    /// Starting a thread would throw away what was received and not applied (MariaDB).
+    #[error("starting replication here drops the relay log, which holds {missing}, perhaps alone")]
+    DropsRelayLog {
+        /// Received and not executed.
+        missing: GtidSet,
+    },
+    /// The server cannot copy another.
+    #[error("the server has no CLONE; a person rebuilds it")]
+    NoClone,
     /// A name given to the act would not be safe inside a statement.
     #[error("{what} {text:?} holds a character that may not stand there")]
     Text {

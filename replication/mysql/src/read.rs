@@ -3,11 +3,13 @@
 //! The guard takes it every 100 ms, so it asks only for what is cheap: variables, three status
 //! counters, the replica's status, the process list. None of it needs performance_schema.
 
-use model::{DatabaseReading, GtidSet, ReplicaReading, ReplicaThread, SemiSyncReading, SettingsReading};
+use model::{DatabaseReading, ReplicaReading, ReplicaThread, SemiSyncReading, ServerUuid, SettingsReading};
 
 use crate::act::client::{SessionKind, classify};
 use crate::act::schema;
 use crate::deadline::Deadline;
+use crate::dialect::{ChannelColumns, Numbering, SourceNames, Words};
+use crate::position;
 use crate::row::{Row, flag, parse};
 use crate::session::{Session, SqlError};
 
@@ -47,23 +49,15 @@ pub enum ReadError {
     },
 }
 
-/// Variables that are always there. They are read one by one with `@@`: while an account change waits
-/// for its ack, SHOW GLOBAL VARIABLES and performance_schema.global_variables hang for everybody.
-const VARIABLES: &str = "@@server_uuid AS server_uuid, @@version AS version, \
-    @@GLOBAL.gtid_executed AS gtid_executed, @@GLOBAL.gtid_purged AS gtid_purged, \
-    @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, \
-    @@GLOBAL.offline_mode AS offline_mode, @@GLOBAL.sync_binlog AS sync_binlog, \
-    @@GLOBAL.innodb_flush_log_at_trx_commit AS flush_log_at_commit, \
-    @@GLOBAL.sync_relay_log AS sync_relay_log, @@GLOBAL.relay_log_recovery AS relay_log_recovery";
-
 /// The plugins' counters. It answers also when neither is loaded.
 const SEMI_SYNC_STATUS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
 
 /// Takes everything that one look tells, in one round trip; in two before the first opening.
 pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseReading, ReadError> {
-    let semi_sync_variables = semi_sync_columns(session.plugins());
+    let semi_sync_variables = semi_sync_columns(session);
+    let Words { variables, replica_status, .. } = session.words();
     let sql = format!(
-        "SELECT {VARIABLES}, {semi_sync_variables}; {SEMI_SYNC_STATUS}; SHOW PROCESSLIST; SHOW REPLICA STATUS"
+        "SELECT {variables}, {semi_sync_variables}; {SEMI_SYNC_STATUS}; SHOW PROCESSLIST; {replica_status}"
     );
     // The mark is looked for last: whoever has its number in the set above has its row by then.
     let with_opening = format!("{sql}; {}", schema::OPENING);
@@ -80,7 +74,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
         return Err(ReadError::Short { what: "four results" });
     };
     let row = variables.first().ok_or(ReadError::Short { what: "the system variables" })?;
-    let semi_sync = SemiSync::of(session.plugins(), row, status)?;
+    let semi_sync = SemiSync::of(session, row, status)?;
     let mut client_sessions = 0;
     for process in processes {
         if classify(session, process)?.kind == SessionKind::Client {
@@ -90,14 +84,14 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
     Ok(DatabaseReading {
         server_uuid: row.parse("server_uuid", "a server uuid")?,
         version: row.text("version")?,
-        gtid_executed: row.parse("gtid_executed", "a gtid set")?,
-        gtid_purged: row.parse("gtid_purged", "a gtid set")?,
+        gtid_executed: session.gtid_set("gtid_executed", &row.text("gtid_executed")?)?,
+        gtid_purged: session.gtid_set("gtid_purged", &row.text("gtid_purged")?)?,
         read_only: row.flag("read_only")?,
         super_read_only: row.flag("super_read_only")?,
         offline_mode: row.flag("offline_mode")?,
         client_sessions,
         semi_sync: semi_sync.reading(),
-        replica: replica(channels)?,
+        replica: replica(session, channels)?,
         opening,
         settings: SettingsReading {
             sync_binlog: row.parse("sync_binlog", "a number")?,
@@ -111,28 +105,31 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
 
 /// Semi-sync alone.
 pub(crate) async fn look_semi_sync(session: &mut Session, deadline: Deadline) -> Result<SemiSync, ReadError> {
-    let columns = semi_sync_columns(session.plugins());
+    let columns = semi_sync_columns(session);
     let sql = format!("SELECT {columns}, @@GLOBAL.sync_relay_log AS sync_relay_log; {SEMI_SYNC_STATUS}");
     let sets = session.ask("read semi-sync", &sql, deadline).await?;
     let [variables, status] = sets.as_slice() else {
         return Err(ReadError::Short { what: "two results" });
     };
     let row = variables.first().ok_or(ReadError::Short { what: "the semi-sync variables" })?;
-    SemiSync::of(session.plugins(), row, status)
+    SemiSync::of(session, row, status)
 }
 
 /// Variables of the plugins that are loaded; those of others are errors to ask for.
-fn semi_sync_columns(plugins: Plugins) -> String {
-    let source = "@@GLOBAL.rpl_semi_sync_source_enabled AS source_enabled, \
-        @@GLOBAL.rpl_semi_sync_source_timeout AS source_timeout, \
-        @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count AS wait_count, \
-        @@GLOBAL.rpl_semi_sync_source_wait_no_replica AS wait_no_replica, \
-        @@GLOBAL.rpl_semi_sync_source_wait_point AS wait_point";
-    let replica = "@@GLOBAL.rpl_semi_sync_replica_enabled AS replica_enabled";
+fn semi_sync_columns(session: &Session) -> String {
+    let (plugins, words) = (session.plugins(), session.words());
+    let SourceNames { enabled, timeout, wait_no_replica, wait_point, .. } = words.source;
+    let wait_count = words.source.wait_count.map_or("1".to_owned(), |name| format!("@@GLOBAL.{name}"));
+    let source = format!(
+        "@@GLOBAL.{enabled} AS source_enabled, @@GLOBAL.{timeout} AS source_timeout, \
+         {wait_count} AS wait_count, @@GLOBAL.{wait_no_replica} AS wait_no_replica, \
+         @@GLOBAL.{wait_point} AS wait_point"
+    );
+    let replica = format!("@@GLOBAL.{} AS replica_enabled", words.replica_enabled);
     match (plugins.source, plugins.replica) {
         (true, true) => format!("{source}, {replica}"),
-        (true, false) => source.to_owned(),
-        (false, true) => replica.to_owned(),
+        (true, false) => source,
+        (false, true) => replica,
         (false, false) => "0 AS no_plugin".to_owned(),
     }
 }
@@ -158,6 +155,7 @@ pub(crate) struct SemiSync {
     pub(crate) wait_count: u32,
     pub(crate) clients: u32,
     pub(crate) waiting_sessions: u32,
+    pub(crate) acknowledged: Option<u64>,
     pub(crate) replica_enabled: bool,
     /// `Rpl_semi_sync_replica_status`: the running receiver attached with semi-sync.
     pub(crate) replica_attached: bool,
@@ -169,7 +167,8 @@ pub(crate) struct SemiSync {
 }
 
 impl SemiSync {
-    fn of(plugins: Plugins, variables: &Row, status: &[Row]) -> Result<Self, ReadError> {
+    fn of(session: &Session, variables: &Row, status: &[Row]) -> Result<Self, ReadError> {
+        let (plugins, words) = (session.plugins(), session.words());
         let period: u64 = variables.parse("sync_relay_log", "a number")?;
         let mut all = Self { relay_synced: period == 1, ..Self::default() };
         if plugins.source {
@@ -183,19 +182,21 @@ impl SemiSync {
             all.replica_enabled = variables.flag("replica_enabled")?;
         }
         for row in status {
-            all.take(&row.text("Variable_name")?.to_ascii_lowercase(), &row.text("Value")?)?;
+            all.take(words, &row.text("Variable_name")?.to_ascii_lowercase(), &row.text("Value")?)?;
         }
         Ok(all)
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Result<(), ReadError> {
+    fn take(&mut self, words: &Words, name: &str, value: &str) -> Result<(), ReadError> {
+        let source = &words.source;
         match name {
-            "rpl_semi_sync_source_status" => self.source_operating = flag(name, value)?,
-            "rpl_semi_sync_source_clients" => self.clients = parse(name, value, "a number")?,
-            "rpl_semi_sync_source_wait_sessions" => {
-                self.waiting_sessions = parse(name, value, "a number")?;
+            _ if name == source.status => self.source_operating = flag(name, value)?,
+            _ if name == source.clients => self.clients = parse(name, value, "a number")?,
+            _ if name == source.wait_sessions => self.waiting_sessions = parse(name, value, "a number")?,
+            _ if source.acknowledged == Some(name) => {
+                self.acknowledged = Some(parse(name, value, "a number")?);
             }
-            "rpl_semi_sync_replica_status" => self.replica_attached = flag(name, value)?,
+            _ if name == words.replica_status_counter => self.replica_attached = flag(name, value)?,
             _ => {}
         }
         Ok(())
@@ -209,46 +210,58 @@ impl SemiSync {
             clients: self.clients,
             waiting_sessions: self.waiting_sessions,
             replica_enabled: self.replica_enabled,
+            acknowledged: self.acknowledged,
         }
     }
 }
 
 /// The default channel; none when nothing was ever configured, or all was reset. Other channels are
 /// not read: semi-sync works on the default one only (MySQL manual, "Replication Channels").
-pub(crate) fn replica(rows: &[Row]) -> Result<Option<ReplicaReading>, ReadError> {
+pub(crate) fn replica(session: &Session, rows: &[Row]) -> Result<Option<ReplicaReading>, ReadError> {
     for row in rows {
-        if row.text("Channel_Name")?.is_empty() {
-            return channel(row);
+        if row.text(session.words().channel.name)?.is_empty() {
+            return channel(session, row);
         }
     }
     Ok(None)
 }
 
-fn channel(row: &Row) -> Result<Option<ReplicaReading>, ReadError> {
-    let source_host = row.text("Source_Host")?;
+fn channel(session: &Session, row: &Row) -> Result<Option<ReplicaReading>, ReadError> {
+    let ChannelColumns { host, port, source, io, sql, received, lag, .. } = session.words().channel;
+    let source_host = row.text(host)?;
     // After RESET REPLICA ALL a row may stay until the next start, with nothing in it.
     if source_host.is_empty() {
         return Ok(None);
     }
-    let uuid = row.text("Source_UUID")?;
-    let lag = row.maybe("Seconds_Behind_Source")?;
+    let lag_seconds = row.maybe(lag)?;
     Ok(Some(ReplicaReading {
         source_host,
-        source_port: row.parse("Source_Port", "a port")?,
-        source_uuid: if uuid.is_empty() { None } else { Some(parse("Source_UUID", &uuid, "a server uuid")?) },
-        io: thread("Replica_IO_Running", &row.text("Replica_IO_Running")?)?,
-        sql: thread("Replica_SQL_Running", &row.text("Replica_SQL_Running")?)?,
-        gtid_received: row.parse::<GtidSet>("Retrieved_Gtid_Set", "a gtid set")?,
+        source_port: row.parse(port, "a port")?,
+        source_uuid: source_uuid(session, source, &row.text(source)?)?,
+        io: thread(io, &row.text(io)?)?,
+        sql: thread(sql, &row.text(sql)?)?,
+        gtid_received: session.gtid_set(received, &row.text(received)?)?,
         io_error: row.text("Last_IO_Error")?,
         sql_error: row.text("Last_SQL_Error")?,
-        lag_seconds: lag.map(|text| parse("Seconds_Behind_Source", &text, "a number")).transpose()?,
+        lag_seconds: lag_seconds.map(|text| parse(lag, &text, "a number")).transpose()?,
     }))
+}
+
+/// None until the channel was connected.
+fn source_uuid(session: &Session, column: &str, text: &str) -> Result<Option<ServerUuid>, ReadError> {
+    match session.words().numbering {
+        Numbering::Sets if text.is_empty() => Ok(None),
+        Numbering::Sets => parse(column, text, "a server uuid").map(Some),
+        Numbering::Positions => {
+            Ok(position::beside(session.server_uuid(), parse(column, text, "a server id")?))
+        }
+    }
 }
 
 fn thread(column: &str, text: &str) -> Result<ReplicaThread, ReadError> {
     match text {
         "Yes" => Ok(ReplicaThread::Running),
-        "Connecting" => Ok(ReplicaThread::Connecting),
+        "Connecting" | "Preparing" => Ok(ReplicaThread::Connecting),
         "No" => Ok(ReplicaThread::Stopped),
         _ => Err(ReadError::Value {
             column: column.to_owned(),

@@ -28,6 +28,11 @@ impl Row {
         }
     }
 
+    /// Whether there is such a column.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.0.columns_ref().iter().any(|c| c.name_str().eq_ignore_ascii_case(column))
+    }
+
     /// The column's text; NULL is an error.
     pub(crate) fn text(&self, column: &str) -> Result<String, ReadError> {
         self.maybe(column)?.ok_or_else(|| ReadError::Null { column: column.to_owned() })

@@ -8,12 +8,12 @@
 //! Deliberately absent: pools and reconnecting. Who wants another session connects again, and knows
 //! that what the old one had under way may still happen on the server.
 
-use model::ServerUuid;
+use model::{Flavour, GtidSet, ServerUuid};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
 
 use crate::deadline::Deadline;
-use crate::dialect::{Dialect, UnknownVersion};
+use crate::dialect::{Dialect, Numbering, UnknownVersion, Words};
 use crate::endpoint::{Address, Endpoint, Tls};
 use crate::read::Plugins;
 use crate::row::Row;
@@ -63,6 +63,30 @@ pub enum ConnectError {
         /// Its version.
         #[source]
         source: UnknownVersion,
+    },
+    /// It is a server of another flavour than configured.
+    #[error(
+        "connect to {address}: it is {found} {version}, and the configuration says flavour {configured}; \
+         correct `flavour` of the database"
+    )]
+    Flavour {
+        /// Where.
+        address: Address,
+        /// What it is.
+        found: Flavour,
+        /// What it was said to be.
+        configured: Flavour,
+        /// Its version.
+        version: String,
+    },
+    /// Its GTIDs do not tell what it has.
+    #[error(
+        "connect to {address}: gtid_strict_mode, log_bin and log_slave_updates must be ON, since without \
+         them positions do not tell one history from another"
+    )]
+    Numbering {
+        /// Where.
+        address: Address,
     },
     /// Its first answer made no sense.
     #[error("connect to {address}")]
@@ -170,25 +194,26 @@ impl Session {
             Ok(Err(source)) => return Err(ConnectError::Io { address: address(), source: Box::new(source) }),
             Ok(Ok(line)) => line,
         };
-        // SET ROLE needs no default role, and does nothing for an account that has none.
-        let sql = "SET ROLE ALL; SELECT @@server_uuid AS uuid, @@version AS version, \
-            CONNECTION_ID() AS id, CURRENT_ROLE() AS role, \
-            (SELECT GROUP_CONCAT(PLUGIN_NAME) FROM information_schema.PLUGINS \
-             WHERE PLUGIN_STATUS = 'ACTIVE' AND PLUGIN_NAME LIKE 'rpl_semi_sync%') AS plugins";
-        let sets = match deadline.bound(line.ask(sql)).await {
-            Err(_) => return Err(ConnectError::Timeout { address: address() }),
-            Ok(Err(source)) => return Err(ConnectError::Io { address: address(), source: Box::new(source) }),
-            Ok(Ok(sets)) => sets,
-        };
-        let hello = hello(&sets)
-            .map_err(|source| ConnectError::Answer { address: address(), source: Box::new(source) })?;
-        let dialect = Dialect::of(&hello.version)
-            .map_err(|source| ConnectError::Version { address: address(), source })?;
+        let answer = |source| ConnectError::Answer { address: address(), source: Box::new(source) };
+        let sets = first_words(&mut line, "SELECT @@version AS version", endpoint, deadline).await?;
+        let version =
+            crate::read::last_row(&sets, "the version").and_then(|r| r.text("version")).map_err(answer)?;
+        let dialect =
+            Dialect::of(&version).map_err(|source| ConnectError::Version { address: address(), source })?;
+        if dialect.flavour() != endpoint.flavour {
+            let (found, configured) = (dialect.flavour(), endpoint.flavour);
+            return Err(ConnectError::Flavour { address: address(), found, configured, version });
+        }
+        let sets = first_words(&mut line, dialect.words().hello, endpoint, deadline).await?;
+        let hello = hello(&sets).map_err(answer)?;
+        if !hello.strict {
+            return Err(ConnectError::Numbering { address: address() });
+        }
         Ok(Session {
             line: Some(line),
             connection_id: hello.id,
             server_uuid: hello.uuid,
-            version: hello.version,
+            version,
             role: hello.role,
             plugins: hello.plugins,
             dialect,
@@ -219,6 +244,24 @@ impl Session {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// A list of transactions as this server writes it.
+    pub(crate) fn gtid_set(&self, column: &str, text: &str) -> Result<GtidSet, crate::read::ReadError> {
+        let known = match self.words().numbering {
+            Numbering::Sets => text.trim().parse().ok(),
+            Numbering::Positions => crate::position::set(text).ok(),
+        };
+        known.ok_or_else(|| crate::read::ReadError::Value {
+            column: column.to_owned(),
+            text: text.to_owned(),
+            wanted: "a gtid set",
+        })
+    }
+
+    /// The server's words.
+    pub(crate) fn words(&self) -> &'static Words {
+        self.dialect.words()
     }
 
     /// The server's number for this session.
@@ -297,10 +340,25 @@ const ENDS_THE_CONNECTION: [u16; 4] = [1053, 1927, 3032, 4031];
 
 struct Hello {
     uuid: ServerUuid,
-    version: String,
     id: u64,
     role: bool,
     plugins: Plugins,
+    strict: bool,
+}
+
+/// Asks what must be known before anything else.
+async fn first_words(
+    line: &mut Line,
+    sql: &str,
+    endpoint: &Endpoint,
+    deadline: Deadline,
+) -> Result<Vec<Vec<Row>>, ConnectError> {
+    let address = || endpoint.address.clone();
+    match deadline.bound(line.ask(sql)).await {
+        Err(_) => Err(ConnectError::Timeout { address: address() }),
+        Ok(Err(source)) => Err(ConnectError::Io { address: address(), source: Box::new(source) }),
+        Ok(Ok(sets)) => Ok(sets),
+    }
 }
 
 fn hello(sets: &[Vec<Row>]) -> Result<Hello, crate::read::ReadError> {
@@ -308,7 +366,7 @@ fn hello(sets: &[Vec<Row>]) -> Result<Hello, crate::read::ReadError> {
     let plugins = row.maybe("plugins")?.unwrap_or_default();
     Ok(Hello {
         uuid: row.parse("uuid", "a server uuid")?,
-        version: row.text("version")?,
+        strict: row.flag("strict")?,
         id: row.parse("id", "a connection number")?,
         role: row.text("role")? != "NONE",
         plugins: Plugins {

@@ -126,8 +126,8 @@ impl Writer {
         };
         let attempt = async {
             let mut conn = Conn::new(options(access, to)).await?;
-            let server: Option<String> = conn.query_first("SELECT @@server_uuid").await?;
-            Ok::<_, mysql_async::Error>((conn, server.unwrap_or_default()))
+            let server = server_of(&mut conn).await?;
+            Ok::<_, mysql_async::Error>((conn, server))
         };
         let elsewhere = name.wait_for(|now| now.is_some_and(|a| a != to));
         let attempted = tokio::select! {
@@ -204,4 +204,15 @@ pub fn options(access: &DatabaseAccess, address: Ipv4Addr) -> Opts {
         .max_allowed_packet(Some(PACKET_BYTES_MAX))
         .wait_timeout(Some(IDLE_SECONDS))
         .into()
+}
+
+/// Which server a connection leads to: its `server_uuid`, or on MariaDB the server id.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn server_of(conn: &mut Conn) -> Result<String, mysql_async::Error> {
+    let version: Option<String> = conn.query_first("SELECT @@version").await?;
+    let mariadb = version.is_some_and(|v| v.to_ascii_lowercase().contains("mariadb"));
+    let ask = if mariadb { "SELECT CAST(@@server_id AS CHAR)" } else { "SELECT @@server_uuid" };
+    Ok(conn.query_first(ask).await?.unwrap_or_default())
 }

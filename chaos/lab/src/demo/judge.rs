@@ -30,13 +30,14 @@ pub struct Seen {
     pub healed: Healed,
     pub until: Timestamp,
     pub rejoined: Option<Timestamp>,
+    pub quarantined: Option<String>,
     pub ended: Timestamp,
     pub reachable: BTreeSet<String>,
     pub events: Vec<Event>,
     pub acks: Vec<Ack>,
     pub statuses: Vec<Look>,
     pub lost: anyhow::Result<u64>,
-    pub missing_on_standby: anyhow::Result<u64>,
+    pub missing_on_standby: anyhow::Result<Option<u64>>,
     pub pages: Vec<(Timestamp, String)>,
     pub busyness: Option<f64>,
     pub overflowed: anyhow::Result<u64>,
@@ -59,7 +60,8 @@ pub fn judge(seen: Seen) -> Run {
         db_write_gap_ms: measure::write_gap_ms(&seen.acks, moments).map(tenths),
         acked_writes: seen.acks.len() as u64,
         lost_acked_writes: seen.lost.as_ref().ok().copied(),
-        missing_on_standby: seen.missing_on_standby.as_ref().ok().copied(),
+        missing_on_standby: seen.missing_on_standby.as_ref().ok().copied().flatten(),
+        quarantined: seen.quarantined.clone(),
         dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, seen.sides))),
         epoch_before: before.and_then(|g| g.epoch()),
         epoch_after: after.and_then(|g| g.epoch()),
@@ -108,12 +110,16 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
         format!("the load before the fault was {rate:.0} commits a second, under {}", rate_min()),
     );
     let last = seen.statuses.last().map_or("no status at all", |l| l.what.as_str());
-    hold(seen.rejoined.is_some(), format!("the group did not return to Sync; last seen: {last}"));
+    let ended_well = seen.rejoined.is_some() || seen.quarantined.is_some();
+    hold(ended_well, format!("the group did not return to Sync; last seen: {last}"));
     hold(run.db_write_gap_ms.is_some(), "no write was acknowledged before the fault".to_owned());
     match &seen.missing_on_standby {
         Ok(missing) => hold(
-            *missing == 0,
-            format!("{missing} acknowledged writes are not on the standby, which is in Sync"),
+            missing.unwrap_or(0) == 0,
+            format!(
+                "{} acknowledged writes are not on the standby, which is in Sync",
+                missing.unwrap_or_default()
+            ),
         ),
         Err(e) => hold(false, format!("the standby could not be read: {e:#}")),
     }

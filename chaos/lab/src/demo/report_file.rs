@@ -78,8 +78,13 @@ mod tests {
         assert!(!new.exists());
         assert!(ReportFile::open(&dir.path().join("no/such/r.json")).is_err());
 
-        let report =
-            Report { fault: Fault::CutLink, flavour: Flavour::Mysql, runs: Vec::new(), notes: Vec::new() };
+        let report = Report {
+            fault: Fault::CutLink,
+            flavour: Flavour::Mysql,
+            fallback: None,
+            runs: Vec::new(),
+            notes: Vec::new(),
+        };
         ReportFile::open(&old).unwrap().write(&report).unwrap();
         assert_eq!(std::fs::read_to_string(&old).unwrap(), text(&report));
     }

@@ -29,6 +29,8 @@ pub struct Look {
     pub what: String,
     /// The epoch, if the group served in `Sync`.
     pub in_sync_at: Option<u64>,
+    /// A server that waits for a person.
+    pub quarantined: Option<String>,
 }
 
 /// Watches until stopped or dropped.
@@ -58,6 +60,12 @@ impl Watch {
         let looks = self.looks.lock().expect("no holder of the looks panics");
         let found = looks.iter().find(|l| l.began >= since && l.in_sync_at.is_some_and(|e| e >= epoch));
         found.map(|l| l.at)
+    }
+
+    /// The server that waits for a person, by an answer to a question asked after `since`.
+    pub fn quarantined_since(&self, since: Timestamp) -> Option<String> {
+        let looks = self.looks.lock().expect("no holder of the looks panics");
+        looks.iter().filter(|l| l.began >= since).find_map(|l| l.quarantined.clone())
     }
 
     /// The last answer, to a question asked after `since`.
@@ -92,13 +100,14 @@ impl Drop for Watch {
 
 fn look(lab: &Lab, spec: &LabSpec) -> Look {
     let began = clock::now();
-    let (what, in_sync_at) = match ClusterStatus::ask(lab, spec) {
+    let (what, in_sync_at, quarantined) = match ClusterStatus::ask(lab, spec) {
         Ok(status) => {
-            let group = status.group(cluster::GROUP).filter(|g| g.serves_in_sync());
-            (ready::describe(&status), group.and_then(|g| g.epoch()))
+            let group = status.group(cluster::GROUP);
+            let in_sync = group.filter(|g| g.serves_in_sync()).and_then(|g| g.epoch());
+            (ready::describe(&status), in_sync, group.and_then(|g| g.quarantined()))
         }
-        Err(e) if e.is::<NoQuorum>() => (e.to_string(), None),
-        Err(e) => (format!("no status: {}", e.root_cause()), None),
+        Err(e) if e.is::<NoQuorum>() => (e.to_string(), None, None),
+        Err(e) => (format!("no status: {}", e.root_cause()), None, None),
     };
-    Look { began, at: clock::now(), what, in_sync_at }
+    Look { began, at: clock::now(), what, in_sync_at, quarantined }
 }

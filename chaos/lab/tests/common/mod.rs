@@ -40,6 +40,7 @@ impl TestLab {
             twofold: program.clone(),
             program,
             flavour: Flavour::Mysql,
+            fallback: None,
             maker: Maker::Up,
             processes: vec![],
         };

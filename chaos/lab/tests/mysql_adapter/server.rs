@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use chaos_lab::cli::Flavour;
 use chaos_lab::mysqld::{
     ADMIN_USER, APPLICATION_SCHEMA, APPLICATION_USER, InstanceSpec, MysqlRoot, PASSWORD, REPLICATION_USER,
     command, write_cnf,
@@ -43,7 +44,18 @@ pub fn root() -> &'static MysqlRoot {
     })
 }
 
+/// The same of MariaDB.
+pub fn mariadb_root() -> &'static MysqlRoot {
+    static ROOT: OnceLock<MysqlRoot> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let mut say = |line: &str| eprintln!("packages: {line}");
+        let folder = packages::mariadb_root(&packages::cache_dir(), &mut say).expect("MariaDB can be had");
+        MysqlRoot::mariadb(folder)
+    })
+}
+
 pub struct Server {
+    root: &'static MysqlRoot,
     pub spec: InstanceSpec,
     pub uuid: ServerUuid,
     child: Option<Child>,
@@ -53,6 +65,10 @@ pub struct Server {
 impl Server {
     /// A new server, not started.
     pub fn lay() -> Server {
+        Server::lay_of(root())
+    }
+
+    pub fn lay_of(root: &'static MysqlRoot) -> Server {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let server_id = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = tempfile::Builder::new().prefix("twofold-mysql-").tempdir().unwrap();
@@ -70,14 +86,18 @@ impl Server {
             report_host: "127.0.0.1".into(),
             admin: None,
         };
-        let uuid = root().lay_data(&packages::cache_dir(), &spec.data_dir).unwrap().parse().unwrap();
-        write_cnf(root(), &spec).unwrap();
-        Server { spec, uuid, child: None, _folder: folder }
+        let uuid = root.lay_data(&packages::cache_dir(), &spec.data_dir, server_id).unwrap().parse().unwrap();
+        write_cnf(root, &spec).unwrap();
+        Server { root, spec, uuid, child: None, _folder: folder }
     }
 
     /// A new server that answers.
     pub async fn started() -> Server {
-        let mut server = Server::lay();
+        Server::started_of(root()).await
+    }
+
+    pub async fn started_of(root: &'static MysqlRoot) -> Server {
+        let mut server = Server::lay_of(root);
         server.start().await;
         server
     }
@@ -91,7 +111,7 @@ impl Server {
         assert!(self.child.is_none(), "{} runs already", self.spec.name);
         // Killed with this thread, so that a test that is killed leaves no server behind.
         let mut command_line = Command::new("setpriv");
-        command_line.args(["--pdeathsig", "KILL", "--"]).args(command(root(), &self.spec));
+        command_line.args(["--pdeathsig", "KILL", "--"]).args(command(self.root, &self.spec));
         self.child = Some(command_line.stdin(Stdio::null()).spawn().unwrap());
     }
 
@@ -102,7 +122,12 @@ impl Server {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::socket(&self.spec.socket, ADMIN_USER, PASSWORD).with_replication_users(&[REPLICATION_USER])
+        Endpoint::socket(&self.spec.socket, ADMIN_USER, PASSWORD)
+            .with_replication_users(&[REPLICATION_USER])
+            .with_flavour(match self.root.flavour() {
+                Flavour::Mysql => model::Flavour::Mysql,
+                Flavour::Mariadb => model::Flavour::Mariadb,
+            })
     }
 
     pub fn files(&self) -> ServerFiles {
@@ -231,7 +256,11 @@ pub struct Pair {
 
 impl Pair {
     pub async fn up() -> Pair {
-        let (source, replica) = (Server::started().await, Server::started().await);
+        Pair::up_of(root()).await
+    }
+
+    pub async fn up_of(root: &'static MysqlRoot) -> Pair {
+        let (source, replica) = (Server::started_of(root).await, Server::started_of(root).await);
         let pair = Pair { source, replica };
         pair.source.open().await;
         pair.follow(&pair.source.source()).await;

@@ -1,6 +1,6 @@
 //! A server that runs, is fenced and does not replicate: how it comes back (DESIGN §4, Return).
 
-use model::ServerId;
+use model::{Flavour, ServerId};
 
 use super::View;
 use crate::{Change, Durability, GuardReport, HowItEnded, Marked, Reason};
@@ -35,6 +35,14 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         let extra = reading.gtid_held().subtract(&primary.gtid_executed);
         let reason =
             |why: &str, evidence: Vec<String>| Reason { why: why.into(), by: "twofold".into(), evidence };
+        if extra.is_empty() && !behind.is_empty() && reading.flavour() == Flavour::Mariadb {
+            let evidence = vec![
+                format!("{server} lacks {behind}, which is in no binary log of the primary"),
+                "MariaDB has no CLONE: a person rebuilds it".into(),
+            ];
+            let reason = reason("return-too-far-behind", evidence);
+            return Some(Change::Quarantine { server: server.clone(), extra, reason });
+        }
         if extra.is_empty() && !behind.is_empty() {
             // No replication closes that gap, and copying anew loses nothing.
             let evidence = vec![format!("{server} lacks {behind}, which is in no binary log of the primary")];
@@ -94,6 +102,13 @@ fn never_told(
     let Some((epoch, record)) = view.group.last_served(server) else {
         return Err(format!("{server} never was primary on record: where they come from is unknown"));
     };
+    if reading.kill_releases_waiters() {
+        return Err(
+            "a client of MariaDB whose session was killed while it waited was told OK, so they may be \
+                    known; it has no CLONE either, and a person decides"
+                .into(),
+        );
+    }
     if extra.of(&reading.server_uuid) != *extra {
         return Err("some are of another origin than the server itself".into());
     }

@@ -118,8 +118,11 @@ impl Guard {
             self.arm_watchdog(now, out);
             return;
         }
-        // Once armed, a client may be waiting for an ack, whatever the durability is called yet.
-        let waits = !matches!(authority.durability, Durability::Async { .. }) || self.armed.is_some();
+        // Once armed, a client may be waiting for an ack, whatever the durability is called yet. Where a
+        // kill of its session would tell it OK, the ladder's second rung is never taken.
+        let gentle = self.reading.as_ref().is_some_and(|s| !s.reading.kill_releases_waiters());
+        let waits =
+            !matches!(authority.durability, Durability::Async { .. }) || self.armed.is_some() || !gentle;
         let latched = self.latch.opened.as_ref().is_some_and(|o| {
             o.epoch == epoch && o.life == life && o.boot == self.config.boot && (o.waits || !waits)
         });

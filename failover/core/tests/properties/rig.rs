@@ -38,6 +38,7 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
             clients: 0,
             waiting_sessions: 0,
             replica_enabled: false,
+            acknowledged: None,
         },
         replica: source.map(|s| ReplicaReading {
             source_host: s.to_string(),

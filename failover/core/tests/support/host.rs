@@ -137,6 +137,7 @@ const SEMI_SYNC_AT_BOOT: SemiSyncReading = SemiSyncReading {
     clients: 0,
     waiting_sessions: 0,
     replica_enabled: false,
+    acknowledged: None,
 };
 
 fn set_io(reading: &mut DatabaseReading, io: ReplicaThread) {
@@ -237,8 +238,14 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     if let Some(n) = line.number("waiters") {
         semi.waiting_sessions = u32::try_from(n).unwrap();
     }
+    if let Some(n) = line.number("acked") {
+        semi.acknowledged = Some(n);
+    }
     if line.flag("unarmed") {
         semi.source_enabled = false;
+    }
+    if line.flag("mariadb") {
+        reading.version = "10.11.18-MariaDB".into();
     }
     if line.take("mark").as_deref() == Some("other") {
         reading.opening = Some(OTHER_MARK);

@@ -1,7 +1,7 @@
 //! The sessions of clients: listing them, which confirms a fence, and ending them.
 
 use crate::deadline::Deadline;
-use crate::outcome::{Outcome, Stop};
+use crate::outcome::{Outcome, Refusal, Stop};
 use crate::read::ReadError;
 use crate::row::Row;
 use crate::session::Session;
@@ -65,12 +65,15 @@ pub async fn client_sessions(
 }
 
 /// Tells all clients' sessions to end, and no other. On MySQL a commit that waits for an ack is not
-/// released by it. Call it behind a shut gate only: what it ends may come back at once.
+/// released by it; where it is (MariaDB), the call is refused. Call it behind a shut gate only: what it ends may come back at once.
 pub async fn kill_client_sessions(session: &mut Session, deadline: Deadline) -> Outcome<KilledSessions> {
     kill(session, deadline).await.into()
 }
 
 async fn kill(session: &mut Session, deadline: Deadline) -> Result<KilledSessions, Stop> {
+    if session.words().kill_releases_waiters {
+        return Err(Refusal::KillTellsWaiters.into());
+    }
     let mut killed = 0;
     let mut refused = None;
     for client in client_sessions(session, deadline).await? {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::act::literal;
 use crate::act::replica::run;
 use crate::deadline::Deadline;
-use crate::outcome::{ActError, Outcome, Stop};
+use crate::outcome::{ActError, Outcome, Refusal, Stop};
 use crate::session::{Session, SqlError};
 
 /// Whom to copy. Same release series, clone plugin loaded, an account with BACKUP_ADMIN.
@@ -36,6 +36,9 @@ pub async fn clone_from(session: &mut Session, donor: &Donor, deadline: Deadline
 }
 
 async fn steps(session: &mut Session, donor: &Donor, deadline: Deadline) -> Result<(), Stop> {
+    if !session.words().clones {
+        return Err(Refusal::NoClone.into());
+    }
     let (host, port) = (donor.address.ip(), donor.address.port());
     let user = literal("user", &donor.user)?;
     let password = literal("password", &donor.password)?;

@@ -43,7 +43,8 @@ async fn steps(session: &mut Session, deadline: Deadline) -> Result<Promoted, St
         }
         .into());
     }
-    run(session, "stop replication", "STOP REPLICA", deadline).await?;
-    run(session, "remove the channel", "RESET REPLICA ALL", deadline).await?;
+    let words = session.words();
+    run(session, "stop replication", words.stop_replica, deadline).await?;
+    run(session, "remove the channel", words.reset_channel, deadline).await?;
     Ok(Promoted { executed: look(session, deadline).await?.executed })
 }

@@ -7,10 +7,11 @@ use crate::deadline::Deadline;
 use crate::outcome::{Outcome, Stop};
 use crate::session::Session;
 
-/// Sets `super_read_only`, and with it `read_only`; off sets `read_only` off, which takes both.
+/// Sets `super_read_only`, and with it `read_only`; off sets `read_only` off, which takes both. On MariaDB
+/// it is `read_only`, which binds whoever has no READ_ONLY ADMIN.
 ///
 /// `On` blocks behind running statements and behind commits that wait for a semi-sync ack, while the
-/// variable already reads 1; `lock_wait_timeout` bounds it (whole seconds, at least one), and only
+/// variable already reads 1 (on MariaDB 0); `lock_wait_timeout` bounds it (whole seconds, at least one), and only
 /// the statement's own return is believed: `Failed` with 1205 means that the server takes writes
 /// again. `Unknown` means nothing at all; the ladder goes on (DESIGN §4).
 pub async fn set_super_read_only(session: &mut Session, to: Switch, deadline: Deadline) -> Outcome {
@@ -24,14 +25,14 @@ async fn shut_or_open(session: &mut Session, to: Switch, deadline: Deadline) -> 
             let bound = format!("SET SESSION lock_wait_timeout = {seconds}");
             session.run("bound the wait for super_read_only", &bound, deadline).await?;
             // A statement of its own: its return, and nothing else's, is what is believed.
-            "SET GLOBAL super_read_only = ON"
+            session.words().shut
         }
         Switch::Off => "SET GLOBAL read_only = OFF",
     };
     Ok(session.run("set super_read_only", sql, deadline).await?)
 }
 
-/// Sets `offline_mode`: on, sessions without CONNECTION_ADMIN are ended and none is let in. It
+/// Sets `offline_mode` (MySQL only): on, sessions without CONNECTION_ADMIN are ended and none is let in. It
 /// returns at once and releases no commit that waits for an ack.
 pub async fn set_offline_mode(session: &mut Session, to: Switch, deadline: Deadline) -> Outcome {
     let sql = format!("SET GLOBAL offline_mode = {}", to.word());

@@ -6,8 +6,10 @@ use model::{GtidSet, ReplicaReading, ReplicaThread};
 
 use crate::act::literal;
 use crate::deadline::Deadline;
+use crate::dialect::{Numbering, Words};
 use crate::outcome::{ActError, Outcome, Refusal, Stop};
-use crate::read::{ReadError, last_row, replica};
+use crate::position;
+use crate::read::{ReadError, last_row, look_semi_sync, replica};
 use crate::session::Session;
 
 /// Where to replicate from.
@@ -64,6 +66,18 @@ impl Channel {
     pub fn undrained(&self) -> GtidSet {
         self.replica.as_ref().map_or_else(GtidSet::empty, |r| r.gtid_received.subtract(&self.executed))
     }
+
+    /// Neither thread runs.
+    fn stands_still(&self) -> bool {
+        let stopped = |r: &ReplicaReading| r.io == ReplicaThread::Stopped && r.sql == ReplicaThread::Stopped;
+        self.replica.as_ref().is_some_and(stopped)
+    }
+
+    /// What the start of a thread would throw away on this server.
+    fn dropped_by_a_start(&self, session: &Session) -> GtidSet {
+        let drops = session.words().drops_relay_log && self.stands_still();
+        if drops { self.undrained() } else { GtidSet::empty() }
+    }
 }
 
 /// Seconds after which a replica that heard nothing reconnects, and between two tries: one, so that a
@@ -81,11 +95,11 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 /// (measured: no ack after the return). Returns what it holds. Idempotent.
 pub async fn stop_io_thread(session: &mut Session, deadline: Deadline) -> Outcome<Channel> {
     async {
-        run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
+        run(session, "stop the receiver", session.words().stop_receiver, deadline).await?;
         let channel = look(session, deadline).await?;
         match &channel.replica {
             Some(r) if r.io != ReplicaThread::Stopped => Err(Stop::Failed(ActError::ReadBack {
-                name: "Replica_IO_Running",
+                name: session.words().channel.io,
                 wanted: "No".to_owned(),
                 found: format!("{:?}", r.io),
             })),
@@ -98,35 +112,65 @@ pub async fn stop_io_thread(session: &mut Session, deadline: Deadline) -> Outcom
 
 /// Stops receiver and applier. Idempotent.
 pub async fn stop_replica(session: &mut Session, deadline: Deadline) -> Outcome {
-    run(session, "stop replication", "STOP REPLICA", deadline).await.into()
+    run(session, "stop replication", session.words().stop_replica, deadline).await.into()
 }
 
 /// Starts receiver and applier. `Done` means they were told to: whether the receiver gets through is
 /// in the next reading. Idempotent.
+///
+/// Refused on MariaDB, where it drops the relay log, while that holds what was acknowledged and not
+/// applied: whoever weakened to `Async` first switches acknowledging off, and then it is not.
 pub async fn start_replica(session: &mut Session, deadline: Deadline) -> Outcome {
-    start(session, "start replication", "START REPLICA", deadline).await.into()
+    async {
+        let channel = configured(session, deadline).await?;
+        let missing = channel.dropped_by_a_start(session);
+        if !missing.is_empty() && look_semi_sync(session, deadline).await?.replica_enabled {
+            return Err(Refusal::DropsRelayLog { missing }.into());
+        }
+        run(session, "start replication", session.words().start_replica, deadline).await
+    }
+    .await
+    .into()
 }
 
 /// Starts the applier only, so that a relay log is drained without hearing the source. Idempotent.
+/// Where that start would drop the relay log (MariaDB, when both threads are stopped) it is refused, or
+/// not done when nothing is left to apply.
 pub async fn start_applier(session: &mut Session, deadline: Deadline) -> Outcome {
-    start(session, "start the applier", "START REPLICA SQL_THREAD", deadline).await.into()
+    async {
+        let channel = configured(session, deadline).await?;
+        if session.words().drops_relay_log && channel.stands_still() {
+            let missing = channel.undrained();
+            let refused = Refusal::DropsRelayLog { missing: missing.clone() };
+            return if missing.is_empty() { Ok(()) } else { Err(refused.into()) };
+        }
+        run(session, "start the applier", session.words().start_applier, deadline).await
+    }
+    .await
+    .into()
 }
 
 /// Starts the receiver only. Idempotent.
 pub async fn start_receiver(session: &mut Session, deadline: Deadline) -> Outcome {
-    start(session, "start the receiver", "START REPLICA IO_THREAD", deadline).await.into()
+    async {
+        let channel = configured(session, deadline).await?;
+        let missing = channel.dropped_by_a_start(session);
+        if !missing.is_empty() {
+            return Err(Refusal::DropsRelayLog { missing }.into());
+        }
+        run(session, "start the receiver", session.words().start_receiver, deadline).await
+    }
+    .await
+    .into()
 }
 
-async fn start(
-    session: &mut Session,
-    doing: &'static str,
-    sql: &str,
-    deadline: Deadline,
-) -> Result<(), Stop> {
-    if look(session, deadline).await?.replica.is_none() {
+/// The channel, which must be there.
+async fn configured(session: &mut Session, deadline: Deadline) -> Result<Channel, Stop> {
+    let channel = look(session, deadline).await?;
+    if channel.replica.is_none() {
         return Err(Refusal::NoSource.into());
     }
-    run(session, doing, sql, deadline).await
+    Ok(channel)
 }
 
 /// Waits until `set` is executed here. `Failed(Missing)` at the deadline says what is not.
@@ -152,7 +196,13 @@ pub async fn wait_drained(session: &mut Session, deadline: Deadline) -> Outcome<
 
 async fn wait(session: &mut Session, set: &GtidSet, deadline: Deadline) -> Result<(), Stop> {
     let seconds = deadline.left().saturating_sub(ANSWER_MARGIN).as_secs_f64().max(0.001);
-    let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {seconds:.3}) AS timed_out");
+    let sql = match session.words().numbering {
+        Numbering::Sets => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {seconds:.3}) AS timed_out"),
+        Numbering::Positions => {
+            let position = position::of(set);
+            format!("SELECT MASTER_GTID_WAIT('{position}', {seconds:.3}) <> 0 AS timed_out")
+        }
+    };
     let sets = session.ask("wait for transactions to be applied", &sql, deadline).await?;
     if !last_row(&sets, "the result of the wait")?.flag("timed_out")? {
         return Ok(());
@@ -191,18 +241,28 @@ async fn repoint(
     relay_log: RelayLog,
     deadline: Deadline,
 ) -> Result<(), Stop> {
-    let change = change_source(source)?;
+    let words = session.words();
+    let change = match words.numbering {
+        Numbering::Sets => change_source(source)?,
+        Numbering::Positions => change_master(source)?,
+    };
     if relay_log == RelayLog::MustBeDrained {
         // The receiver is stopped before looking: it could add to what was seen. The applier goes on.
-        run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
+        run(session, "stop the receiver", words.stop_receiver, deadline).await?;
         let missing = look(session, deadline).await?.undrained();
         if !missing.is_empty() {
             return Err(Refusal::NotDrained { missing }.into());
         }
     }
-    run(session, "stop replication", "STOP REPLICA", deadline).await?;
+    run(session, "stop replication", words.stop_replica, deadline).await?;
     if relay_log == RelayLog::Reset {
-        run(session, "reset the channel", "RESET REPLICA ALL", deadline).await?;
+        run(session, "reset the channel", words.reset_channel, deadline).await?;
+    }
+    if words.numbering == Numbering::Positions {
+        // What it wrote as a primary is in its binary log only, and a receiver asks from this position.
+        let executed = look(session, deadline).await?.executed;
+        let from = format!("SET GLOBAL gtid_slave_pos = '{}'", position::of(&executed));
+        run(session, "set where to receive from", &from, deadline).await?;
     }
     run(session, "change the source", &change, deadline).await
 }
@@ -228,19 +288,41 @@ fn change_source(source: &Source) -> Result<String, Refusal> {
     ))
 }
 
+/// MariaDB's form. How often to try again is the server's own `master_retry_count` there.
+fn change_master(source: &Source) -> Result<String, Refusal> {
+    let host = literal("host", &source.host)?;
+    let user = literal("user", &source.user)?;
+    let password = literal("password", &source.password)?;
+    let port = source.port;
+    let tls = match &source.tls {
+        SourceTls::PublicKey => "MASTER_SSL = 0".to_owned(),
+        SourceTls::Required { ca: None } => "MASTER_SSL = 1".to_owned(),
+        SourceTls::Required { ca: Some(ca) } => {
+            let ca = literal("authority file", ca)?;
+            format!("MASTER_SSL = 1, MASTER_SSL_CA = {ca}, MASTER_SSL_VERIFY_SERVER_CERT = 1")
+        }
+    };
+    Ok(format!(
+        "CHANGE MASTER TO MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USER = {user}, \
+         MASTER_PASSWORD = {password}, MASTER_USE_GTID = slave_pos, \
+         MASTER_CONNECT_RETRY = {CONNECT_RETRY_SECONDS}, \
+         MASTER_HEARTBEAT_PERIOD = {HEARTBEAT_SECONDS}, {tls}"
+    ))
+}
+
 /// Executed set and channel in one round trip.
 pub(crate) async fn look(session: &mut Session, deadline: Deadline) -> Result<Channel, ReadError> {
-    let sql = "SELECT @@GLOBAL.gtid_executed AS gtid_executed, \
-               @@GLOBAL.super_read_only AS super_read_only; SHOW REPLICA STATUS";
-    let sets = session.ask("read the replication channel", sql, deadline).await?;
+    let Words { position, replica_status, .. } = session.words();
+    let sql = format!("SELECT {position}; {replica_status}");
+    let sets = session.ask("read the replication channel", &sql, deadline).await?;
     let [executed, channels] = sets.as_slice() else {
         return Err(ReadError::Short { what: "two results" });
     };
     let row = executed.first().ok_or(ReadError::Short { what: "gtid_executed" })?;
     Ok(Channel {
-        executed: row.parse("gtid_executed", "a gtid set")?,
+        executed: session.gtid_set("gtid_executed", &row.text("gtid_executed")?)?,
         super_read_only: row.flag("super_read_only")?,
-        replica: replica(channels)?,
+        replica: replica(session, channels)?,
     })
 }
 
@@ -270,5 +352,27 @@ mod tests {
         assert!(!refusal.to_string().contains("ret"), "{refusal}");
         let good = change_source(&Source { password: "secret".into(), ..source }).unwrap();
         assert!(good.contains("SOURCE_AUTO_POSITION = 1") && good.contains("GET_SOURCE_PUBLIC_KEY = 1"));
+    }
+
+    #[test]
+    fn mariadbs_source_is_asked_from_the_applied_position_and_a_quote_is_refused_as_well() {
+        let source = |tls, password: &str| Source {
+            host: "192.0.2.1".into(),
+            port: 3306,
+            user: "repl".into(),
+            password: password.into(),
+            tls,
+        };
+        let refusal = change_master(&source(SourceTls::PublicKey, "sec'ret")).unwrap_err();
+        assert!(!refusal.to_string().contains("ret"), "{refusal}");
+        let plain = change_master(&source(SourceTls::PublicKey, "secret")).unwrap();
+        assert!(
+            plain.contains("MASTER_USE_GTID = slave_pos") && plain.ends_with("MASTER_SSL = 0"),
+            "{plain}"
+        );
+        let tls = SourceTls::Required { ca: Some("/ca.pem".into()) };
+        let verified = change_master(&source(tls, "secret")).unwrap();
+        assert!(verified.ends_with("MASTER_SSL_VERIFY_SERVER_CERT = 1"), "{verified}");
+        assert!(!verified.contains("SOURCE_"), "{verified}");
     }
 }

@@ -55,6 +55,7 @@ pub async fn ensure_schema(session: &mut Session, deadline: Deadline) -> Outcome
 }
 
 async fn ensure(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    refuse_when_read_only(session, deadline).await?;
     let find = format!(
         "SELECT COUNT(*) AS found FROM information_schema.TABLES \
          WHERE TABLE_SCHEMA = '{SCHEMA}' AND TABLE_NAME IN ('sentinel', 'opening')"
@@ -65,11 +66,20 @@ async fn ensure(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
         return create(session, deadline).await;
     }
     for table in ["sentinel", "opening"] {
-        let prune = format!(
-            "DELETE FROM {SCHEMA}.{table} WHERE id + {ROWS_KEPT} <= \
-             (SELECT newest FROM (SELECT MAX(id) AS newest FROM {SCHEMA}.{table}) AS m)"
+        // Asked without a lock, and deleted by the key: a scan would queue behind the row of a sentinel
+        // that waits for its ack, which the next one is to free.
+        let ask = format!(
+            "SELECT COALESCE(MIN(id), 0) AS oldest, COALESCE(MAX(id), 0) AS newest FROM {SCHEMA}.{table}"
         );
-        write(session, "forget old rows", &prune, deadline).await?;
+        let sets = session.ask("look for old rows", &ask, deadline).await?;
+        let row = crate::read::last_row(&sets, "the first and last row")?;
+        let (oldest, newest): (u64, u64) =
+            (row.parse("oldest", "a number")?, row.parse("newest", "a number")?);
+        let last_old = newest.saturating_sub(ROWS_KEPT.into());
+        if oldest > 0 && oldest <= last_old {
+            let prune = format!("DELETE FROM {SCHEMA}.{table} WHERE id <= {last_old}");
+            write(session, "forget old rows", &prune, deadline).await?;
+        }
     }
     Ok(())
 }
@@ -98,7 +108,7 @@ async fn create(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
 /// lost, the ack of this one frees it.
 pub async fn write_sentinel(session: &mut Session, sentinel: Sentinel, deadline: Deadline) -> Outcome {
     let Sentinel { epoch, g, nonce } = sentinel;
-    let sql = format!("INSERT INTO {SCHEMA}.sentinel (epoch, g, nonce) VALUES ({epoch}, {g}, {nonce})");
+    let sql = insert(session, "sentinel (epoch, g, nonce)", &format!("{epoch}, {g}, {nonce}"));
     write(session, "write a sentinel", &sql, deadline).await.into()
 }
 
@@ -131,14 +141,15 @@ pub async fn write_opening(session: &mut Session, mark: Opening, deadline: Deadl
 async fn mark_opening(session: &mut Session, mark: Opening, deadline: Deadline) -> Result<(), Stop> {
     let Opening { epoch, life, nonce } = mark;
     let life = life.0;
-    let sql = format!("INSERT INTO {SCHEMA}.opening (epoch, life, nonce) VALUES ({epoch}, {life}, {nonce})");
-    match session.run("mark the opening", &sql, deadline).await {
+    let sql = insert(session, "opening (epoch, life, nonce)", &format!("{epoch}, {life}, {nonce}"));
+    match session.ask("mark the opening", &sql, deadline).await {
         Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
+            refuse_when_read_only(session, deadline).await?;
             create(session, deadline).await?;
             write(session, "mark the opening", &sql, deadline).await
         }
         Err(error) if error.code() == Some(READ_ONLY) => Err(Refusal::ReadOnly.into()),
-        other => Ok(other?),
+        other => written(&other?),
     }
 }
 
@@ -160,8 +171,41 @@ async fn write(
     sql: &str,
     deadline: Deadline,
 ) -> Result<(), Stop> {
-    match session.run(doing, sql, deadline).await {
+    match session.ask(doing, sql, deadline).await {
         Err(error) if error.code() == Some(READ_ONLY) => Err(Refusal::ReadOnly.into()),
-        other => Ok(other?),
+        other => written(&other?),
     }
+}
+
+/// The statement that writes one row. Where the account may write though the server is read only, the
+/// statement itself asks, and says whether it wrote.
+fn insert(session: &Session, into: &str, values: &str) -> String {
+    let words = session.words();
+    if !words.bypasses_read_only {
+        return format!("INSERT INTO {SCHEMA}.{into} VALUES ({values})");
+    }
+    let condition = words.writable;
+    format!(
+        "INSERT INTO {SCHEMA}.{into} SELECT {values} FROM DUAL WHERE {condition}; \
+         SELECT ROW_COUNT() AS written"
+    )
+}
+
+/// What a statement that asks told; all others are believed by their return.
+fn written(sets: &[Vec<Row>]) -> Result<(), Stop> {
+    let told = sets.iter().flatten().find(|row| row.has("written"));
+    match told.map(|row| row.parse::<i64>("written", "a number")).transpose()? {
+        Some(rows) if rows < 1 => Err(Refusal::ReadOnly.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Asked before statements that the server might not refuse to this account, or that are not sent when
+/// there is nothing to do.
+async fn refuse_when_read_only(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    let condition = session.words().writable;
+    let ask = format!("SELECT {condition} AS writable");
+    let sets = session.ask("look whether writes are taken", &ask, deadline).await?;
+    let writable = crate::read::last_row(&sets, "whether writes are taken")?.flag("writable")?;
+    if writable { Ok(()) } else { Err(Refusal::ReadOnly.into()) }
 }

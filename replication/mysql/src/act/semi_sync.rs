@@ -6,6 +6,7 @@ use model::{ReplicaThread, SemiSyncReading};
 use crate::act::Switch;
 use crate::act::replica::{look, run};
 use crate::deadline::Deadline;
+use crate::dialect::SourceNames;
 use crate::outcome::{ActError, Outcome, Refusal, Stop};
 use crate::read::{ReadError, SemiSync, look_semi_sync};
 use crate::session::Session;
@@ -34,39 +35,50 @@ async fn arm(session: &mut Session, wait_count: u32, deadline: Deadline) -> Resu
     if !session.plugins().source {
         return Err(Refusal::Plugin { plugin: "rpl_semi_sync_source" }.into());
     }
+    let source = &session.words().source;
+    if source.wait_count.is_none() && wait_count != 1 {
+        return Err(Refusal::WaitCount { wanted: wait_count }.into());
+    }
     let before = look_semi_sync(session, deadline).await?;
     if before.clients != wait_count {
         return Err(Refusal::SemiSyncClients { wanted: wait_count, connected: before.clients }.into());
     }
-    let sql = format!(
-        "SET GLOBAL rpl_semi_sync_source_timeout = {ACK_TIMEOUT_MS}, \
-         GLOBAL rpl_semi_sync_source_wait_no_replica = ON, \
-         GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC', \
-         GLOBAL rpl_semi_sync_source_wait_for_replica_count = {wait_count}"
-    );
-    run(session, "set the terms of semi-sync", &sql, deadline).await?;
-    check(&look_semi_sync(session, deadline).await?, wait_count)?;
-    run(session, "switch semi-sync on", "SET GLOBAL rpl_semi_sync_source_enabled = ON", deadline).await?;
+    run(session, "set the terms of semi-sync", &terms(source, wait_count), deadline).await?;
+    check(source, &look_semi_sync(session, deadline).await?, wait_count)?;
+    let on = format!("SET GLOBAL {} = ON", source.enabled);
+    run(session, "switch semi-sync on", &on, deadline).await?;
     let after = look_semi_sync(session, deadline).await?;
-    check(&after, wait_count)?;
+    check(source, &after, wait_count)?;
     if !after.source_enabled {
-        return Err(read_back("rpl_semi_sync_source_enabled", "ON", "OFF"));
+        return Err(read_back(source.enabled, "ON", "OFF"));
     }
     Ok(after.reading())
 }
 
-fn check(now: &SemiSync, wait_count: u32) -> Result<(), Stop> {
+fn terms(source: &SourceNames, wait_count: u32) -> String {
+    let SourceNames { timeout, wait_no_replica, wait_point, .. } = source;
+    let terms = format!(
+        "SET GLOBAL {timeout} = {ACK_TIMEOUT_MS}, GLOBAL {wait_no_replica} = ON, \
+         GLOBAL {wait_point} = 'AFTER_SYNC'"
+    );
+    match source.wait_count {
+        Some(name) => format!("{terms}, GLOBAL {name} = {wait_count}"),
+        None => terms,
+    }
+}
+
+fn check(source: &SourceNames, now: &SemiSync, wait_count: u32) -> Result<(), Stop> {
     if now.timeout_ms != ACK_TIMEOUT_MS {
-        return Err(read_back("rpl_semi_sync_source_timeout", ACK_TIMEOUT_MS, now.timeout_ms));
+        return Err(read_back(source.timeout, ACK_TIMEOUT_MS, now.timeout_ms));
     }
     if !now.wait_no_replica {
-        return Err(read_back("rpl_semi_sync_source_wait_no_replica", "ON", "OFF"));
+        return Err(read_back(source.wait_no_replica, "ON", "OFF"));
     }
     if now.wait_point != "AFTER_SYNC" {
-        return Err(read_back("rpl_semi_sync_source_wait_point", "AFTER_SYNC", &now.wait_point));
+        return Err(read_back(source.wait_point, "AFTER_SYNC", &now.wait_point));
     }
-    if now.wait_count != wait_count {
-        return Err(read_back("rpl_semi_sync_source_wait_for_replica_count", wait_count, now.wait_count));
+    if let Some(name) = source.wait_count.filter(|_| now.wait_count != wait_count) {
+        return Err(read_back(name, wait_count, now.wait_count));
     }
     Ok(())
 }
@@ -82,7 +94,8 @@ pub async fn disarm_source_semi_sync(session: &mut Session, deadline: Deadline) 
         if !session.plugins().source {
             return Ok(());
         }
-        run(session, "switch semi-sync off", "SET GLOBAL rpl_semi_sync_source_enabled = OFF", deadline).await
+        let off = format!("SET GLOBAL {} = OFF", session.words().source.enabled);
+        run(session, "switch semi-sync off", &off, deadline).await
     }
     .await
     .into()
@@ -111,30 +124,39 @@ async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> 
             Switch::Off => sync_at_leisure(session, deadline).await,
         };
     }
+    let words = session.words();
     let now = look_semi_sync(session, deadline).await?;
     let wanted = to == Switch::On;
+    if wanted && !words.before_acknowledging.is_empty() {
+        run(session, "bound the receiver's stop", words.before_acknowledging, deadline).await?;
+    }
     if wanted {
         run(session, "sync every event", "SET GLOBAL sync_relay_log = 1", deadline).await?;
     }
-    let io = look(session, deadline).await?.replica.map_or(ReplicaThread::Stopped, |r| r.io);
-    let runs = io != ReplicaThread::Stopped;
+    let replica = look(session, deadline).await?.replica;
+    let runs = replica.as_ref().is_some_and(|r| r.io != ReplicaThread::Stopped);
     let as_wanted =
         now.replica_enabled == wanted && now.replica_attached == wanted && now.relay_synced == wanted;
     if as_wanted {
         return Ok(());
     }
+    // Without its applier a receiver would start anew by dropping what was not applied.
+    let stuck = replica.filter(|r| words.drops_relay_log && runs && r.sql == ReplicaThread::Stopped);
+    if let Some(replica) = stuck {
+        return Err(Refusal::ApplierStopped { error: replica.sql_error }.into());
+    }
     // A receiver that still connects may have asked for semi-sync already; it is restarted as well.
     if runs {
-        run(session, "stop the receiver", "STOP REPLICA IO_THREAD", deadline).await?;
+        run(session, "stop the receiver", words.stop_receiver, deadline).await?;
     }
     match stopped(session, wanted, runs, deadline).await {
         Ok(()) => Ok(()),
         // The receiver is stopped now and was not before. It goes on, without acknowledging, and the
         // first error is the one to tell.
         Err(Stop::Failed(error)) if runs => {
-            let off = "SET GLOBAL rpl_semi_sync_replica_enabled = OFF";
-            let _ = run(session, "acknowledge nothing", off, deadline).await;
-            let _ = run(session, "start the receiver", "START REPLICA IO_THREAD", deadline).await;
+            let off = format!("SET GLOBAL {} = OFF", words.replica_enabled);
+            let _ = run(session, "acknowledge nothing", &off, deadline).await;
+            let _ = run(session, "start the receiver", words.start_receiver, deadline).await;
             Err(Stop::Unknown(error))
         }
         Err(other) => Err(other),
@@ -143,17 +165,19 @@ async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> 
 
 /// While nothing is received.
 async fn stopped(session: &mut Session, wanted: bool, runs: bool, deadline: Deadline) -> Result<(), Stop> {
-    if wanted {
+    let words = session.words();
+    // What a server drops at its next start need not be on the disk before.
+    if wanted && !words.drops_relay_log {
         crate::relay_log::sync(session, deadline).await?;
     }
     let word = if wanted { "ON" } else { "OFF" };
-    let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled = {word}");
+    let sql = format!("SET GLOBAL {} = {word}", words.replica_enabled);
     run(session, "set the replica's semi-sync", &sql, deadline).await?;
     if !wanted {
         sync_at_leisure(session, deadline).await?;
     }
     if runs {
-        run(session, "start the receiver", "START REPLICA IO_THREAD", deadline).await?;
+        run(session, "start the receiver", words.start_receiver, deadline).await?;
     }
     Ok(())
 }
