@@ -26,7 +26,9 @@ impl World {
         let host = &self.hosts[old];
         let latched = host.latch.as_ref().map_or(Epoch(0), |l| l.fenced_through);
         let until = self.ladder.hold(host.lease_until);
-        let lease_over = host.gate.tainted || host.paused || host.clock.read(self.now).0 > until;
+        // A host that is off holds nothing, whatever its clock missed while it stood still before.
+        let stands = host.up && !host.paused && !host.gate.tainted;
+        let lease_over = !stands || host.clock.read(self.now).0 > until;
         if latched < revoked.epoch {
             if revoked.durability != Durability::Sync {
                 return Err(format!(
