@@ -8,6 +8,7 @@ mod manual;
 mod operate;
 mod screen;
 mod show;
+mod switchover;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -73,6 +74,15 @@ enum Command {
                       (a loss that was not accepted, or another one than is stated now), 4 no quorum."
     )]
     Failover(operate::Failover),
+    /// Move a group to the other site with its primary's help: nothing is lost, writers wait a moment.
+    ///
+    /// Also the way back home after a failover (failback), once the group is in Sync again.
+    #[command(
+        after_help = "Exit codes: 0 it is moved (with --dry-run: it could be, with --no-wait: it begins), 1 it was \
+                      undone, or its end was not seen, 2 usage, no such group or site, 3 a precondition does not \
+                      hold, or the role does not allow it, 4 no quorum."
+    )]
+    Switchover(switchover::Switchover),
     /// Keep a group from moving by itself while somebody works at it.
     #[command(subcommand)]
     Maintenance(operate::Maintenance),
@@ -156,6 +166,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Status(status) => operate::status(&status),
         Command::Explain(explain) => operate::explain(&explain),
         Command::Failover(failover) => operate::failover(&failover),
+        Command::Switchover(args) => switchover::run(&args),
         Command::Maintenance(maintenance) => operate::maintain(&maintenance),
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),

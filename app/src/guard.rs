@@ -14,6 +14,7 @@ mod watchdog;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -144,6 +145,7 @@ impl Shell {
                 let effects = self.guard.on(input, now);
                 inputs.extend(self.perform(effects)?);
             }
+            self.host.hurry.store(self.guard.hurried(now), Ordering::Relaxed);
             self.tell_opening(now);
         }
     }

@@ -90,6 +90,13 @@ pub enum ApiRequest {
         /// The request.
         body: app_api::v1::FailoverRequest,
     },
+    /// `POST /v1/groups/{group}/switchover`.
+    Switchover {
+        /// The group.
+        group: String,
+        /// The request.
+        body: app_api::v1::SwitchoverRequest,
+    },
     /// `POST` and `DELETE /v1/groups/{group}/maintenance`.
     Maintain {
         /// The group.

@@ -64,6 +64,32 @@ pub struct DatabaseReading {
     pub opening: Option<OpeningMark>,
     /// Settings that durability rests on.
     pub settings: SettingsReading,
+    /// Transactions of clients that have been open for long, the longest first; a few of them. Looked
+    /// for less often than the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub long_transactions: Vec<LongTransaction>,
+}
+
+/// A client's transaction that has been open for long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LongTransaction {
+    /// Its connection number, for `KILL`.
+    pub session: u64,
+    /// Whose it is: `user@host`.
+    pub account: String,
+    /// Open for so long.
+    pub seconds: u64,
+    /// What it runs now, shortened; empty when it is idle.
+    pub statement: String,
+}
+
+impl std::fmt::Display for LongTransaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { session, account, seconds, statement } = self;
+        let does = if statement.is_empty() { "idle" } else { statement.as_str() };
+        write!(f, "session {session} of {account}, open for {seconds} s: {does}")
+    }
 }
 
 /// The newest of the rows that a primary commits, one after each time it becomes writable and before its gate

@@ -185,7 +185,7 @@ pub struct ExecutionStatus {
 pub struct StepStatus {
     /// Its name.
     pub name: String,
-    /// `pending`, `started`, `done`, `failed`, `unknown`, `refused`.
+    /// `pending`, `started`, `done`, `failed`, `unknown`, `refused`, `skipped`.
     pub state: String,
     /// Evidence, or why not.
     pub detail: Option<String>,
@@ -279,6 +279,71 @@ pub struct FailoverRequest {
     pub accept_loss: Option<String>,
     /// Who asks.
     pub by: String,
+}
+
+/// `POST /v1/groups/{group}/switchover`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SwitchoverRequest {
+    /// Site to move to.
+    pub to: String,
+    /// Plan, and begin nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Who asks.
+    pub by: String,
+}
+
+/// What a switchover would do, or does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SwitchoverPlan {
+    /// The group.
+    pub group: String,
+    /// The primary.
+    pub from: String,
+    /// Site to move to.
+    pub to: String,
+    /// The server that takes over.
+    pub candidate: Option<String>,
+    /// The new epoch.
+    pub epoch: u64,
+    /// Every precondition holds.
+    pub ready: bool,
+    /// All of them.
+    pub preconditions: Vec<Precondition>,
+    /// Its steps, in an order that respects what each needs.
+    pub steps: Vec<PlannedStep>,
+    /// Number of the execution that was begun; none where nothing was.
+    pub execution: Option<u64>,
+}
+
+/// One thing that must be so before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Precondition {
+    /// Stable name.
+    pub name: String,
+    /// It is so.
+    pub holds: bool,
+    /// What was seen.
+    pub evidence: Vec<String>,
+    /// What to do where it is not so.
+    pub next: Option<String>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedStep {
+    /// Its name.
+    pub name: String,
+    /// Steps that must be done before.
+    pub needs: Vec<String>,
+    /// Deadline of one attempt, milliseconds.
+    pub timeout_ms: u64,
+    /// Attempts in all.
+    pub attempts: u32,
 }
 
 /// Maintenance of a group.

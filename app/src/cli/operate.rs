@@ -165,7 +165,7 @@ pub fn maintain(args: &Maintenance) -> Result<u8> {
 }
 
 /// The account that the command runs under.
-fn account() -> String {
+pub fn account() -> String {
     std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use app_api::v1::{
     DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss, MaintenanceStatus,
-    NodeStatus, ServerStatus, Status,
+    NodeStatus, ServerStatus, Status, SwitchoverPlan,
 };
 
 /// The screen.
@@ -386,6 +386,30 @@ pub fn time(ms: i64) -> String {
         Ok(t) => t.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.3fZ").to_string(),
         Err(_) => "?".into(),
     }
+}
+
+/// A plan of a switchover: each precondition with its evidence, and the steps.
+pub fn switchover(plan: &SwitchoverPlan) -> String {
+    let candidate = plan.candidate.as_deref().unwrap_or("nobody");
+    let mut text = format!(
+        "group {}: from {} to {candidate} in {}, epoch {}\n",
+        plan.group, plan.from, plan.to, plan.epoch
+    );
+    for p in &plan.preconditions {
+        let holds = if p.holds { "ok" } else { "NOT SO" };
+        let _ = writeln!(text, "  {holds:<7} {:<20} {}", p.name, p.evidence.join("; "));
+        if let Some(next) = &p.next {
+            let _ = writeln!(text, "          {next}");
+        }
+    }
+    let steps: Vec<&str> = plan.steps.iter().map(|s| s.name.as_str()).collect();
+    let _ = writeln!(text, "steps: {}", steps.join(", "));
+    text += match (plan.ready, plan.execution) {
+        (_, Some(_)) => "it begins; until the handover it is undone by itself when a step fails",
+        (true, None) => "ready: nothing was begun",
+        (false, None) => "not ready: nothing was begun",
+    };
+    text
 }
 
 /// Time since, in one unit.

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use app_api::v1::{
     Code, FailoverRequest, FailoverStarted, Loss, MAINTENANCE_MAX_S, MaintenanceRequest, Problem, REASON_MAX,
+    SwitchoverRequest,
 };
 use app_link::Replier;
-use failover_core::{Change, Command, Maintenance, loss_of};
+use failover_core::{Act, Authority, Change, Command, Maintenance, Phase, loss_of, plan_switchover};
 use model::{GroupId, SiteId, WallTime};
 use serde_json::json;
 use tracing::info;
@@ -64,7 +65,9 @@ fn alone(shared: &Shared, request: &ApiRequest, why: &str) -> ApiResponse {
         // A node that has not applied anything yet knows no group; another one may.
         ApiRequest::Explain { .. } if shared.state().groups.is_empty() => no_quorum(why),
         ApiRequest::Explain { group } => explained(shared, group, false),
-        ApiRequest::Failover { .. } | ApiRequest::Maintain { .. } => no_quorum(why),
+        ApiRequest::Failover { .. } | ApiRequest::Switchover { .. } | ApiRequest::Maintain { .. } => {
+            no_quorum(why)
+        }
     }
 }
 
@@ -88,6 +91,10 @@ async fn lead(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
         ApiRequest::Explain { group } => explained(shared, &group, confirmed.is_ok()),
         ApiRequest::Failover { group, body } => match confirmed {
             Ok(_) => failover(shared, &group, &body).await,
+            Err(error) => no_quorum(&error.to_string()),
+        },
+        ApiRequest::Switchover { group, body } => match confirmed {
+            Ok(_) => switchover(shared, &group, &body).await,
             Err(error) => no_quorum(&error.to_string()),
         },
         ApiRequest::Maintain { group, body, by } => match confirmed {
@@ -139,18 +146,91 @@ fn window(asked: &MaintenanceRequest, by: &str, now: WallTime) -> Result<Mainten
     Ok(Maintenance { by: by.to_owned(), reason: reason.to_owned(), since: now, until })
 }
 
-async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) -> ApiResponse {
-    let Ok(id) = group.parse::<GroupId>() else { return no_group(shared, group) };
-    let state = shared.state();
-    if !state.groups.contains_key(&id) {
-        return no_group(shared, group);
-    }
-    let known = request.to.parse::<SiteId>().ok().filter(|site| shared.config.sites().contains_key(site));
-    let Some(site) = known else {
+/// The group and the site that a request names.
+fn named(shared: &Shared, group: &str, site: &str) -> Result<(GroupId, SiteId), ApiResponse> {
+    let id = group.parse::<GroupId>().ok().filter(|id| shared.state().groups.contains_key(id));
+    let id = id.ok_or_else(|| no_group(shared, group))?;
+    let known = site.parse::<SiteId>().ok().filter(|site| shared.config.sites().contains_key(site));
+    let site = known.ok_or_else(|| {
         let names: Vec<String> = shared.config.sites().keys().map(ToString::to_string).collect();
         let detail = vec![format!("known: {}", names.join(", "))];
-        return problem(Code::NotFound, format!("there is no site {:?}", request.to), detail);
+        problem(Code::NotFound, format!("there is no site {site:?}"), detail)
+    })?;
+    Ok((id, site))
+}
+
+/// Plans a switchover; begins it unless that was all, or something stands against it.
+async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverRequest) -> ApiResponse {
+    let (id, site) = match named(shared, group, &request.to) {
+        Ok(named) => named,
+        Err(response) => return response,
     };
+    let state = shared.state();
+    let planned =
+        plan_switchover(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, clock::now());
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(why) => {
+            let title = format!("group {group:?} cannot be moved to {site}: {why}");
+            return problem(Code::Refused, title, vec![format!("see: twofold explain group {group}")]);
+        }
+    };
+    let epoch = state.groups[&id].authority.as_ref().map_or(0, |a| a.epoch.0 + 1);
+    let mut shown = view::plan(group, &site, epoch, &plan);
+    if request.dry_run {
+        return ok(&shown);
+    }
+    let Some(act) = plan.act else {
+        let broken = plan.broken().map(|p| {
+            let next = p.next.as_ref().map_or(String::new(), |n| format!("; {n}"));
+            format!("{}: {}{next}", p.name, p.evidence.join("; "))
+        });
+        let title = format!("group {group:?} is not ready to be moved to {site}; nothing was done");
+        return problem(Code::Refused, title, broken.collect());
+    };
+    info!(group, to = %site, by = request.by, "switchover ordered by a person");
+    let fate = propose_surely(shared, &id, act, |a| a.phase == Phase::Draining || a.epoch.0 >= epoch).await;
+    match fate {
+        Fate::Applied => {
+            let state = shared.state();
+            let begun = state.groups.get(&id).and_then(|g| g.execution.as_ref());
+            shown.execution = begun.map(|e| e.id.0);
+            ok(&shown)
+        }
+        Fate::Refused(refusal) => problem(Code::Refused, refusal.to_string(), vec![]),
+        Fate::NotProposed(why) | Fate::Unknown(why) => no_quorum(&why),
+    }
+}
+
+/// Proposes; an unknown fate is settled by a read index, since the entry, if there is one, lies before it.
+async fn propose_surely(
+    shared: &Shared,
+    id: &GroupId,
+    act: Act,
+    begun: impl Fn(&Authority) -> bool,
+) -> Fate {
+    let command =
+        Command::Change { group: id.clone(), expect: act.expect, change: act.change, at: clock::wall() };
+    let mut fate = shared.propose(&command).await;
+    while matches!(fate, Fate::Unknown(_)) && shared.leading().is_some() {
+        if shared.raft.read_index(Instant::now() + READ_WITHIN).await.is_ok() {
+            let state = shared.state();
+            let now = state.groups.get(id).and_then(|g| g.authority.as_ref());
+            fate = match now.is_some_and(&begun) {
+                true => Fate::Applied,
+                false => Fate::NotProposed("it was dropped".into()),
+            };
+        }
+    }
+    fate
+}
+
+async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) -> ApiResponse {
+    let (id, site) = match named(shared, group, &request.to) {
+        Ok(named) => named,
+        Err(response) => return response,
+    };
+    let state = shared.state();
     let now = clock::now();
     let stated = loss_of(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, now);
     let (loss, act) = match stated {
@@ -188,18 +268,8 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     };
     let candidate = candidate.server.to_string();
     info!(group, to = %site, by = request.by, loss = loss.id, "failover ordered by a person");
-    let command =
-        Command::Change { group: id.clone(), expect: act.expect, change: act.change, at: clock::wall() };
     shared.desk().withhold(&id);
-    let mut fate = shared.propose(&command).await;
-    while matches!(fate, Fate::Unknown(_)) && shared.leading().is_some() {
-        if shared.raft.read_index(Instant::now() + READ_WITHIN).await.is_ok() {
-            let begun =
-                shared.state().groups.get(&id).and_then(|g| g.authority.as_ref().map(|a| !a.phase.grants()));
-            fate =
-                if begun == Some(true) { Fate::Applied } else { Fate::NotProposed("it was dropped".into()) };
-        }
-    }
+    let fate = propose_surely(shared, &id, act, |a| !a.phase.grants()).await;
     shared.desk().resume(&id);
     match fate {
         Fate::Applied => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use app_api::v1::{Code, DnsExplanation, FailoverRequest, MaintenanceRequest, Problem};
+use app_api::v1::{Code, DnsExplanation, FailoverRequest, MaintenanceRequest, Problem, SwitchoverRequest};
 use app_cert::{Callers, Kind, Role};
 use app_config::{Config, Node};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -47,6 +47,7 @@ pub fn start(shared: &Arc<Shared>) -> Result<Api> {
         .route("/v1/dns/explain", get(explain_dns))
         .route("/v1/groups/{group}/explain", get(explain))
         .route("/v1/groups/{group}/failover", post(failover))
+        .route("/v1/groups/{group}/switchover", post(switchover))
         .route("/v1/groups/{group}/maintenance", post(maintain).delete(end_maintenance))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -218,6 +219,25 @@ async fn failover(
     }
 }
 
+/// A dry run changes nothing, and any role may see one.
+async fn switchover(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path(group): Path<String>,
+    body: Result<Json<SwitchoverRequest>, JsonRejection>,
+) -> Response {
+    let body = match body {
+        Ok(Json(body)) => SwitchoverRequest { by: caller.for_person(&body.by), ..body },
+        Err(rejection) => return bad_request(rejection.body_text()),
+    };
+    if !body.dry_run
+        && let Some(refusal) = needs(Role::Operator, &caller, "a switchover")
+    {
+        return refusal;
+    }
+    respond(answer_api::answer(&shared, ApiRequest::Switchover { group, body }).await)
+}
+
 async fn maintain(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
@@ -267,7 +287,7 @@ async fn nothing_here() -> Response {
         code: Code::NotFound,
         title: "there is no such path".into(),
         detail: vec![
-            "paths: /metrics, /v1/status, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover, /v1/groups/{group}/maintenance"
+            "paths: /metrics, /v1/status, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover, /v1/groups/{group}/switchover, /v1/groups/{group}/maintenance"
                 .into(),
         ],
         loss: None,

@@ -263,6 +263,7 @@ impl Task {
     }
 
     async fn wait_for(&self, wait: &failover_core::Await) -> Outcome {
+        let since = clock::now();
         loop {
             let state = self.shared.state();
             let Some(group) = state.groups.get(&self.group) else {
@@ -270,7 +271,7 @@ impl Task {
             };
             let seen = {
                 let desk = self.shared.desk();
-                awaited(wait, group, desk.facts(), &self.shared.timing, clock::now())
+                awaited(wait, group, desk.facts(), &self.shared.timing, since, clock::now())
             };
             match seen {
                 Verified::Done(evidence) => return Outcome::Done { evidence },

@@ -2,13 +2,13 @@
 
 use app_api::v1::{
     CandidateStatus, EventLine, ExecutionStatus, Explanation, FailoverStatus, FinishedExecution, GroupStatus,
-    MaintenanceStatus, NodeStatus, ServerStatus, Status, StepStatus,
+    MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ServerStatus, Status, StepStatus, SwitchoverPlan,
 };
 use app_link::Endpoint;
 use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};
 use std::time::Duration;
 
-use model::{Flavour, GroupId, GtidSet, ServerId, Timestamp};
+use model::{Flavour, GroupId, GtidSet, ServerId, SiteId, Timestamp};
 use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
 
 use super::shared::Shared;
@@ -275,6 +275,7 @@ fn execution(e: &runbooks_core::Execution) -> ExecutionStatus {
                 StepState::Failed { why } => ("failed", Some(why.clone())),
                 StepState::Unknown { why } => ("unknown", Some(why.clone())),
                 StepState::Refused { why } => ("refused", Some(why.clone())),
+                StepState::Skipped { why } => ("skipped", Some(why.clone())),
             };
             StepStatus {
                 name: r.step.to_string(),
@@ -303,7 +304,42 @@ fn evidence_text(evidence: &Evidence) -> String {
         Evidence::Outwaited { waited_ms } => format!("lease outwaited: {waited_ms} ms"),
         Evidence::Reached { gtid } if gtid.is_empty() => String::new(),
         Evidence::Reached { gtid } => format!("reached {gtid}"),
+        Evidence::Attached { server, process_start, .. } => {
+            format!("{server} acknowledges, process {process_start}")
+        }
         Evidence::Note { text } => text.clone(),
+    }
+}
+
+/// A plan of a switchover, as it leaves the process.
+pub fn plan(group: &str, to: &SiteId, epoch: u64, plan: &failover_core::SwitchoverPlan) -> SwitchoverPlan {
+    let steps = plan.runbook.iter().flat_map(|r| &r.steps);
+    SwitchoverPlan {
+        group: group.to_owned(),
+        from: plan.from.to_string(),
+        to: to.to_string(),
+        candidate: plan.candidate.as_ref().map(ToString::to_string),
+        epoch,
+        ready: plan.act.is_some(),
+        preconditions: plan
+            .preconditions
+            .iter()
+            .map(|p| Precondition {
+                name: p.name.to_owned(),
+                holds: p.holds,
+                evidence: p.evidence.clone(),
+                next: p.next.clone(),
+            })
+            .collect(),
+        steps: steps
+            .map(|s| PlannedStep {
+                name: s.id.to_string(),
+                needs: s.needs.iter().map(ToString::to_string).collect(),
+                timeout_ms: s.timeout_ms,
+                attempts: s.attempts,
+            })
+            .collect(),
+        execution: None,
     }
 }
 

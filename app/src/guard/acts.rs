@@ -12,8 +12,8 @@ use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
 use model::{Epoch, ProcessStart};
 use replication_mysql::{
     Channel, Deadline, Donor, Opening, Outcome, RelayLog, Rescue, Sentinel, Session, Source, SourceTls,
-    Switch, arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, ensure_schema,
-    kill_client_sessions, point_at_source, promote, replica_semi_sync, save_extra_transactions,
+    Switch, arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, drain_writes, ensure_schema,
+    kill_client_sessions, leave_source, point_at_source, promote, replica_semi_sync, save_extra_transactions,
     set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_opening,
     write_sentinel,
 };
@@ -116,7 +116,10 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
     let deadline = Deadline::after(SHORT);
     match act {
         DatabaseAct::Fence => fence(session).await,
-        DatabaseAct::SetReadOnly => end(set_super_read_only(session, Switch::On, deadline).await),
+        DatabaseAct::SetReadOnly => match drain_writes(session, deadline).await {
+            Outcome::Done(executed) => ActEnd::Done { reached: Some(executed) },
+            other => end(other),
+        },
         DatabaseAct::SetWritable { epoch, life } => set_writable(session, *epoch, *life, deadline).await,
         DatabaseAct::DropSockets => drop_sockets(host).await,
         DatabaseAct::ArmSource { count } => end(arm_source_semi_sync(session, *count, deadline).await),
@@ -127,12 +130,13 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
         }
         DatabaseAct::StopIo => end::<Channel>(stop_io_thread(session, deadline).await),
         DatabaseAct::StartReplica => end(start_replica(session, deadline).await),
+        DatabaseAct::LeaveSource => end(leave_source(session, deadline).await),
         DatabaseAct::Promote => match promote(session, deadline).await {
             Outcome::Done(done) => ActEnd::Done { reached: Some(done.executed) },
             other => end(other),
         },
-        DatabaseAct::Rejoin { source } => match address_of(host, source) {
-            Ok(address) => rejoin(host, session, address).await,
+        DatabaseAct::Rejoin { source, acks } => match address_of(host, source) {
+            Ok(address) => rejoin(host, session, address, *acks).await,
             Err(error) => ActEnd::Failed { why: format!("{error:#}") },
         },
         other => ActEnd::Failed { why: format!("{other:?} is no short act") },
@@ -179,7 +183,7 @@ async fn fence(session: &mut Session) -> ActEnd {
     }
 }
 
-async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr) -> ActEnd {
+async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr, acks: bool) -> ActEnd {
     let deadline = Deadline::after(SHORT * 2);
     let (user, password) = host.replication.clone();
     let source = Source {
@@ -191,10 +195,17 @@ async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr) -> ActEn
     };
     // A returning server's channel is an old one or what CLONE brought along; all it had applied is
     // in gtid_executed, which was compared.
-    match point_at_source(session, &source, RelayLog::Reset, deadline).await {
-        Outcome::Done(()) => end(start_replica(session, deadline).await),
-        other => end(other),
+    let pointed = point_at_source(session, &source, RelayLog::Reset, deadline).await;
+    if !matches!(pointed, Outcome::Done(())) {
+        return end(pointed);
     }
+    if acks {
+        let enabled = replica_semi_sync(session, Switch::On, deadline).await;
+        if !matches!(enabled, Outcome::Done(())) {
+            return end(enabled);
+        }
+    }
+    end(start_replica(session, deadline).await)
 }
 
 async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use app_config::{Config, Database, Fence, SecretSource, Server};
-use model::{ProcessStart, ServerId};
+use model::{LongTransaction, ProcessStart, ServerId};
 use replication_mysql::{Endpoint, MysqldProcess, ServerFiles};
 use tracing::warn;
 
@@ -37,6 +38,10 @@ pub struct Host {
     pub gated: bool,
     /// The life that runs, as the watcher last saw it.
     pub process: Mutex<Option<MysqldProcess>>,
+    /// Somebody waits for the next look at the database.
+    pub hurry: AtomicBool,
+    /// What the last look for long transactions found.
+    pub long: Mutex<Vec<LongTransaction>>,
 }
 
 impl Host {
@@ -74,6 +79,8 @@ impl Host {
             gate,
             gated: server.fence == Fence::Nftables,
             process: Mutex::new(None),
+            hurry: AtomicBool::new(false),
+            long: Mutex::new(Vec::new()),
         })
     }
 

@@ -1,11 +1,12 @@
 //! Watches the database of this host: its process by pidfd, its state ten times a second.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use failover_core::{HowItEnded, Process};
 use model::ProcessStart;
-use replication_mysql::{Deadline, Ending, MysqldProcess, Session, how_it_ended, read};
+use replication_mysql::{Deadline, Ending, MysqldProcess, Session, how_it_ended, long_transactions, read};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
@@ -14,8 +15,12 @@ use super::host::Host;
 use crate::clock;
 use crate::outage::Outage;
 
-/// Between two readings.
-const READ_EVERY: Duration = Duration::from_millis(100);
+/// Between two readings while a move waits for what they tell.
+const READ_IN_A_HURRY: Duration = Duration::from_millis(20);
+/// Otherwise one in so many: 100 ms.
+const READ_ONE_IN: u32 = 5;
+/// Between two looks for long transactions.
+const LOOK_FOR_LONG_EVERY: Duration = Duration::from_secs(1);
 /// Deadline of one reading, connecting included. Longer than any of a server that serves.
 const READ_WITHIN: Duration = Duration::from_millis(1_000);
 /// Between two looks for a process that is not there.
@@ -29,6 +34,7 @@ const EXIT_WAIT: Duration = Duration::from_secs(10);
 pub fn start(host: Arc<Host>, local: mpsc::Sender<Local>) {
     let (life, lives) = watch::channel(None);
     tokio::spawn(watch_process(host.clone(), local.clone(), life));
+    tokio::spawn(look_for_long(host.clone(), lives.clone()));
     tokio::spawn(read_always(host, local, lives));
 }
 
@@ -132,10 +138,16 @@ async fn read_always(
 ) {
     let mut session: Option<Session> = None;
     let mut silent = Outage::default();
-    let mut every = tokio::time::interval(READ_EVERY);
+    let mut every = tokio::time::interval(READ_IN_A_HURRY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut skipped = 0;
     loop {
         every.tick().await;
+        skipped += 1;
+        if skipped < READ_ONE_IN && !host.hurry.load(Ordering::Relaxed) {
+            continue;
+        }
+        skipped = 0;
         let Some(life) = *lives.borrow_and_update() else {
             session = None;
             continue;
@@ -152,7 +164,8 @@ async fn read_always(
         }
         let Some(open) = session.as_mut() else { continue };
         match read(open, deadline).await {
-            Ok(reading) => {
+            Ok(mut reading) => {
+                reading.long_transactions.clone_from(&host.long.lock().expect("no holder of this lock panics"));
                 if silent.works() {
                     info!("the database answers");
                 }
@@ -168,6 +181,35 @@ async fn read_always(
                 session = None;
             }
         }
+    }
+}
+
+/// Looks for clients' transactions that have been open for long, on a session of its own: what it asks
+/// for is not as cheap as a reading, and nothing but a plan waits for it.
+async fn look_for_long(host: Arc<Host>, lives: watch::Receiver<Option<ProcessStart>>) {
+    let mut session: Option<Session> = None;
+    let mut every = tokio::time::interval(LOOK_FOR_LONG_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let deadline = Deadline::after(READ_WITHIN);
+        if lives.borrow().is_none() {
+            session = None;
+        } else if session.as_ref().is_none_or(Session::is_broken) {
+            session = Session::connect(&host.admin, deadline).await.ok();
+        }
+        let found = match session.as_mut() {
+            Some(open) => match long_transactions(open, deadline).await {
+                Ok(found) => found,
+                Err(error) => {
+                    debug!(why = chain(&error), "long transactions are not looked for");
+                    session = None;
+                    Vec::new()
+                }
+            },
+            None => Vec::new(),
+        };
+        *host.long.lock().expect("no holder of this lock panics") = found;
     }
 }
 

@@ -130,6 +130,8 @@ pub enum Fault {
     LoseWitness,
     /// The link between the two data sites is cut; both still see the witness.
     CutLink,
+    /// Nothing breaks: a person moves the group to the other site with `twofold switchover`.
+    Switchover,
 }
 
 /// How a command prints.
@@ -247,6 +249,9 @@ pub struct DemoArgs {
     /// How many runs, one after the other; none is discarded.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
+    /// Clients that write, all together; with more of them each writes less often.
+    #[arg(long, default_value_t = crate::load::WRITERS, value_parser = clap::value_parser!(u32).range(8..=400))]
+    pub writers: u32,
     /// The database; MySQL, or MariaDB where that cannot be had, unless given.
     #[arg(long, value_enum)]
     pub flavour: Option<Flavour>,

@@ -132,7 +132,7 @@ fn all_runs(
     let mut acked: Vec<(u32, std::collections::BTreeSet<RowKey>)> = Vec::new();
     for number in 1..=args.runs {
         progress.say(&format!("run {number} of {}", args.runs));
-        let made = run::one(lab, spec, args.fault, number, interrupt, progress);
+        let made = run::one(lab, spec, args, number, interrupt, progress);
         let (run, rows) = match made {
             Ok(made) => made,
             // Leaves a report of what was made until then; the lab is not in a state for more.

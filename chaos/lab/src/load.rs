@@ -13,14 +13,9 @@ use crate::cluster;
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::spec::{LabSpec, Place};
 
-/// Between two commits of a writer. Ten writers at this pace make some 190 commits a second.
-const PACE: Duration = Duration::from_millis(50);
-
-/// Writers on the outside client host; it has the most, being the platform's users.
-const WRITERS_OUTSIDE: u32 = 4;
-
-/// Writers on the client host inside each data site.
-const WRITERS_INSIDE: u32 = 3;
+/// Between two commits of a writer, for each writer that there is: all of them together make some 190
+/// commits a second, however many they are. More than that is the disk's benchmark and not ours.
+const PACE_SHARE: Duration = Duration::from_millis(5);
 
 /// Events on their way from the clients; the demo takes them several times a second.
 const PENDING_MAX: usize = 1 << 16;
@@ -28,8 +23,14 @@ const PENDING_MAX: usize = 1 << 16;
 /// After the end of their input clients bring their commits to an end, which takes at most 5 s.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Writers of a load, all together.
-pub const WRITERS: u32 = WRITERS_OUTSIDE + 2 * WRITERS_INSIDE;
+/// Writers of a load, all together, unless it is said otherwise.
+pub const WRITERS: u32 = 10;
+
+/// How many of `all` write from a client host: the outside has the most, being the platform's users.
+fn share_of(all: u32, site: LabSite) -> u32 {
+    let inside = all * 3 / 10;
+    if site == LabSite::Cli { all - 2 * inside } else { inside }
+}
 
 /// One client process.
 struct Client {
@@ -52,19 +53,19 @@ impl Load {
     ///
     /// # Errors
     /// When a client cannot be started.
-    pub fn start(lab: &Lab, spec: &LabSpec, run: u32) -> anyhow::Result<Load> {
+    pub fn start(lab: &Lab, spec: &LabSpec, run: u32, writers: u32) -> anyhow::Result<Load> {
         let (send, incoming) = sync_channel(PENDING_MAX);
         let mut clients = Vec::new();
         let mut next_writer = 0;
         for host in Host::of_kind(HostKind::Client) {
             let outside = host.site == LabSite::Cli;
-            let count = if outside { WRITERS_OUTSIDE } else { WRITERS_INSIDE };
+            let count = share_of(writers, host.site);
             let plan = ClientPlan {
                 client: host.name.to_owned(),
                 run,
                 access: cluster::access_from(&host),
                 writers: (next_writer..next_writer + count).collect(),
-                pace_ms: u64::try_from(PACE.as_millis()).expect("a pace is short"),
+                pace_ms: u64::try_from((PACE_SHARE * writers).as_millis()).expect("a pace is short"),
                 polled: if outside { cluster::name_servers() } else { Vec::new() },
                 flip_client: outside,
             };

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chaos_lab::clients::Event;
 use chaos_lab::layout::{Host, HostKind, Lab, LabSite};
-use chaos_lab::load::Load;
+use chaos_lab::load::{self, Load};
 use chaos_lab::measure::{self, Moments, Sides};
 use chaos_lab::mysqld::{self, MysqlRoot};
 use chaos_lab::wan::{self, WanRequest};
@@ -147,7 +147,7 @@ fn clients_follow_the_name_and_every_acknowledged_row_is_where_it_was_acknowledg
     open(&up, LabSite::Pdc);
     open(&up, LabSite::Mdc);
     let names = Names::serve(&up, address_of(LabSite::Pdc));
-    let mut load = Load::start(&up.lab, &up.spec, 7).unwrap();
+    let mut load = Load::start(&up.lab, &up.spec, 7, load::WRITERS).unwrap();
     let second = Duration::from_secs(1);
     eventually("the load has its rate", || {
         measure::rate(&measure::acks(load.events()), clock::now(), second) >= 100.0
@@ -192,7 +192,7 @@ fn a_cut_site_pauses_the_clients_outside_and_not_those_inside() {
     let up = lab_with_databases();
     open(&up, LabSite::Pdc);
     let _names = Names::serve(&up, address_of(LabSite::Pdc));
-    let mut load = Load::start(&up.lab, &up.spec, 8).unwrap();
+    let mut load = Load::start(&up.lab, &up.spec, 8, load::WRITERS).unwrap();
     let outside = |events: &[Event]| -> Vec<measure::Ack> {
         // Writers 0..=2 stand in pdc, as the table of hosts has its client host first.
         measure::acks(events).into_iter().filter(|a| a.row.0 > 2).collect()

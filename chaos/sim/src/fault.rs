@@ -82,11 +82,13 @@ pub enum Kind {
     Drift,
     /// A disk is slow.
     SlowDisk,
+    /// A person moves the group to the other site.
+    Switchover,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 26] = [
+    pub const ALL: [Kind; 27] = [
         Kind::SiteKill,
         Kind::HostCrash,
         Kind::DiskLies,
@@ -113,6 +115,7 @@ impl Kind {
         Kind::WitnessLoss,
         Kind::Drift,
         Kind::SlowDisk,
+        Kind::Switchover,
     ];
 
     /// How long it lasts at least and at most, milliseconds.

@@ -14,6 +14,8 @@ use crate::world::World;
 
 /// Between two readings of the database.
 const READ_EVERY: Time = 100 * MS;
+/// While a move waits for what is read.
+const READ_IN_A_HURRY: Time = 20 * MS;
 /// Inputs that wait behind a write; beyond it they are lost, as in a full channel.
 const INPUTS_MAX: usize = 256;
 /// Renewals remembered with the moment they were sent, for the checks.
@@ -165,8 +167,11 @@ impl World {
     /// A reading is taken.
     pub(crate) fn read_database(&mut self, h: usize) {
         let now = self.now;
-        let Some(life) = self.hosts[h].guard.as_ref().map(|g| g.life) else { return };
-        let next = now + self.hosts[h].clock.stretch(READ_EVERY);
+        let clock = self.hosts[h].clock.read(now);
+        let Some(guard) = self.hosts[h].guard.as_ref() else { return };
+        let life = guard.life;
+        let every = if guard.guard.hurried(clock) { READ_IN_A_HURRY } else { READ_EVERY };
+        let next = now + self.hosts[h].clock.stretch(every);
         self.queue.push(next, Event::Read { host: h, life });
         let mysql = &self.hosts[h].mysql;
         let Some(start) = mysql.life.as_ref().map(|l| l.start) else { return };

@@ -78,6 +78,8 @@ fn kind(event: &failover_core::Event) -> &'static str {
     use failover_core::{Durability, Event as E, Phase};
     use runbooks_core::{ExecutionStatus, Outcome};
     match event {
+        E::Authority { from: Some((_, Phase::Draining)), to: (_, Phase::Revoked), .. } => "handover-or-begin",
+        E::Authority { from: Some((_, Phase::Draining)), to: (_, Phase::Serving), .. } => "undrained",
         E::Authority { to: (_, Phase::Revoked), .. } => "begin",
         E::Authority { to: (_, Phase::Promoting), .. } => "promoting",
         E::Authority { from: Some((_, Phase::Promoting)), to, .. } if to.1 == Phase::Serving => {
@@ -90,6 +92,7 @@ fn kind(event: &failover_core::Event) -> &'static str {
         E::Durability { .. } => "async",
         E::ExecutionStarted { runbook, .. } if runbook == "rebuild" => "rebuild",
         E::ExecutionStarted { runbook, .. } if runbook == "rejoin" => "rejoin",
+        E::ExecutionStarted { runbook, .. } if runbook == "switchover" => "switchover",
         E::ExecutionStarted { .. } => "failover",
         E::StepEnded { outcome: Outcome::Failed { .. }, .. } => "step-failed",
         E::StepEnded { outcome: Outcome::Unknown { .. }, .. } => "step-unknown",

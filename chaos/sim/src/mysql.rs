@@ -328,6 +328,7 @@ impl Mysql {
                 relay_log_recovery: false,
                 semi_sync_timeout_ms: life.ack_timeout.map_or(ARMED_TIMEOUT_MS, |t| t / 1_000),
             },
+            long_transactions: Vec::new(),
         })
     }
 }

@@ -57,6 +57,10 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                     authority::start(target, incarnation, primary, reason, &ctx)
                 }
                 Change::Begin { candidate, reason } => authority::begin(target, candidate, reason, &ctx),
+                Change::Drain { candidate, reason } => authority::drain(target, candidate, reason, &ctx),
+                Change::Handover { execution, candidate } => {
+                    authority::handover(target, execution, candidate, &ctx)
+                }
                 Change::Open { execution } => authority::open(target, execution, &ctx),
                 Change::Abort { reason } => authority::abort(target, reason, &ctx),
                 Change::Async { reason } => durability::weaken(target, reason, &ctx),
@@ -155,7 +159,7 @@ fn route(group: &mut Group, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
     if authority.phase != Phase::Serving {
         return rule(format!("names move only while serving, the group is {}", authority.phase));
     }
-    if let Some(execution) = group.running().filter(|e| e.runbook.name == "failover")
+    if let Some(execution) = group.running().filter(|e| ["failover", "switchover"].contains(&e.runbook.name.as_str()))
         && execution.done("await-open").is_none()
     {
         return rule("names move only after the database is open");

@@ -61,9 +61,13 @@ pub enum Change {
     Start { primary: Primary, reason: Reason },
     /// Revokes the epoch, starts the failover and names its candidate: one entry.
     Begin { candidate: Primary, reason: Reason },
+    /// Starts a switchover: the primary takes no new writes from here on, and keeps its lease.
+    Drain { candidate: Primary, reason: Reason },
+    /// Revokes the epoch of a drained primary and goes on with the switchover under way: one entry.
+    Handover { execution: ExecutionId, candidate: Primary },
     /// `Serving` for the candidate.
     Open { execution: ExecutionId },
-    /// `Serving` for the old primary, one epoch on: nothing stays revoked for ever.
+    /// `Serving` for the old primary, one epoch on: nothing stays revoked or drained for ever.
     Abort { reason: Reason },
     /// Weakens durability; applied by the guard only after this is committed.
     Async { reason: Reason },

@@ -8,10 +8,12 @@ mod candidate;
 mod diagnose;
 mod durability;
 mod ordered;
+mod planned;
 mod returning;
 mod start;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::{Epoch, GroupId, ServerId, Timestamp, Version};
 
@@ -20,6 +22,11 @@ use crate::{Change, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reas
 pub use candidate::Candidacy;
 pub use diagnose::Diagnosis;
 pub use ordered::{LossStatement, loss_of};
+pub use planned::{Precondition, SwitchoverPlan, plan_switchover};
+
+/// A switchover is called off when the group has been drained for so long, whatever its steps do: no
+/// writer waits longer for one that nobody drives.
+const DRAINING_MAX: Duration = Duration::from_secs(8);
 
 /// One thing to propose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +117,13 @@ fn decide_group(view: &View) -> Explanation {
             return out;
         }
     }
+    if authority.phase == Phase::Draining {
+        out.act = durability::durability(view).or_else(|| undrained(view)).and_then(act);
+        if out.act.is_none() && out.holds.is_none() {
+            out.holds = Some("the switchover is under way".into());
+        }
+        return out;
+    }
     if let Some(change) =
         durability::durability(view).or_else(|| route(view)).or_else(|| returning::returning(view))
     {
@@ -118,18 +132,39 @@ fn decide_group(view: &View) -> Explanation {
     out
 }
 
+/// A switchover that cannot go on, or takes too long, is undone: the same primary serves the next epoch.
+fn undrained(view: &View) -> Option<Change> {
+    let why = match view.group.running() {
+        None => called_off_because(view),
+        Some(_) => {
+            let drained_ms = view.facts.wall.0.saturating_sub(view.group.since.0);
+            if drained_ms < i64::try_from(DRAINING_MAX.as_millis()).expect("seconds fit") {
+                return None;
+            }
+            format!("the group was draining for {drained_ms} ms")
+        }
+    };
+    Some(abort("switchover-called-off", why))
+}
+
+fn abort(why: &str, evidence: String) -> Change {
+    Change::Abort { reason: Reason { why: why.into(), by: "twofold".into(), evidence: vec![evidence] } }
+}
+
+fn called_off_because(view: &View) -> String {
+    match view.group.execution.as_ref().map(|e| &e.status) {
+        Some(runbooks_core::ExecutionStatus::Failed { step, why }) => format!("step {step} failed: {why}"),
+        other => format!("no operation is under way ({other:?})"),
+    }
+}
+
 /// A failover that cannot go on is called off: the old primary gets the epoch after the next.
 fn called_off(view: &View) -> Option<Change> {
     if view.group.running().is_some() {
         return None;
     }
-    let why = match view.group.execution.as_ref().map(|e| &e.status) {
-        Some(runbooks_core::ExecutionStatus::Failed { step, why }) => format!("step {step} failed: {why}"),
-        other => format!("no failover is under way ({other:?})"),
-    };
-    Some(Change::Abort {
-        reason: Reason { why: "failover-called-off".into(), by: "twofold".into(), evidence: vec![why] },
-    })
+    let name = view.group.execution.as_ref().map_or("failover", |e| e.runbook.name.as_str());
+    Some(abort(&format!("{name}-called-off"), called_off_because(view)))
 }
 
 /// An automatic failover, if every condition for it holds.

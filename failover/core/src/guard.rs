@@ -29,8 +29,8 @@ use std::time::Duration;
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
 use crate::{
-    Authority, Defects, Durability, GateReport, GuardReport, HowItEnded, LatchReport, Marked, PeerFact,
-    Process, Stamp, Timing,
+    Authority, Defects, Drained, Durability, GateReport, GuardReport, HowItEnded, LatchReport, Marked, PeerFact,
+    Phase, Process, Stamp, Timing,
 };
 
 pub use latch::{Latch, LeaseOnDisk, Opened};
@@ -72,6 +72,10 @@ const ORDERS_MAX: usize = 32;
 /// Attempts remembered; with one a tick that is more than a T_H of them.
 const ATTEMPTS_MAX: usize = 64;
 
+/// For so long after a change of the authority a move is waited for, not longer: a move that is stuck
+/// shall not keep everybody busy.
+const HURRY: Duration = Duration::from_secs(10);
+
 /// Samples of the past, one a renewal: more than two, so that one is always a full two renewals old.
 const PAST_MAX: usize = 4;
 
@@ -105,6 +109,8 @@ pub struct Guard {
     fenced_life: Option<ProcessStart>,
     sockets_clear: Option<(Epoch, ProcessStart)>,
     writable: Option<(Epoch, ProcessStart)>,
+    /// Writes were taken from everybody for a switchover, in this life.
+    drained: Option<(ProcessStart, Drained)>,
     armed: Option<(SyncGeneration, ProcessStart)>,
     proven: Option<SyncGeneration>,
     progress: Progress,
@@ -116,8 +122,10 @@ pub struct Guard {
     attached: Option<(SyncGeneration, Timestamp)>,
     /// When the last admin act ended: readings from before it say nothing about its goal any more.
     acted_at: Timestamp,
+    /// Somebody waits for what this server does: it is read and told more often until then.
+    hurry_until: Timestamp,
     /// What the last renewal told; a change of it is told at once.
-    told: Option<(Option<Epoch>, Option<ProcessStart>, Option<SyncGeneration>)>,
+    told: Option<(Option<Epoch>, Option<ProcessStart>, Option<SyncGeneration>, bool)>,
     shut_since: Option<Timestamp>,
     shut_because: Option<String>,
 }
@@ -224,6 +232,7 @@ impl Guard {
             fenced_life: None,
             sockets_clear: None,
             writable: None,
+            drained: None,
             armed: None,
             proven: None,
             progress: Progress::default(),
@@ -231,6 +240,7 @@ impl Guard {
             past: VecDeque::new(),
             attached: None,
             acted_at: now,
+            hurry_until: now,
             told: None,
             shut_since: None,
             shut_because: None,
@@ -289,10 +299,10 @@ impl Guard {
         self.renew(now, out);
     }
 
-    /// The leader hears of an opening, of the process's comings and goings and of a proof without
+    /// The leader hears of an opening, of a drain, of the process's comings and goings and of a proof without
     /// waiting for the next renewal.
     fn tell_at_once(&mut self, now: Timestamp) {
-        let worth = (self.open_at(now), self.process.start(), self.proven);
+        let worth = (self.open_at(now), self.process.start(), self.proven, self.drained_now().is_some());
         if self.told != Some(worth) && self.process != Process::Unseen {
             self.told = Some(worth);
             self.next_renewal = now;
@@ -310,6 +320,7 @@ impl Guard {
             out.push(Effect::Persist(self.latch.clone()));
             // A change that makes this server the one to open is worth a renewal at once.
             self.next_renewal = now;
+            self.hurry_until = now + HURRY;
         }
         if self.known.as_ref().is_none_or(|k| k.stamp() <= authority.stamp()) {
             self.known = Some(authority);
@@ -391,6 +402,17 @@ impl Guard {
             }
         }
         self.reading = Some(Seen { at: now, life, reading });
+        if self.hurried(now) {
+            self.next_renewal = now;
+        }
+    }
+
+    /// A move is under way and steps of it wait for what is read here: look often, and tell at once.
+    #[must_use]
+    pub fn hurried(&self, now: Timestamp) -> bool {
+        let moving = self.known.as_ref().is_some_and(|k| k.phase != Phase::Serving);
+        let opening = self.named().is_some() && self.open_at(now).is_none();
+        now < self.hurry_until && (moving || opening)
     }
 
     /// The mark of the opening that stands, with a set that surely holds it. A reading looks at the set
@@ -420,6 +442,20 @@ impl Guard {
         let known = self.known.as_ref()?;
         let uuid = &self.reading.as_ref()?.reading.server_uuid;
         known.names(&self.config.server, uuid).then_some(known)
+    }
+
+    /// It is primary of a group that is being drained, and this life served its epoch.
+    fn draining(&self) -> Option<&Authority> {
+        let known = self.named().filter(|k| k.phase == Phase::Draining)?;
+        let served = self.latch.opened.as_ref().is_some_and(|o| o.epoch == known.epoch && self.lives(o));
+        served.then_some(known)
+    }
+
+    /// What is drained, if it is what the authority asks for.
+    fn drained_now(&self) -> Option<&Drained> {
+        let epoch = self.draining()?.epoch;
+        let life = self.process.start()?;
+        self.drained.as_ref().filter(|(l, d)| *l == life && d.epoch == epoch).map(|(_, d)| d)
     }
 
     /// The life that was opened and may still answer a client's write.
@@ -478,6 +514,7 @@ impl Guard {
             armed: self.armed.filter(|(_, life)| self.process.start() == Some(*life)).map(|(g, _)| g),
             proven: self.proven,
             marked: self.marked.clone().filter(|m| self.named().is_some_and(|k| k.epoch == m.mark.epoch)),
+            drained: self.drained_now().cloned(),
             waiting_us: since(self.progress.waiting_since),
             absent_us: since(self.progress.absent_since),
             shut_us: since(self.shut_since),

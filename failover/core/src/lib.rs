@@ -29,7 +29,10 @@ mod timing;
 pub use apply::{Refusal, apply};
 pub use authority::{Acker, Authority, Durability, Phase, Primary, Stamp};
 pub use command::{Change, Command, DecodeError, GroupSpec, Reason, ServerSpec, decode, encode};
-pub use decide::{Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, decide, loss_of};
+pub use decide::{
+    Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide, loss_of,
+    plan_switchover,
+};
 pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
 pub use event::Event;
@@ -39,6 +42,6 @@ pub use guard::{
 };
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
-pub use report::{GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};
+pub use report::{Drained, GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};
 pub use state::{EpochRecord, ExecutionSummary, Group, Maintenance, ReturnState, Revocation, Route, State};
 pub use timing::{Timing, TimingError};

@@ -2,9 +2,15 @@
 //! executor and the simulator's do the same.
 
 use model::{Epoch, ServerId, Timestamp};
+use std::time::Duration;
+
 use runbooks_core::{Action, Evidence, Execution};
 
-use crate::{Change, Durability, Facts, Group, Order, Phase, Timing};
+use crate::{Change, Durability, Facts, Group, Order, Phase, Primary, Process, Timing};
+
+/// A former primary whose process is gone for longer is not waited for: a supervisor would have
+/// started it again.
+const GONE_FOR_GOOD: Duration = Duration::from_secs(2);
 
 /// How to perform a step.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +34,14 @@ pub enum Await {
     Open { server: ServerId, epoch: Epoch },
     /// `server` receives from the primary and holds what the primary had.
     Replica { server: ServerId },
+    /// The guard of `server` reports it drained in `epoch`.
+    Drained { server: ServerId, epoch: Epoch },
+    /// `server` has applied all that the drained `source` had executed.
+    CaughtUp { server: ServerId, source: ServerId },
+    /// `server` has applied all that `source`, fenced through `epoch`, is seen to have executed.
+    Compared { server: ServerId, source: ServerId, epoch: Epoch },
+    /// `server` acknowledges to the primary to come, or is known not to be there.
+    Acker { server: ServerId },
 }
 
 /// How `action` of the group's execution is performed.
@@ -64,9 +78,35 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
         }
         Action::Rejoin { server } => {
             let source = primary.unwrap_or_else(|| server.clone());
-            Perform::Order(vec![(server.clone(), Order::Rejoin { source })])
+            Perform::Order(vec![(server.clone(), Order::Rejoin { source, acks: false })])
         }
         Action::AwaitReplica { server } => Perform::Await(Await::Replica { server: server.clone() }),
+        Action::AwaitDrained { .. }
+        | Action::AwaitCaughtUp { .. }
+        | Action::Compare { .. }
+        | Action::AwaitAcker { .. } => Perform::Await(
+            awaits(execution, action).expect("each of these four is a wait"),
+        ),
+        Action::Handover { server, uuid, site } => Perform::Propose(Change::Handover {
+            execution: execution.id,
+            candidate: Primary { server: server.clone(), uuid: uuid.clone(), site: site.clone() },
+        }),
+        Action::Reverse { server } => {
+            let source = primary.unwrap_or_else(|| server.clone());
+            Perform::Order(vec![(server.clone(), Order::Rejoin { source, acks: true })])
+        }
+    }
+}
+
+/// What the waiting steps of a switchover wait for.
+fn awaits(execution: &Execution, action: &Action) -> Option<Await> {
+    let revoked = Epoch(execution.epoch.0 - 1);
+    match action.clone() {
+        Action::AwaitDrained { server } => Some(Await::Drained { server, epoch: revoked }),
+        Action::AwaitCaughtUp { server, source } => Some(Await::CaughtUp { server, source }),
+        Action::Compare { server, source } => Some(Await::Compared { server, source, epoch: revoked }),
+        Action::AwaitAcker { server } => Some(Await::Acker { server }),
+        _ => None,
     }
 }
 
@@ -79,6 +119,9 @@ pub fn in_place(group: &Group, execution: &Execution, action: &Action) -> bool {
             group.authority.as_ref().is_some_and(|a| a.epoch == execution.epoch && a.phase == Phase::Serving)
         }
         Action::Route => group.route.as_ref().is_some_and(|r| r.epoch >= execution.epoch),
+        Action::Handover { .. } => {
+            group.authority.as_ref().is_some_and(|a| a.epoch == execution.epoch && !a.phase.grants())
+        }
         _ => false,
     }
 }
@@ -122,7 +165,7 @@ pub fn verify(
                 .is_some_and(|d| d.replica.is_none() && d.super_read_only);
             if promoted { note("it has no source") } else { not("it still has a source, or is not heard") }
         }
-        Action::Open | Action::Route => {
+        Action::Open | Action::Route | Action::Handover { .. } => {
             if in_place(group, execution, action) {
                 note("committed")
             } else {
@@ -135,11 +178,20 @@ pub fn verify(
             facts,
             timing,
             now,
+            now,
         ),
         Action::AwaitReplica { server } => {
-            awaited(&Await::Replica { server: server.clone() }, group, facts, timing, now)
+            awaited(&Await::Replica { server: server.clone() }, group, facts, timing, now, now)
         }
-        Action::Rejoin { server } => {
+        // What is compared is read after the wait began: a wait that nobody keeps begins anew.
+        Action::AwaitDrained { .. }
+        | Action::AwaitCaughtUp { .. }
+        | Action::Compare { .. }
+        | Action::AwaitAcker { .. } => match awaits(execution, action) {
+            Some(wait) => awaited(&wait, group, facts, timing, now, now),
+            None => not("it is no wait"),
+        },
+        Action::Rejoin { server } | Action::Reverse { server } => {
             let uuid = group.authority.as_ref().map(|a| &a.primary.uuid);
             let joined = report(server)
                 .and_then(|r| r.fresh_reading(timing.fresh()))
@@ -184,10 +236,18 @@ fn rebuilt(
     Verified::Done(Evidence::Reached { gtid: held })
 }
 
-/// Whether what is waited for has come.
+/// Whether what is waited for has come; the wait began at `since`, on the clock of `now`.
 #[must_use]
-pub fn awaited(wait: &Await, group: &Group, facts: &Facts, timing: &Timing, now: Timestamp) -> Verified {
+pub fn awaited(
+    wait: &Await,
+    group: &Group,
+    facts: &Facts,
+    timing: &Timing,
+    since: Timestamp,
+    now: Timestamp,
+) -> Verified {
     let report = |s: &ServerId| facts.report(s, timing.fresh(), now);
+    let reading = |s: &ServerId| report(s).and_then(|r| r.fresh_reading(timing.fresh()));
     match wait {
         Await::Open { server, epoch } => match report(server) {
             Some(r) if r.open == Some(*epoch) => {
@@ -198,15 +258,115 @@ pub fn awaited(wait: &Await, group: &Group, facts: &Facts, timing: &Timing, now:
         },
         Await::Replica { server } => {
             let Some(authority) = &group.authority else { return Verified::NotDone("no authority".into()) };
-            let reading = report(server).and_then(|r| r.fresh_reading(timing.fresh()));
-            let joined = reading.and_then(|d| d.replica.as_ref()).is_some_and(|r| {
+            let joined = reading(server).and_then(|d| d.replica.as_ref()).is_some_and(|r| {
                 r.source_uuid.as_ref() == Some(&authority.primary.uuid)
                     && r.io == model::ReplicaThread::Running
             });
-            match reading {
+            match reading(server) {
                 Some(d) if joined => Verified::Done(Evidence::Reached { gtid: d.gtid_held() }),
                 _ => Verified::NotDone(format!("{server} does not receive from the primary")),
             }
         }
+        Await::Drained { server, epoch } => match report(server) {
+            Some(r) => match r.drained.as_ref().filter(|d| d.epoch == *epoch) {
+                Some(drained) => Verified::Done(Evidence::Reached { gtid: drained.executed.clone() }),
+                None => Verified::NotDone(format!("{server} is not drained yet{}", running(r))),
+            },
+            None => Verified::NotDone("its guard is not heard".into()),
+        },
+        Await::CaughtUp { server, source } => {
+            let drained = report(source).and_then(|r| r.drained.as_ref());
+            let (Some(drained), Some(mine)) = (drained, reading(server)) else {
+                return Verified::NotDone(format!("{source} or {server} is not heard"));
+            };
+            applied(server, &mine.gtid_executed, &drained.executed)
+        }
+        Await::Compared { server, source, epoch } => {
+            let Some(mine) = reading(server) else {
+                return Verified::NotDone(format!("{server} has not been read lately"));
+            };
+            // What it reached when it was drained is later than its last look, perhaps.
+            let drained = group.running().and_then(|e| e.done("drain"));
+            let mine = match drained {
+                Some(Evidence::Reached { gtid }) => mine.gtid_executed.union(gtid),
+                _ => mine.gtid_executed.clone(),
+            };
+            match read_since(facts, source, timing, since, now) {
+                Some(theirs) => applied(server, &mine, theirs),
+                None => unread(group, source, *epoch, reading(source).is_some()),
+            }
+        }
+        Await::Acker { server } => attached(group, server, facts, timing, now),
     }
+}
+
+/// What keeps a server from being drained, as far as it is known.
+fn running(report: &crate::GuardReport) -> String {
+    let long = report.reading.as_ref().map_or(&[][..], |r| &r.long_transactions);
+    match long.first() {
+        Some(first) => format!(": {} transactions run for long, the longest is {first}", long.len()),
+        None => String::new(),
+    }
+}
+
+fn applied(server: &ServerId, mine: &model::GtidSet, wanted: &model::GtidSet) -> Verified {
+    let missing = wanted.subtract(mine);
+    if missing.is_empty() {
+        Verified::Done(Evidence::Reached { gtid: mine.clone() })
+    } else {
+        Verified::NotDone(format!("{server} has {} transactions to apply: {missing}", missing.count()))
+    }
+}
+
+/// The set that a server was seen to have executed in a look that began after `since`: a look takes
+/// less than a renewal, and is told with the next one.
+fn read_since<'a>(
+    facts: &'a Facts,
+    server: &ServerId,
+    timing: &Timing,
+    since: Timestamp,
+    now: Timestamp,
+) -> Option<&'a model::GtidSet> {
+    let known = facts.servers.get(server).filter(|f| now.since(f.received) <= timing.fresh())?;
+    let reading = known.report.reading.as_ref()?;
+    let age = now.since(known.received) + Duration::from_micros(known.report.reading_age_us);
+    (age < now.since(since)).then_some(&reading.gtid_executed)
+}
+
+/// DESIGN §4, Draining: the catch-up point is read after the confirmed fence. A server that cannot be
+/// read any more was drained, and what it acknowledged in `Sync` was received before its ackers stopped.
+fn unread(group: &Group, source: &ServerId, epoch: Epoch, answers: bool) -> Verified {
+    let sync = group.revoked.as_ref().is_some_and(|r| r.epoch == epoch && r.durability == Durability::Sync);
+    if answers || !sync {
+        return Verified::NotDone(format!("{source} has not been read since epoch {epoch} was fenced"));
+    }
+    let text = format!("{source} cannot be read; epoch {epoch} was sync and drained, so nothing is missing");
+    Verified::Done(Evidence::Note { text })
+}
+
+/// The former primary as an acker of the one to come; or a note that it is not there to be one.
+fn attached(group: &Group, server: &ServerId, facts: &Facts, timing: &Timing, now: Timestamp) -> Verified {
+    let Some(authority) = &group.authority else { return Verified::NotDone("no authority".into()) };
+    let Some(report) = facts.report(server, timing.fresh(), now) else {
+        return Verified::Done(Evidence::Note { text: format!("{server} is not heard: nobody acknowledges") });
+    };
+    if let Process::Gone { for_us } = report.process
+        && Duration::from_micros(for_us) >= GONE_FOR_GOOD
+    {
+        return Verified::Done(Evidence::Note { text: format!("{server} does not run: nobody acknowledges") });
+    }
+    let (Some(process_start), Some(mine)) = (report.process.start(), report.fresh_reading(timing.fresh())) else {
+        return Verified::NotDone(format!("{server} is not up"));
+    };
+    let receives = mine.replica.as_ref().is_some_and(|r| {
+        r.source_uuid.as_ref() == Some(&authority.primary.uuid) && r.io == model::ReplicaThread::Running
+    });
+    if !receives {
+        return Verified::NotDone(format!("{server} does not receive from {}", authority.primary.server));
+    }
+    if !mine.semi_sync.replica_enabled || mine.settings.sync_relay_log != 1 {
+        return Verified::NotDone(format!("{server} does not acknowledge yet"));
+    }
+    let uuid = mine.server_uuid.clone();
+    Verified::Done(Evidence::Attached { server: server.clone(), uuid, process_start })
 }

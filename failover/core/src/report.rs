@@ -74,6 +74,16 @@ pub struct LatchReport {
     pub g: SyncGeneration,
 }
 
+/// Writes were taken from everybody for a switchover, and no commit waits for an ack any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Drained {
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// `gtid_executed`, read after the last write.
+    pub executed: GtidSet,
+}
+
 /// An opening's mark and a set that is known to hold its transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -132,6 +142,9 @@ pub struct GuardReport {
     /// The mark of the opening that stands; none until it was read back.
     #[serde(default)]
     pub marked: Option<Marked>,
+    /// It is drained for a switchover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<Drained>,
     /// A client has been waiting for an ack for so long, in microseconds; 0 when none waits.
     pub waiting_us: u64,
     /// Fewer ackers than the wait count have been connected for so long; 0 when all are.

@@ -40,6 +40,8 @@ fn changes() -> Vec<Change> {
     vec![
         Change::Start { primary: primary(), reason: reason() },
         Change::Begin { candidate: primary(), reason: reason() },
+        Change::Drain { candidate: primary(), reason: reason() },
+        Change::Handover { execution: ExecutionId(3), candidate: primary() },
         Change::Open { execution: ExecutionId(3) },
         Change::Abort { reason: reason() },
         Change::Async { reason: reason() },
@@ -58,6 +60,11 @@ fn outcomes() -> Vec<Outcome> {
         done(Evidence::Fenced { by: "gate shut, process gone".into() }),
         done(Evidence::Outwaited { waited_ms: 1704 }),
         done(Evidence::Reached { gtid: format!("{A}:1-52:54").parse().unwrap() }),
+        done(Evidence::Attached {
+            server: "pdc-db".parse().unwrap(),
+            uuid: A.parse().unwrap(),
+            process_start: ProcessStart(77),
+        }),
         done(Evidence::Note { text: "ok".into() }),
         Outcome::Refused { why: "a newer epoch".into() },
         Outcome::Failed { why: "no answer".into() },
@@ -107,6 +114,8 @@ fn every_variant_has_a_sample(command: &Command) {
         Command::Change { change, .. } => match change {
             Change::Start { .. }
             | Change::Begin { .. }
+            | Change::Drain { .. }
+            | Change::Handover { .. }
             | Change::Open { .. }
             | Change::Abort { .. }
             | Change::Async { .. }

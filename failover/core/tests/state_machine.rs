@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use failover_core::{
-    Acker, Change, Command, Group, GroupSpec, Perform, Phase, Primary, Reason, ServerSpec, State, apply,
+    Acker, Change, Command, Group, GroupSpec, Perform, Primary, Reason, ServerSpec, State, apply,
     perform,
 };
 use model::{GroupId, GtidSet, Incarnation, ProcessStart, ServerUuid, Version, WallTime};
@@ -82,10 +82,12 @@ fn rows() -> Vec<(&'static str, State)> {
     assert!(commit(&mut state, Change::Sync { gtid: GtidSet::empty() }));
     rows.push(("serving, sync", state.clone()));
     let mut draining = state.clone();
-    let group = draining.groups.get_mut(&group_id()).unwrap();
-    // No change leads here yet: switchovers come later. What is taken in it is fixed already.
-    group.authority.as_mut().unwrap().phase = Phase::Draining;
-    rows.push(("draining, sync", draining));
+    assert!(commit(&mut draining, Change::Drain { candidate: primary("mdc"), reason: reason() }));
+    rows.push(("draining, sync", draining.clone()));
+    for step in ["block", "catch-up"] {
+        assert!(begin_step(&mut draining, step) && end_step(&mut draining, step));
+    }
+    rows.push(("draining, caught up", draining));
     assert!(commit(&mut state, Change::Begin { candidate: primary("mdc"), reason: reason() }));
     rows.push(("revoked", state.clone()));
     for step in ["stop-ackers", "fence", "drain"] {
@@ -106,6 +108,11 @@ fn columns() -> Vec<Column> {
     vec![
         ("start", |s| commit(s, Change::Start { primary: primary("pdc"), reason: reason() })),
         ("begin", |s| commit(s, Change::Begin { candidate: primary("mdc"), reason: reason() })),
+        ("drain", |s| commit(s, Change::Drain { candidate: primary("mdc"), reason: reason() })),
+        ("handover", |s| {
+            let execution = execution(s);
+            commit(s, Change::Handover { execution, candidate: primary("mdc") })
+        }),
         ("step promote", |s| begin_step(s, "promote")),
         ("open", |s| {
             let execution = execution(s);

@@ -13,10 +13,15 @@ pub struct ActGrants {
 pub const ACTS: &[ActGrants] = &[
     ActGrants { act: "read", grants: &["PROCESS", "REPLICATION CLIENT", "SELECT ON twofold"] },
     ActGrants { act: "client_sessions", grants: &["PROCESS"] },
+    ActGrants { act: "long_transactions", grants: &["PROCESS"] },
     // SYSTEM_USER ends the sessions of those who have it too, such as a forgotten root's.
     ActGrants { act: "kill_client_sessions", grants: &["PROCESS", "CONNECTION_ADMIN", "SYSTEM_USER"] },
     // super_read_only also wants CONNECTION_ADMIN, or one's own transactions would be refused first.
     ActGrants { act: "set_super_read_only", grants: &["SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN"] },
+    ActGrants {
+        act: "drain_writes",
+        grants: &["SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN", "REPLICATION CLIENT"],
+    },
     ActGrants { act: "set_offline_mode", grants: &["SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN"] },
     ActGrants { act: "stop_io_thread", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT"] },
     ActGrants { act: "stop_replica", grants: &["REPLICATION_SLAVE_ADMIN"] },
@@ -26,6 +31,7 @@ pub const ACTS: &[ActGrants] = &[
     ActGrants { act: "wait_applied", grants: &["REPLICATION CLIENT"] },
     ActGrants { act: "wait_drained", grants: &["REPLICATION CLIENT"] },
     ActGrants { act: "promote", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "RELOAD"] },
+    ActGrants { act: "leave_source", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "RELOAD"] },
     ActGrants {
         act: "point_at_source",
         grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "RELOAD"],

@@ -28,6 +28,7 @@ mod endpoint;
 mod errant;
 mod error_log;
 mod grants;
+mod long;
 mod outcome;
 mod position;
 mod process;
@@ -40,8 +41,8 @@ mod session;
 pub use act::Switch;
 pub use act::client::{KilledSessions, SessionInfo, SessionKind, client_sessions, kill_client_sessions};
 pub use act::clone::{Donor, clone_from};
-pub use act::promote::{Promoted, promote};
-pub use act::read_only::{set_offline_mode, set_super_read_only};
+pub use act::promote::{Promoted, leave_source, promote};
+pub use act::read_only::{drain_writes, set_offline_mode, set_super_read_only};
 pub use act::replica::{
     Channel, RelayLog, Source, SourceTls, point_at_source, start_applier, start_receiver, start_replica,
     stop_io_thread, stop_replica, wait_applied, wait_drained,
@@ -58,6 +59,7 @@ pub use endpoint::{Address, Endpoint, Tls};
 pub use errant::{errant, extra_transactions};
 pub use error_log::{Ending, Life, how_it_ended, lives};
 pub use grants::{ACTS, ActGrants, MARIADB_GRANTS, ROLE, grant_statements, grants, mariadb_grant_statements};
+pub use long::long_transactions;
 pub use outcome::{ActError, Outcome, Refusal};
 pub use position::PositionError;
 pub use process::{MysqldProcess, ProcessError, ServerFiles};

@@ -100,6 +100,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
             relay_log_recovery: row.flag("relay_log_recovery")?,
             semi_sync_timeout_ms: semi_sync.timeout_ms,
         },
+        long_transactions: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use model::{Epoch, NodeId, ServerId, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Outcome, Runbook, Step, StepId};
+use crate::{Evidence, OnFailure, Outcome, Runbook, Step, StepId};
 
 /// Number of an execution within its group; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub enum StepState {
     Unknown { why: String },
     /// Never to be tried again.
     Refused { why: String },
+    /// Given up: the execution goes on without it.
+    Skipped { why: String },
 }
 
 /// How an execution stands.
@@ -114,6 +116,14 @@ pub enum IllegalStep {
     /// The execution is over.
     #[error("the execution is over")]
     Over,
+}
+
+impl StepState {
+    /// Nothing is left to do, and the steps behind it may run.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, StepState::Done { .. } | StepState::Skipped { .. })
+    }
 }
 
 impl Execution {
@@ -162,10 +172,14 @@ impl Execution {
         }
     }
 
-    /// True when every step that `step` needs is done.
+    /// True when every step that `step` needs is done, or skipped.
     #[must_use]
     pub fn needs_met(&self, step: &Step) -> bool {
-        step.needs.iter().all(|n| self.done(&n.0).is_some())
+        step.needs.iter().all(|n| self.passed(n))
+    }
+
+    fn passed(&self, id: &StepId) -> bool {
+        self.record(id).is_some_and(|r| r.state.is_over())
     }
 
     /// Journals an intent.
@@ -176,7 +190,7 @@ impl Execution {
     pub fn begin(&mut self, id: &StepId, by: &Performer, at: WallTime) -> Result<(), IllegalStep> {
         self.open()?;
         let step = self.step(id).ok_or_else(|| IllegalStep::NoSuchStep(id.0.clone()))?.clone();
-        if let Some(missing) = step.needs.iter().find(|n| self.done(&n.0).is_none()) {
+        if let Some(missing) = step.needs.iter().find(|n| !self.passed(n)) {
             return Err(IllegalStep::Needs { step: id.0.clone(), needs: missing.0.clone() });
         }
         let record = self.record_mut(id)?;
@@ -199,7 +213,8 @@ impl Execution {
     /// When the step was not begun or is settled already.
     pub fn end(&mut self, id: &StepId, outcome: Outcome, at: WallTime) -> Result<(), IllegalStep> {
         self.open()?;
-        let attempts_max = self.step(id).ok_or_else(|| IllegalStep::NoSuchStep(id.0.clone()))?.attempts;
+        let step = self.step(id).ok_or_else(|| IllegalStep::NoSuchStep(id.0.clone()))?;
+        let (attempts_max, on_failure) = (step.attempts, step.on_failure);
         let record = self.record_mut(id)?;
         if !matches!(record.state, StepState::Started { .. } | StepState::Unknown { .. }) {
             return Err(not_now(record, "ended"));
@@ -209,6 +224,8 @@ impl Execution {
         let mut fatal = None;
         record.state = match outcome {
             Outcome::Done { evidence } => StepState::Done { evidence },
+            Outcome::Refused { why } if on_failure == OnFailure::GoOn => StepState::Skipped { why },
+            Outcome::Failed { why } if on_failure == OnFailure::GoOn && exhausted => StepState::Skipped { why },
             Outcome::Refused { why } => {
                 fatal = Some(why.clone());
                 StepState::Refused { why }
@@ -223,7 +240,7 @@ impl Execution {
         };
         if let Some(why) = fatal {
             self.status = ExecutionStatus::Failed { step: id.clone(), why };
-        } else if self.records.iter().all(|r| matches!(r.state, StepState::Done { .. })) {
+        } else if self.records.iter().all(|r| r.state.is_over()) {
             self.status = ExecutionStatus::Succeeded;
         }
         Ok(())
@@ -246,6 +263,7 @@ fn not_now(record: &StepRecord, entry: &'static str) -> IllegalStep {
         StepState::Failed { .. } => "failed",
         StepState::Unknown { .. } => "unknown",
         StepState::Refused { .. } => "refused",
+        StepState::Skipped { .. } => "skipped",
     };
     IllegalStep::NotNow { step: record.step.0.clone(), state, entry }
 }

@@ -1,6 +1,6 @@
 //! Runbooks as values: the document, an execution's journal, and what comes next.
 //!
-//! An automatic failover, the return of an old primary and (later) switchovers, drills and an
+//! An automatic failover, a switchover, the return of an old primary and (later) drills and an
 //! operator's own procedures are all executions of a [`Runbook`] through one executor. This crate
 //! is the pure part: it says which step may run, which must be verified first, and when it is over.
 //!
@@ -19,6 +19,6 @@ mod next;
 mod step;
 
 pub use execution::{Execution, ExecutionId, ExecutionStatus, IllegalStep, Performer, StepRecord, StepState};
-pub use library::{failover, rebuild, rejoin};
+pub use library::{Handover, failover, rebuild, rejoin, switchover};
 pub use next::{ATTEMPT_MIN, Next, next};
-pub use step::{Action, Evidence, Outcome, Runbook, Step, StepId};
+pub use step::{Action, Evidence, OnFailure, Outcome, Runbook, Step, StepId};

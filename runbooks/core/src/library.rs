@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use model::{Epoch, GtidSet, ServerId};
+use model::{Epoch, GtidSet, ServerId, ServerUuid, SiteId};
 
-use crate::{Action, Runbook, Step, StepId};
+use crate::{Action, OnFailure, Runbook, Step, StepId};
 
 /// Deadline of steps that only talk to one host, milliseconds: ten times what they take.
 const SHORT_MS: u64 = 5_000;
@@ -28,6 +28,18 @@ const COPY_MS: u64 = 15_000;
 const REJOIN_ATTEMPTS: u32 = 20;
 /// Attempts of copying: an hour.
 const COPY_ATTEMPTS: u32 = 240;
+/// Deadline of taking writes from everybody: writers wait meanwhile. After it the switchover is undone.
+const BLOCK_MS: u64 = 2_500;
+/// Deadline of applying what was written until then. Writers are refused meanwhile.
+const CATCH_UP_MS: u64 = 3_000;
+/// Deadline of a fenced server's look at what it has, in one attempt; several span a lost leader.
+const COMPARE_MS: u64 = 2_000;
+const COMPARE_ATTEMPTS: u32 = 3;
+/// Deadline of turning replication round: a server that was killed for want of a gentler fence starts
+/// again within it.
+const REVERSE_MS: u64 = 8_000;
+/// Attempts of what is safe to undo: one that a lost leader left behind, and one more.
+const TWICE: u32 = 2;
 /// Attempts of a step whose act is idempotent: enough to span a lost leader or two.
 const ATTEMPTS: u32 = 10;
 
@@ -38,6 +50,7 @@ fn step(id: &str, action: Action, needs: &[&str], timeout_ms: u64, attempts: u32
         needs: needs.iter().map(|n| StepId::from(*n)).collect(),
         timeout_ms,
         attempts,
+        on_failure: OnFailure::Stop,
     }
 }
 
@@ -67,6 +80,62 @@ pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BT
         step("route", Action::Route, &["await-open"], SHORT_MS, ATTEMPTS),
     ];
     Runbook { name: "failover".into(), steps }
+}
+
+/// Who hands over to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// The primary.
+    pub old: ServerId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Who takes the epoch after it.
+    pub candidate: ServerId,
+    /// Identity of the candidate's data.
+    pub uuid: ServerUuid,
+    /// Where it is.
+    pub site: SiteId,
+    /// Whose acks count now, and the candidate.
+    pub ackers: BTreeSet<ServerId>,
+}
+
+/// Planned move. Until the handover it is undone by opening the old primary again; behind it, as a
+/// failover is. The old primary acknowledges to the new one before that takes writes.
+#[must_use]
+pub fn switchover(plan: &Handover) -> Runbook {
+    let (old, new) = (|| plan.old.clone(), || plan.candidate.clone());
+    let handover = Action::Handover { server: new(), uuid: plan.uuid.clone(), site: plan.site.clone() };
+    let stop = Action::StopAckers { servers: plan.ackers.clone(), epoch: plan.epoch };
+    let fence = Action::FenceOrOutwait { server: old(), epoch: plan.epoch };
+    let reverse = step("reverse", Action::Reverse { server: old() }, &["promote"], REVERSE_MS, 1);
+    let steps = vec![
+        step("block", Action::AwaitDrained { server: old() }, &[], BLOCK_MS, 1),
+        step(
+            "catch-up",
+            Action::AwaitCaughtUp { server: new(), source: old() },
+            &["block"],
+            CATCH_UP_MS,
+            TWICE,
+        ),
+        step("handover", handover, &["catch-up"], SHORT_MS, TWICE),
+        step("stop-ackers", stop, &["handover"], SHORT_MS, ATTEMPTS),
+        step("fence", fence, &["handover"], FENCE_MS, FENCE_ATTEMPTS),
+        step("drain", Action::DrainRelay { server: new() }, &["stop-ackers"], DRAIN_MS, DRAIN_ATTEMPTS),
+        step(
+            "compare",
+            Action::Compare { server: new(), source: old() },
+            &["fence", "drain"],
+            COMPARE_MS,
+            COMPARE_ATTEMPTS,
+        ),
+        step("promote", Action::Promote { server: new() }, &["compare"], SHORT_MS, ATTEMPTS),
+        Step { on_failure: OnFailure::GoOn, ..reverse },
+        step("await-acker", Action::AwaitAcker { server: old() }, &["reverse"], REVERSE_MS, TWICE),
+        step("open", Action::Open, &["await-acker"], SHORT_MS, ATTEMPTS),
+        step("await-open", Action::AwaitOpen { server: new() }, &["open"], WATCH_MS, ATTEMPTS),
+        step("route", Action::Route, &["await-open"], SHORT_MS, ATTEMPTS),
+    ];
+    Runbook { name: "switchover".into(), steps }
 }
 
 /// A server without anything extra comes back as a replica.

@@ -32,7 +32,7 @@ pub fn next(execution: &Execution, me: &Performer) -> Vec<Next> {
     for (step, record) in execution.runbook.steps.iter().zip(&execution.records) {
         let id = step.id.clone();
         match &record.state {
-            StepState::Done { .. } | StepState::Refused { .. } => {}
+            StepState::Done { .. } | StepState::Refused { .. } | StepState::Skipped { .. } => {}
             StepState::Started { by } if by == me => out.push(Next::Wait { step: id }),
             StepState::Started { .. } | StepState::Unknown { .. } => out.push(Next::Verify { step: id }),
             StepState::Pending | StepState::Failed { .. } => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use model::{Epoch, GtidSet, ServerId};
+use model::{Epoch, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId};
 use serde::{Deserialize, Serialize};
 
 /// Name of a step within its runbook.
@@ -50,6 +50,19 @@ pub enum Action {
     Rejoin { server: ServerId },
     /// Wait until `server` is connected to the primary and holds what the primary had.
     AwaitReplica { server: ServerId },
+    /// Wait until the guard of `server` has taken writes from everybody, and nobody waits for an ack.
+    AwaitDrained { server: ServerId },
+    /// Wait until `server` has applied all that the drained `source` had executed.
+    AwaitCaughtUp { server: ServerId, source: ServerId },
+    /// Commit the revocation of the drained epoch: `server`, with this identity, is to be primary.
+    Handover { server: ServerId, uuid: ServerUuid, site: SiteId },
+    /// Hold what the fenced `source` has executed against what `server` has: the catch-up point is read
+    /// after the fence.
+    Compare { server: ServerId, source: ServerId },
+    /// Make `server`, the former primary, replicate from the one to come and acknowledge to it.
+    Reverse { server: ServerId },
+    /// Wait until `server` is an acker of the primary to come, or is known not to be there.
+    AwaitAcker { server: ServerId },
 }
 
 /// One act with its limits.
@@ -66,6 +79,26 @@ pub struct Step {
     pub timeout_ms: u64,
     /// Attempts in all, at least 1.
     pub attempts: u32,
+    /// What becomes of the execution when the last attempt fails.
+    #[serde(default, skip_serializing_if = "OnFailure::stops")]
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of an execution when a step's last attempt fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It has failed.
+    #[default]
+    Stop,
+    /// The step is skipped, and a later one sees to what that means.
+    GoOn,
+}
+
+impl OnFailure {
+    fn stops(&self) -> bool {
+        *self == OnFailure::Stop
+    }
 }
 
 /// A procedure: steps that form a directed acyclic graph.
@@ -88,6 +121,8 @@ pub enum Evidence {
     Outwaited { waited_ms: u64 },
     /// A GTID set that was reached.
     Reached { gtid: GtidSet },
+    /// A server, in this life of it, receives from the primary and acknowledges to it.
+    Attached { server: ServerId, uuid: ServerUuid, process_start: ProcessStart },
     /// Words for people.
     Note { text: String },
 }

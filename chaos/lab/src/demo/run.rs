@@ -9,14 +9,14 @@ use model::Timestamp;
 use super::judge::{self, Seen};
 use super::watch::Watch;
 use crate::audit;
-use crate::cli::{Fault, Flavour};
+use crate::cli::{DemoArgs, Fault, Flavour};
 use crate::clients::Event;
 use crate::clock::{self, millis_between};
 use crate::cluster;
 use crate::faults::{self, Expect, Target};
 use crate::interrupt::Interrupt;
 use crate::layout::{Host, HostKind, Lab, LabSite};
-use crate::load::{self, Load};
+use crate::load::Load;
 use crate::measure::{self, Moments, RowKey, Sides};
 use crate::priority;
 use crate::ready;
@@ -68,14 +68,15 @@ const APPLY_DEADLINE: Duration = Duration::from_secs(10);
 pub fn one(
     lab: &Lab,
     spec: &LabSpec,
-    fault: Fault,
+    args: &DemoArgs,
     number: u32,
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<(Run, BTreeSet<RowKey>)> {
+    let fault = args.fault;
     ready::wait_for_sync(lab, spec, interrupt, BEGIN_DEADLINE, &mut |_| {})?;
-    let mut load = Load::start(lab, spec, number)?;
-    await_steady(&mut load, interrupt)?;
+    let mut load = Load::start(lab, spec, number, args.writers)?;
+    await_steady(&mut load, args.writers, interrupt)?;
     let before = ClusterStatus::ask(lab, spec)?;
     let group = before.group(cluster::GROUP).context("the group is not in the status")?;
     let active: LabSite = group.active_site().context("the group has no active site")?.parse()?;
@@ -86,7 +87,7 @@ pub fn one(
     progress
         .say(&format!("  load is steady, {active} is active, {} leads", before.leader().unwrap_or("nobody")));
     let mut pages = vec![page(lab, "before", active, interrupt, progress)?];
-    let injected = faults::inject(lab, fault, &target)?;
+    let injected = faults::inject(lab, spec, fault, &target)?;
     progress.say(&format!("  fault: {}", injected.what));
     let reachable = reachable_servers(fault, active);
     match faults::expect(fault) {
@@ -273,7 +274,7 @@ fn overflowed(lab: &Lab) -> anyhow::Result<u64> {
 }
 
 /// The load is steady when it has its rate and every DNS server has answered.
-fn await_steady(load: &mut Load, interrupt: &Interrupt) -> anyhow::Result<()> {
+fn await_steady(load: &mut Load, writers: u32, interrupt: &Interrupt) -> anyhow::Result<()> {
     let servers = cluster::name_servers().len();
     let mut rate = 0.0;
     let steady = interrupt.wait_for(STEADY_DEADLINE, || {
@@ -284,7 +285,7 @@ fn await_steady(load: &mut Load, interrupt: &Interrupt) -> anyhow::Result<()> {
         // All of them for as long as the rate is taken over: it is not still rising.
         let writing: BTreeSet<_> =
             acks.iter().filter(|a| now.since(a.at) >= RATE_OVER).map(|a| a.row.0).collect();
-        let all_write = writing.len() == load::WRITERS as usize;
+        let all_write = writing.len() == writers as usize;
         let answered: BTreeSet<_> = events
             .iter()
             .filter_map(|e| match e {

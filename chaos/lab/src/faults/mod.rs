@@ -4,6 +4,7 @@
 //! fault that moves the group go to and fro.
 
 mod link;
+mod order;
 mod process;
 mod site;
 
@@ -11,6 +12,7 @@ use model::Timestamp;
 
 use crate::cli::Fault;
 use crate::layout::{Lab, LabSite};
+use crate::spec::LabSpec;
 use crate::supervisor::SupervisorError;
 use crate::wan::WanError;
 
@@ -64,13 +66,16 @@ pub enum FaultError {
     /// There is no leader to kill.
     #[error("the cluster names no Raft leader, so it cannot be killed")]
     NoLeader,
+    /// The cluster did not take an order, or nobody answered.
+    #[error("the order was not taken: {0}")]
+    Ordered(String),
 }
 
 /// What must come of it.
 #[must_use]
 pub fn expect(fault: Fault) -> Expect {
     match fault {
-        Fault::KillPrimary | Fault::KillSite | Fault::CutSite => Expect::Failover,
+        Fault::KillPrimary | Fault::KillSite | Fault::CutSite | Fault::Switchover => Expect::Failover,
         Fault::KillLeader | Fault::LoseWitness | Fault::CutLink => Expect::Stay,
     }
 }
@@ -81,7 +86,7 @@ pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
     match fault {
         Fault::KillSite | Fault::CutSite => Some(active),
         Fault::LoseWitness => Some(LabSite::Wit),
-        Fault::KillPrimary | Fault::KillLeader | Fault::CutLink => None,
+        Fault::KillPrimary | Fault::KillLeader | Fault::CutLink | Fault::Switchover => None,
     }
 }
 
@@ -89,7 +94,7 @@ pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
 ///
 /// # Errors
 /// [`FaultError`]; it may be half in force then.
-pub fn inject(lab: &Lab, fault: Fault, target: &Target) -> Result<Injected, FaultError> {
+pub fn inject(lab: &Lab, spec: &LabSpec, fault: Fault, target: &Target) -> Result<Injected, FaultError> {
     match fault {
         Fault::KillPrimary => process::kill_primary(lab, target.active),
         Fault::KillLeader => process::kill_leader(lab, target.leader.as_deref().ok_or(FaultError::NoLeader)?),
@@ -97,6 +102,7 @@ pub fn inject(lab: &Lab, fault: Fault, target: &Target) -> Result<Injected, Faul
         Fault::LoseWitness => site::power_off(lab, LabSite::Wit),
         Fault::CutSite => link::cut_site(lab, target.active),
         Fault::CutLink => link::cut_data_sites(lab),
+        Fault::Switchover => order::switchover(lab, spec, target.active),
     }
 }
 
@@ -110,5 +116,6 @@ pub fn heal(lab: &Lab, fault: Fault, target: &Target, injected: &Injected) -> Re
         Fault::KillSite => site::power_on(lab, target.active),
         Fault::LoseWitness => site::power_on(lab, LabSite::Wit),
         Fault::CutSite | Fault::CutLink => link::mend(lab),
+        Fault::Switchover => Ok(order::nothing_to_heal(injected)),
     }
 }

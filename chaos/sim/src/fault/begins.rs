@@ -152,6 +152,12 @@ impl World {
                 clock.set_rate(self.now, ppm);
                 Hit::Nothing
             }
+            Kind::Switchover => {
+                if let Some(leader) = self.leader_node() {
+                    self.order_switchover(leader);
+                }
+                Hit::Nothing
+            }
             Kind::SlowDisk => {
                 let slow = (5 + more % 300) * MS;
                 if more & 32 == 0 {

@@ -106,7 +106,10 @@ impl World {
                 }
                 self.set_read_only(h, waits)
             }
-            DatabaseAct::SetReadOnly => self.set_read_only(h, waits),
+            DatabaseAct::SetReadOnly => match self.set_read_only(h, waits) {
+                Progress::Done(_) => Progress::Done(Some(self.hosts[h].mysql.gtid_executed(&self.names))),
+                other => other,
+            },
             DatabaseAct::SetWritable { epoch, .. } => {
                 let epoch = *epoch;
                 let life = self.life(h);
@@ -191,10 +194,17 @@ impl World {
                     Progress::Again(LOOK)
                 }
             }
+            DatabaseAct::LeaveSource => {
+                let life = self.life(h);
+                life.io = Io::Stopped;
+                life.connection = None;
+                self.promote(h)
+            }
             DatabaseAct::Promote => self.promote(h),
             DatabaseAct::SaveExtra { .. } => self.takes(act, 500 * MS).unwrap_or(Progress::Done(None)),
             DatabaseAct::Rebuild { .. } => self.rebuild(h, act),
-            DatabaseAct::Rejoin { source } => {
+            DatabaseAct::Rejoin { source, acks } => {
+                let acks = *acks;
                 let Some(source) = self.names.host(source).filter(|s| *s != h) else {
                     return Progress::Failed("that is not another server");
                 };
@@ -204,6 +214,11 @@ impl World {
                 mysql.relayed = [0; HOSTS];
                 let from = [mysql.held(0), mysql.held(1)];
                 mysql.channel = Some(Channel { source, connected: false, from, io_error: String::new() });
+                if acks {
+                    let life = self.life(h);
+                    life.replica_enabled = true;
+                    life.at_leisure = false;
+                }
                 self.start_io(h);
                 self.life(h).sql = true;
                 Progress::Done(None)

@@ -312,7 +312,7 @@ impl World {
                     }
                 }
                 Stage::Await(wait) => {
-                    match awaited(wait, group, run.desk.facts(), &self.policy.timing, clock) {
+                    match awaited(wait, group, run.desk.facts(), &self.policy.timing, task.began, clock) {
                         Verified::Done(evidence) => {
                             ended.push((task.step.clone(), Outcome::Done { evidence }));
                         }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use failover_core::{Change, Command, GroupSpec, Phase, Refusal, ServerSpec, Told, Vantage, decide, encode};
+use failover_core::{
+    Change, Command, GroupSpec, Phase, Refusal, ServerSpec, Told, Vantage, decide, encode, plan_switchover,
+};
 use model::{Incarnation, Timestamp, WallTime};
 
 use crate::event::Message;
@@ -79,6 +81,31 @@ impl World {
         );
         let command = Command::Change { group, expect: act.expect, change: act.change, at };
         self.propose(n, command, Purpose::Change);
+    }
+
+    /// A person asks this leader to move the group to the other site.
+    pub(crate) fn order_switchover(&mut self, n: usize) {
+        let clock = self.node_now(n);
+        let Some(run) = self.nodes[n].run.as_mut().filter(|r| !r.deciding && r.replica.is_current()) else {
+            return;
+        };
+        let Some(group) = run.state.groups.get(&self.names.group) else { return };
+        let Some(authority) = &group.authority else { return };
+        let other = group.servers.values().map(|s| &s.site).find(|s| **s != authority.primary.site);
+        let Some(to) = other.cloned() else { return };
+        let facts = run.desk.facts();
+        let planned =
+            plan_switchover(&run.state, facts, &self.policy, &self.names.group, &to, "a person", clock);
+        let Ok(plan) = planned else { return };
+        let Some(act) = plan.act else {
+            self.truth.count("switchover-refused");
+            return;
+        };
+        run.deciding = true;
+        let command =
+            Command::Change { group: self.names.group.clone(), expect: act.expect, change: act.change, at: self.wall() };
+        self.propose(n, command, Purpose::Change);
+        self.pump(n);
     }
 
     /// Queues a proposal for the raft thread.
@@ -202,6 +229,8 @@ fn change_name(change: &Change) -> &'static str {
     match change {
         Change::Start { .. } => "start",
         Change::Begin { .. } => "begin",
+        Change::Drain { .. } => "drain",
+        Change::Handover { .. } => "handover",
         Change::Open { .. } => "open",
         Change::Abort { .. } => "abort",
         Change::Async { .. } => "async",

@@ -1,12 +1,12 @@
-//! Start, Begin, Open, Abort: who may write (I4).
+//! Start, Begin, Drain, Handover, Open, Abort: who may write (I4).
 
 use std::collections::BTreeSet;
 
-use model::{Epoch, Incarnation, SyncGeneration, Version};
-use runbooks_core::{Evidence, ExecutionId, failover};
+use model::{Epoch, Incarnation, ServerId, SyncGeneration, Version};
+use runbooks_core::{Evidence, Execution, ExecutionId, Handover, failover, switchover};
 
 use super::{Ctx, Refusal, authority_of, end_execution, install, rule, start_execution};
-use crate::{Authority, Durability, EpochRecord, Event, Group, Phase, Primary, Reason, Revocation};
+use crate::{Acker, Authority, Durability, EpochRecord, Event, Group, Phase, Primary, Reason, Revocation};
 
 /// Who acts when no person does.
 const TWOFOLD: &str = "twofold";
@@ -53,7 +53,23 @@ pub(super) fn begin(
     if let Some(m) = group.maintained(ctx.at).filter(|_| reason.by == TWOFOLD) {
         return rule(format!("the group is in maintenance by {}: {}", m.by, m.reason));
     }
-    known(group, &candidate, ctx)?;
+    may_take_over(group, &old, &candidate, ctx)?;
+    let ackers = stopped_by_a_move(&old, &candidate);
+    let runbook = failover(&old.primary.server, old.epoch, &candidate.server, ackers);
+    let (next, subject, why) = (old.epoch.next(), candidate.server.clone(), reason.why.clone());
+    let mut events = vec![revoke(group, old, candidate, reason, ctx)];
+    start_execution(group, runbook, next, subject, why, ctx, &mut events);
+    Ok(events)
+}
+
+/// Whom the clock-free fence stops: the ackers of the epoch, and whoever takes over.
+fn stopped_by_a_move(old: &Authority, candidate: &Primary) -> BTreeSet<ServerId> {
+    let ackers = old.acker_set.iter().map(|a| a.server.clone());
+    ackers.chain([candidate.server.clone()]).collect()
+}
+
+fn may_take_over(group: &Group, old: &Authority, candidate: &Primary, ctx: &Ctx) -> Result<(), Refusal> {
+    known(group, candidate, ctx)?;
     if candidate.server == old.primary.server {
         return rule(format!("server {:?} is the primary already", candidate.server.as_str()));
     }
@@ -64,10 +80,12 @@ pub(super) fn begin(
             waiting.reason.why
         ));
     }
+    Ok(())
+}
+
+/// The epoch of `old` is over; `candidate` is named for the next one and may not write yet.
+fn revoke(group: &mut Group, old: Authority, candidate: Primary, reason: Reason, ctx: &Ctx) -> Event {
     let next = old.epoch.next();
-    let mut ackers: BTreeSet<_> = old.acker_set.iter().map(|a| a.server.clone()).collect();
-    ackers.insert(candidate.server.clone());
-    let runbook = failover(&old.primary.server, old.epoch, &candidate.server, ackers);
     if let Some(record) = group.epochs.get_mut(&old.epoch) {
         record.ended = Some(old.durability);
     }
@@ -79,17 +97,71 @@ pub(super) fn begin(
         ackers: old.acker_set.iter().cloned().collect(),
         reason: reason.clone(),
     });
-    let mut events = Vec::new();
-    let subject = candidate.server.clone();
     let authority = Authority { epoch: next, primary: candidate, phase: Phase::Revoked, ..old };
-    let why = reason.why.clone();
-    events.push(install(group, authority, Some(reason), ctx));
-    start_execution(group, runbook, next, subject, why, ctx, &mut events);
+    install(group, authority, Some(reason), ctx)
+}
+
+/// `Draining`: the epoch goes on, its primary takes no new writes. What follows is the switchover's.
+pub(super) fn drain(
+    group: &mut Group,
+    candidate: Primary,
+    reason: Reason,
+    ctx: &Ctx,
+) -> Result<Vec<Event>, Refusal> {
+    let old = authority_of(group)?.clone();
+    if old.phase != Phase::Serving {
+        return rule(format!("a switchover begins while serving, the group is {}", old.phase));
+    }
+    if let Some(running) = group.running() {
+        return rule(format!("a {} is under way: one operation at a time", running.runbook.name));
+    }
+    may_take_over(group, &old, &candidate, ctx)?;
+    let runbook = switchover(&Handover {
+        old: old.primary.server.clone(),
+        epoch: old.epoch,
+        candidate: candidate.server.clone(),
+        uuid: candidate.uuid.clone(),
+        site: candidate.site.clone(),
+        ackers: stopped_by_a_move(&old, &candidate),
+    });
+    let (next, why) = (old.epoch.next(), reason.why.clone());
+    let mut events =
+        vec![install(group, Authority { phase: Phase::Draining, ..old }, Some(reason), ctx)];
+    start_execution(group, runbook, next, candidate.server, why, ctx, &mut events);
     Ok(events)
 }
 
+/// The drained epoch is revoked, and the switchover that drained it goes on as a failover does.
+pub(super) fn handover(
+    group: &mut Group,
+    id: ExecutionId,
+    candidate: Primary,
+    ctx: &Ctx,
+) -> Result<Vec<Event>, Refusal> {
+    let old = authority_of(group)?.clone();
+    if old.phase != Phase::Draining {
+        return rule(format!("a handover follows draining, the group is {}", old.phase));
+    }
+    let Some(execution) = group.running().filter(|e| e.id == id) else {
+        return rule(format!("execution {id} is not the one under way"));
+    };
+    for step in ["block", "catch-up"] {
+        if execution.done(step).is_none() {
+            return rule(format!("step {step:?} is not done"));
+        }
+    }
+    may_take_over(group, &old, &candidate, ctx)?;
+    let reason = Reason {
+        why: "switchover".into(),
+        by: TWOFOLD.into(),
+        evidence: vec![format!("{} is drained, {} has caught up", old.primary.server, candidate.server)],
+    };
+    Ok(vec![revoke(group, old, candidate, reason, ctx)])
+}
+
 /// `Serving(E+1)`: only with E fenced, or outwaited where E was `Sync`, its ackers stopped, and the
-/// candidate drained and promoted (I4, I5). Durability starts over: `Async`, no ackers.
+/// candidate drained and promoted (I4, I5). Durability starts over: `Async` and no ackers, or `CatchUp`
+/// with the former primary where the journal says that it acknowledges already.
 pub(super) fn open(group: &mut Group, id: ExecutionId, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
     let authority = authority_of(group)?.clone();
     if authority.phase != Phase::Promoting {
@@ -118,22 +190,64 @@ pub(super) fn open(group: &mut Group, id: ExecutionId, ctx: &Ctx) -> Result<Vec<
         _ => return rule("the revoked epoch is neither fenced nor outwaited"),
     }
     let from = authority.durability;
-    let to = Durability::Async { since: ctx.at };
+    let acker = attached(group, execution, &authority);
+    let (to, g) = match acker {
+        Some(_) => (Durability::CatchUp { since: ctx.at }, authority.g.next()),
+        None => (Durability::Async { since: ctx.at }, authority.g),
+    };
     if let Some(record) = group.epochs.get_mut(&authority.epoch) {
         record.served = true;
     }
-    let opened = Authority { phase: Phase::Serving, durability: to, acker_set: BTreeSet::new(), ..authority };
+    let acker_set = acker.into_iter().collect();
+    let opened = Authority { phase: Phase::Serving, durability: to, acker_set, g, ..authority };
     let mut events = vec![install(group, opened, None, ctx)];
     events.push(Event::Durability { group: ctx.id.clone(), from, to, reason: None, at: ctx.at });
     Ok(events)
+}
+
+/// The acker that a switchover has attached before it opens: of another site, and not in quarantine.
+fn attached(group: &Group, execution: &Execution, authority: &Authority) -> Option<Acker> {
+    let Some(Evidence::Attached { server, uuid, process_start }) = execution.done("await-acker") else {
+        return None;
+    };
+    let counts = group.site_of(server).is_some_and(|site| *site != authority.primary.site)
+        && !group.returns.contains_key(server);
+    counts.then(|| Acker { server: server.clone(), uuid: uuid.clone(), process_start: *process_start })
+}
+
+/// `Serving(E+1)` for the same primary, whose switchover came to nothing. Acks went on all the while:
+/// `Sync` stands.
+fn undrain(group: &mut Group, authority: Authority, reason: Reason, ctx: &Ctx) -> Vec<Event> {
+    let mut events = Vec::new();
+    end_execution_if_running(group, &reason, ctx, &mut events);
+    if let Some(record) = group.epochs.get_mut(&authority.epoch) {
+        record.ended = Some(authority.durability);
+    }
+    let epoch = authority.epoch.next();
+    let record = EpochRecord { primary: authority.primary.clone(), served: true, ended: None };
+    group.epochs.insert(epoch, record);
+    let from = authority.durability;
+    let mut back = Authority { epoch, phase: Phase::Serving, ..authority };
+    if matches!(from, Durability::CatchUp { .. }) {
+        back.durability = Durability::Async { since: ctx.at };
+        back.acker_set = BTreeSet::new();
+    }
+    let to = back.durability;
+    events.insert(0, install(group, back, Some(reason), ctx));
+    if from != to {
+        events.push(Event::Durability { group: ctx.id.clone(), from, to, reason: None, at: ctx.at });
+    }
+    events
 }
 
 /// `Serving(E+2)` for the holder of E. Allowed because `Open` of E+1 was never committed: it would
 /// have left `Revoked`/`Promoting`, and the raised version refuses one that is still on its way.
 pub(super) fn abort(group: &mut Group, reason: Reason, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
     let authority = authority_of(group)?.clone();
-    if authority.phase.grants() {
-        return rule(format!("there is nothing to call off, the group is {}", authority.phase));
+    match authority.phase {
+        Phase::Serving => return rule("there is nothing to call off, the group is serving"),
+        Phase::Draining => return Ok(undrain(group, authority, reason, ctx)),
+        Phase::Revoked | Phase::Promoting => {}
     }
     let Some(revoked) = group.revoked.clone() else {
         return rule("no revoked epoch is on record");

@@ -29,7 +29,8 @@ pub(super) fn all(view: &View) -> Vec<Candidacy> {
         .collect()
 }
 
-fn one(view: &View, server: &ServerId) -> Candidacy {
+/// What stands against the server itself, whoever wants to move the group there.
+pub(super) fn against(view: &View, server: &ServerId) -> Vec<String> {
     let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
     let mut hard = Vec::new();
     if let Some(waiting) = view.group.returns.get(server) {
@@ -48,6 +49,12 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
             Some(reading) => against_reading(view, server, reading, &mut hard),
         },
     }
+    hard
+}
+
+fn one(view: &View, server: &ServerId) -> Candidacy {
+    let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
+    let mut hard = against(view, server);
     let mut soft = Vec::new();
     if let Some(m) = view.group.maintained(view.facts.wall) {
         soft.push(format!("the group is in maintenance by {}: {}", m.by, m.reason));

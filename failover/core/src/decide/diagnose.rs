@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::SiteId;
 
 use super::View;
-use crate::{Authority, Process};
+use crate::{Authority, Phase, Process};
 
 /// A named diagnosis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Diagnosis {
     Well,
     /// The group has no authority yet.
     NotStarted,
-    /// A failover is under way.
+    /// A failover or a switchover is under way.
     Moving,
     /// The guard beside it sees no database process.
     DatabaseDead,
@@ -84,6 +84,10 @@ pub(super) fn diagnose(view: &View) -> Finding {
     }
     silent(view, authority)
         .or_else(|| beside_it(view, authority))
+        .or_else(|| {
+            let moving = authority.phase == Phase::Draining;
+            moving.then(|| found(Diagnosis::Moving, vec![format!("phase {}", authority.phase)], false))
+        })
         .or_else(|| second_rank(view, authority))
         .unwrap_or_else(|| found(Diagnosis::Well, vec![], false))
 }

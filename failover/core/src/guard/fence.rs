@@ -88,13 +88,21 @@ impl Guard {
         let kill_again = ladder.killed.is_none_or(|at| now.since(at).as_micros() >= u128::from(KILL_US));
         // A server whose clients may wait for acks is never asked to stop: it would tell them OK. Behind
         // no gate, clients that are sent away come back at once: nothing would be proven.
-        let sessions_first = gated && shut && !opened.waits && climbed < u128::from(SESSIONS_US);
+        let waits = opened.waits && !self.drained_gently(opened.life);
+        let sessions_first = gated && shut && !waits && climbed < u128::from(SESSIONS_US);
         if sessions_first {
             self.begin_act(DatabaseAct::Fence, None, now, out);
         } else if kill_again {
             out.push(Effect::Kill(opened.life));
             self.fence = Some(Ladder { killed: Some(now), ..ladder });
         }
+    }
+
+    /// Writes were taken from everybody in this life, and none was waiting when they were: nobody is told
+    /// anything by the end of a session. Not where a kill of one that waits would tell it OK.
+    fn drained_gently(&self, life: ProcessStart) -> bool {
+        let gentle = self.reading.as_ref().is_some_and(|s| !s.reading.kill_releases_waiters());
+        gentle && self.drained.as_ref().is_some_and(|(l, _)| *l == life)
     }
 
     /// Behind no gate nothing shuts by itself: a server that is open, or was, without the right to be

@@ -4,7 +4,7 @@
 use model::{Epoch, ReplicaThread, Timestamp};
 
 use super::{ActEnd, ActId, CallId, DatabaseAct, Doing, Effect, Guard, Lane};
-use crate::{Authority, Defect, Durability, Phase};
+use crate::{Authority, Defect, Drained, Durability, Phase};
 
 /// A goal whose act failed is tried again after this long, microseconds.
 const RETRY_US: u64 = 200_000;
@@ -38,6 +38,9 @@ impl Guard {
         let semi = self.fresh(now).expect("the caller looked").semi_sync;
         let ackers = u32::try_from(known.acker_set.len()).unwrap_or(u32::MAX);
         let open = self.open_at(now).is_some();
+        if known.phase == Phase::Draining && self.draining().is_some() && self.drained_now().is_none() {
+            self.begin_act(DatabaseAct::SetReadOnly, None, now, out);
+        }
         match known.durability {
             Durability::Async { .. } => {
                 self.armed = None;
@@ -213,7 +216,7 @@ impl Guard {
         if !matches!(end, ActEnd::Done { .. }) {
             self.retry_at[lane] = now + std::time::Duration::from_micros(RETRY_US);
         } else if same_life {
-            self.believe(&doing);
+            self.believe(&doing, &end);
         }
         if let Some(call) = doing.call {
             out.push(Effect::Reply { call, reply: super::orders::reply(&doing, end) });
@@ -221,7 +224,7 @@ impl Guard {
     }
 
     /// What a done act lets this guard believe, for the life it was done in.
-    fn believe(&mut self, doing: &Doing) {
+    fn believe(&mut self, doing: &Doing, end: &ActEnd) {
         let Some(life) = doing.life else { return };
         let epoch = doing.epoch;
         match &doing.act {
@@ -229,9 +232,16 @@ impl Guard {
             DatabaseAct::DropSockets => self.sockets_clear = epoch.map(|e| (e, life)),
             DatabaseAct::SetWritable { .. } => {
                 self.fenced_life = None;
+                self.drained = None;
                 self.writable = epoch.map(|e| (e, life));
             }
-            DatabaseAct::SetReadOnly | DatabaseAct::Promote => self.writable = None,
+            DatabaseAct::SetReadOnly => {
+                self.writable = None;
+                if let (Some(epoch), ActEnd::Done { reached: Some(executed) }) = (epoch, end) {
+                    self.drained = Some((life, Drained { epoch, executed: executed.clone() }));
+                }
+            }
+            DatabaseAct::Promote | DatabaseAct::LeaveSource => self.writable = None,
             DatabaseAct::ArmSource { .. } => {
                 self.armed = self.known.as_ref().map(|k| (k.g, life));
                 // The last reading is older than the arming; it must not undo it.

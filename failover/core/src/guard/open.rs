@@ -68,8 +68,14 @@ impl Guard {
                 return Err(format!("{} holds {lacks}, which is missing here", peer.server));
             }
         }
+        let armed = self.armed == Some((authority.g, life));
+        // A switchover opens in `CatchUp`: its first write waits for the former primary's ack already.
+        let first = self.latch.opened.as_ref().is_none_or(|o| o.epoch < authority.epoch);
+        if matches!(authority.durability, Durability::CatchUp { .. }) && first && !armed {
+            return Err("semi-sync is not armed for the first write yet".into());
+        }
         if authority.durability == Durability::Sync {
-            if self.armed != Some((authority.g, life)) {
+            if !armed {
                 return Err("semi-sync is not armed".into());
             }
             for acker in &authority.acker_set {
@@ -113,6 +119,10 @@ impl Guard {
             }
             return;
         }
+        if self.leave_source(now, out) {
+            self.shut_because = Some("it is taken off its source".into());
+            return;
+        }
         if !self.watched() {
             self.shut_because = Some("its watchdog is not armed".into());
             self.arm_watchdog(now, out);
@@ -142,6 +152,20 @@ impl Guard {
         // The gate itself is asserted by gate_goal once the server is writable.
     }
 
+    /// A switchover that was called off late may have left the primary a replica of its candidate.
+    fn leave_source(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> bool {
+        let Some(replica) = self.reading.as_ref().and_then(|s| s.reading.replica.as_ref()) else {
+            return false;
+        };
+        let ours = self.peers.iter().any(|p| replica.source_uuid.as_ref() == Some(&p.uuid));
+        // One that was found writable is adopted as it is.
+        if !ours || self.latch.opened.is_none() {
+            return false;
+        }
+        self.begin_act(DatabaseAct::LeaveSource, None, now, out);
+        true
+    }
+
     /// What the gate should be, and the act that makes it so. One act at a time; a shut that comes
     /// while an open is under way waits for it to be over, so nothing lands behind a fence.
     pub(super) fn gate_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
@@ -165,7 +189,8 @@ impl Guard {
         }
         let open_for = self.lease.filter(|l| {
             let writable = self.writable == self.process.start().map(|life| (l.epoch, life));
-            writable && self.fence.is_none() && self.gate_may_stand(now)
+            let stays = self.draining().is_some_and(|k| k.epoch == l.epoch);
+            (writable || stays) && self.fence.is_none() && self.gate_may_stand(now)
         });
         match open_for {
             Some(lease) => {
@@ -240,7 +265,15 @@ impl Guard {
     /// The gate of a server that is open stays open only while the rule holds.
     pub(super) fn gate_may_stand(&self, now: Timestamp) -> bool {
         match self.known.as_ref().map(|k| k.phase) {
-            Some(Phase::Draining) => self.open_at(now).is_some(),
+            // For the answers on their way; what is shut stays shut.
+            Some(Phase::Draining) => {
+                self.draining().is_some_and(|k| match self.config.fencing {
+                    Fencing::Gate => {
+                        matches!(self.gate, Gate::Open { epoch, until } if epoch == k.epoch && until > now)
+                    }
+                    Fencing::Ladder => true,
+                })
+            }
             Some(_) => self.may_open(now).is_ok(),
             None => true,
         }

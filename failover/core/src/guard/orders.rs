@@ -69,6 +69,8 @@ impl Guard {
                 let right = mine && known.epoch == *promoted && known.phase == Phase::Promoting;
                 if right { Ok(()) } else { Err(format!("it is not being promoted at epoch {promoted}")) }
             }
+            // In a switchover, before the new primary opens.
+            Order::Rejoin { acks: true, .. } if !mine && known.phase == Phase::Promoting => Ok(()),
             Order::SaveExtra { .. } | Order::Rebuild { .. } | Order::Rejoin { .. } => {
                 if mine || known.phase != Phase::Serving {
                     return Err("only a server that is not the primary of a serving group comes back".into());
@@ -126,7 +128,7 @@ impl Guard {
             Order::Promote { .. } => DatabaseAct::Promote,
             Order::SaveExtra { extra } => DatabaseAct::SaveExtra { extra: extra.clone() },
             Order::Rebuild { donor } => DatabaseAct::Rebuild { donor: donor.clone() },
-            Order::Rejoin { source } => DatabaseAct::Rejoin { source: source.clone() },
+            Order::Rejoin { source, acks } => DatabaseAct::Rejoin { source: source.clone(), acks: *acks },
         };
         self.join_act(&act, waiting.call, out) || self.begin_act(act, Some(waiting.call), now, out)
     }

@@ -95,8 +95,12 @@ pub enum Order {
     SaveExtra { extra: GtidSet },
     /// Clone from this server.
     Rebuild { donor: ServerId },
-    /// Replicate from this server.
-    Rejoin { source: ServerId },
+    /// Replicate from this server; `acks`: and acknowledge to it, for a switchover that is to open it.
+    Rejoin {
+        source: ServerId,
+        #[serde(default)]
+        acks: bool,
+    },
 }
 
 /// An executor's answer.
@@ -118,7 +122,7 @@ pub enum Lane {
 pub enum DatabaseAct {
     /// Rung 2: end client sessions, set super_read_only, prove it by the process list.
     Fence,
-    /// `super_read_only=ON`, bounded.
+    /// `super_read_only=ON`, bounded; with its return no commit is under way. Ends with `gtid_executed`.
     SetReadOnly,
     /// `read_only=OFF`, then a row that marks this opening, before any client can write.
     SetWritable { epoch: Epoch, life: ProcessStart },
@@ -140,12 +144,14 @@ pub enum DatabaseAct {
     Drain,
     /// `STOP REPLICA; RESET REPLICA ALL`, still read-only.
     Promote,
+    /// The same, of a primary that a switchover had turned round before it was called off.
+    LeaveSource,
     /// Copy binary logs, write SQL.
     SaveExtra { extra: GtidSet },
     /// CLONE from the donor; ends with the process gone or restarted.
     Rebuild { donor: ServerId },
-    /// RESET REPLICA ALL, CHANGE REPLICATION SOURCE, START.
-    Rejoin { source: ServerId },
+    /// RESET REPLICA ALL, CHANGE REPLICATION SOURCE, acknowledging switched on where asked for, START.
+    Rejoin { source: ServerId, acks: bool },
 }
 
 impl DatabaseAct {
@@ -165,7 +171,7 @@ impl DatabaseAct {
             DatabaseAct::StartReplica => "it replicates",
             DatabaseAct::Sentinel { .. } => "the sentinel is acknowledged",
             DatabaseAct::Drain => "nothing received is unapplied",
-            DatabaseAct::Promote => "it has no source",
+            DatabaseAct::Promote | DatabaseAct::LeaveSource => "it has no source",
             DatabaseAct::SaveExtra { .. } => "the extra transactions are saved",
             DatabaseAct::Rebuild { .. } => "its data is the donor's",
             DatabaseAct::Rejoin { .. } => "it replicates from the primary",

@@ -1,6 +1,6 @@
 //! Random logs through `apply`.
 
-use failover_core::{Authority, Command, Durability, Group, Phase, State, apply};
+use failover_core::{Authority, Change, Command, Durability, Group, Phase, State, apply};
 use model::Epoch;
 use proptest::prelude::*;
 use runbooks_core::Evidence;
@@ -66,7 +66,15 @@ fn opened_rightly(before: &Group, old: &Authority, new: &Authority) {
         return;
     }
     let revoked = before.revoked.as_ref().expect("something was revoked");
-    assert!(matches!(new.durability, Durability::Async { .. }), "durability starts over");
+    match new.durability {
+        Durability::Async { .. } => {}
+        Durability::CatchUp { .. } => {
+            let attached = before.running().and_then(|e| e.done("await-acker"));
+            assert!(matches!(attached, Some(Evidence::Attached { .. })), "whoever acknowledges is on record");
+            assert_eq!((new.g, new.acker_set.len()), (old.g.next(), 1));
+        }
+        Durability::Sync => panic!("durability starts over"),
+    }
     if new.epoch == old.epoch.next() {
         assert_eq!(new.primary, revoked.primary, "an abort gives it back");
         return;
@@ -154,12 +162,15 @@ fn random_logs_reach_every_phase_and_durability() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::new(config());
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..200 {
+    for _ in 0..400 {
         let ops = ops(COMMANDS, 120).new_tree(&mut runner).unwrap().current();
         let mut state = founded();
         for (at, op) in (1..).zip(&ops) {
             let command = command(&state, *op, at);
-            let _ = apply(&mut state, command);
+            let hands_over = matches!(&command, Command::Change { change: Change::Handover { .. }, .. });
+            if apply(&mut state, command).is_ok() && hands_over {
+                seen.insert("a handover".into());
+            }
             seen.extend(authority(&state).map(|a| format!("{} {}", a.phase, a.durability)));
             if authority(&state).is_some_and(|a| a.epoch.0 >= 4) {
                 seen.insert("a second failover".into());
@@ -167,7 +178,11 @@ fn random_logs_reach_every_phase_and_durability() {
         }
     }
     let expected = [
+        "a handover",
         "a second failover",
+        "draining async",
+        "draining catch-up",
+        "draining sync",
         "promoting async",
         "promoting catch-up",
         "promoting sync",

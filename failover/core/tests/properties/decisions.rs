@@ -73,6 +73,7 @@ fn report(state: &State, index: u8, bits: u16) -> GuardReport {
         },
         armed: (bits & 8 == 0).then_some(g),
         proven: (bits & 24 == 0).then_some(g),
+        drained: None,
         marked: (bits & 1024 == 0)
             .then(|| Marked { mark: MARK, covered: read(state, index, bits).gtid_executed }),
         waiting_us: if bits & 0x84 == 0x84 { 6_000_000 } else { 0 },

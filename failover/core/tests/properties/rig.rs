@@ -59,6 +59,7 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
             relay_log_recovery: false,
             semi_sync_timeout_ms: u64::MAX,
         },
+        long_transactions: Vec::new(),
     }
 }
 
@@ -229,7 +230,7 @@ impl Rig {
             3 => Order::StopIo { no_source: epoch },
             4 => Order::Drain,
             5 => Order::Promote { epoch: authority.epoch },
-            _ => Order::Rejoin { source: authority.primary.server.clone() },
+            _ => Order::Rejoin { source: authority.primary.server.clone(), acks: op.odd % 2 == 1 },
         };
         self.next_call += 1;
         let call = CallId(self.next_call);
@@ -446,9 +447,10 @@ impl Rig {
                     "promote {told:?}"
                 );
             }
-            DatabaseAct::Rejoin { .. } => {
+            DatabaseAct::Rejoin { acks, .. } => {
                 let told = self.told.as_ref().expect("it was told");
-                assert!(told.phase == Phase::Serving && told.primary.server != server(0), "rejoin {told:?}");
+                let phase = told.phase == Phase::Serving || (*acks && told.phase == Phase::Promoting);
+                assert!(phase && told.primary.server != server(0), "rejoin {told:?}");
             }
             DatabaseAct::StartReplica => {
                 let told = self.told.as_ref().expect("it was told whom to receive from");

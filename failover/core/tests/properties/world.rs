@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Authority, Change, Command, Group, GroupSpec, Primary, Reason, ServerSpec, State, apply,
+    Acker, Authority, Change, Command, Group, GroupSpec, Phase, Primary, Reason, ServerSpec, State, apply,
 };
 use model::{GroupId, GtidSet, Incarnation, ProcessStart, ServerId, ServerUuid, SiteId, Version, WallTime};
 use proptest::prelude::*;
@@ -103,7 +103,12 @@ pub fn command(state: &State, op: Op, at: i64) -> Command {
     let extra = || GtidSet::interval(uuid_of(&server(op.odd)), 51, 51 + u64::from(op.pick));
     let change = match op.kind {
         0 => Change::Start { primary: primary(&who), reason: reason() },
+        1 if op.pick.is_multiple_of(5) => Change::Drain { candidate: primary(&who), reason: reason() },
         1 => Change::Begin { candidate: primary(&who), reason: reason() },
+        2 if authority(state).is_some_and(|a| a.phase == Phase::Draining) => {
+            let subject = group(state).execution.as_ref().map_or(who.clone(), |e| e.subject.clone());
+            Change::Handover { execution, candidate: primary(&subject) }
+        }
         2 => Change::Open { execution },
         3 if op.pick < 64 => Change::Abort { reason: reason() },
         3 | 4 => Change::Async { reason: reason() },

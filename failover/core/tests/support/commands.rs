@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, GroupSpec, Maintenance, Primary, Reason, ServerSpec, apply, perform, verify,
+    Acker, Act, Change, Command, GroupSpec, Maintenance, Perform, Primary, Reason, ServerSpec, apply, awaited,
+    perform, verify,
 };
 use model::{GtidSet, Incarnation, ProcessStart, ServerId, Version};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId, next};
@@ -144,6 +145,19 @@ impl World {
         say(out, print::perform(&perform(group, execution, action)));
     }
 
+    /// `await STEP [since=DURATION]`: whether what the step waits for has come, in a wait that began so
+    /// long ago.
+    pub fn print_await(&self, line: &mut Line, out: &mut String) {
+        let group = &self.state.groups[&names::group()];
+        let execution = group.execution.as_ref().unwrap_or_else(|| line.fail("there is no execution"));
+        let step = StepId(line.word());
+        let since = self.ago(line.duration("since"));
+        let action = &execution.step(&step).unwrap_or_else(|| line.fail("no such step")).action;
+        let Perform::Await(wait) = perform(group, execution, action) else { line.fail("it is no wait") };
+        let (facts, timing) = (self.desk.facts(), &self.policy.timing);
+        say(out, print::verified(&awaited(&wait, group, facts, timing, since, self.now)));
+    }
+
     /// `verify STEP`: what the verify reading tells.
     pub fn print_verify(&self, line: &mut Line, out: &mut String) {
         let group = &self.state.groups[&names::group()];
@@ -156,11 +170,13 @@ impl World {
 }
 
 /// What `try` tries.
-pub const EVERY_CHANGE: [&str; 15] = [
+pub const EVERY_CHANGE: [&str; 17] = [
     "start pdc-db",
     "begin mdc-db",
     "begin pdc-db",
     "begin elsewhere",
+    "drain mdc-db",
+    "handover mdc-db",
     "open",
     "open execution=99",
     "abort",
@@ -200,6 +216,8 @@ fn change(word: &str, line: &mut Line, execution: ExecutionId) -> Change {
     match word {
         "start" => Change::Start { primary: primary(&line.server()), reason },
         "begin" => Change::Begin { candidate: primary(&line.server()), reason },
+        "drain" => Change::Drain { candidate: primary(&line.server()), reason },
+        "handover" => Change::Handover { execution, candidate: primary(&line.server()) },
         "open" => Change::Open { execution },
         "abort" => Change::Abort { reason },
         "async" => Change::Async { reason },
@@ -219,7 +237,7 @@ fn change(word: &str, line: &mut Line, execution: ExecutionId) -> Change {
     }
 }
 
-/// `done`, `fenced`, `outwaited=MS`, `reached=GTID`, `failed=WHY`, `refused=WHY`, `unknown=WHY`.
+/// `done`, `fenced`, `attached=SERVER@LIFE`, `outwaited=MS`, `reached=GTID`, `failed=WHY`, `refused=WHY`, `unknown=WHY`.
 fn outcome(line: &mut Line) -> Outcome {
     if line.flag("done") {
         return Outcome::done("ok");
@@ -227,6 +245,10 @@ fn outcome(line: &mut Line) -> Outcome {
     if line.flag("fenced") {
         let by = "gate shut, process gone".into();
         return Outcome::Done { evidence: Evidence::Fenced { by } };
+    }
+    if let Some(text) = line.take("attached") {
+        let Acker { server, uuid, process_start } = acker(&text);
+        return Outcome::Done { evidence: Evidence::Attached { server, uuid, process_start } };
     }
     if let Some(waited_ms) = line.number("outwaited") {
         return Outcome::Done { evidence: Evidence::Outwaited { waited_ms } };

@@ -1,8 +1,8 @@
 //! The leader's side: what it is told, what it decides, what it answers.
 
 use failover_core::{
-    Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage, decide,
-    loss_of,
+    Drained, Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage, decide,
+    loss_of, plan_switchover,
 };
 use model::{BootId, Epoch, OpeningMark, SyncGeneration};
 
@@ -60,6 +60,7 @@ impl World {
             },
             armed: line.number("armed").map(SyncGeneration),
             proven: line.number("proven").map(SyncGeneration),
+            drained: line.gtid("drained").map(|executed| Drained { epoch: stamp.epoch, executed }),
             marked: (open.is_some() && !line.flag("unmarked")).then_some(Marked { mark, covered }),
             waiting_us: line.micros("waiting").unwrap_or(0),
             absent_us: line.micros("absent").unwrap_or(0),
@@ -124,6 +125,25 @@ impl World {
                 let verdict = if loss.none { "nothing acknowledged can be lost" } else { "may lose" };
                 say(out, format!("{verdict}: known missing {} (primary {age})", names::set(&loss.missing)));
                 self.decided = Some(act);
+            }
+            Err(why) => say(out, format!("impossible: {why}")),
+        }
+    }
+
+    /// `plan SITE [by=NAME]`: a switchover there, with its preconditions; `commit decided` begins it.
+    pub fn plan(&mut self, line: &mut Line, out: &mut String) {
+        let site = line.word().parse().unwrap();
+        let by = line.take("by").unwrap_or_else(|| "ana".into());
+        let facts = self.desk.facts();
+        match plan_switchover(&self.state, facts, &self.policy, &names::group(), &site, &by, self.now) {
+            Ok(plan) => {
+                for p in &plan.preconditions {
+                    let holds = if p.holds { "ok" } else { "NOT SO" };
+                    let next = p.next.as_ref().map_or(String::new(), |n| format!(" ({n})"));
+                    say(out, format!("{holds} {}: {}{next}", p.name, p.evidence.join("; ")));
+                }
+                say(out, if plan.act.is_some() { "ready" } else { "not ready" });
+                self.decided = plan.act;
             }
             Err(why) => say(out, format!("impossible: {why}")),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use failover_core::{
-    ActEnd, ActId, Answer, CallId, Defects, Effect, Fencing, GateAct, GateRead, Grant, Guard, GuardConfig,
+    ActEnd, ActId, Answer, CallId, DatabaseAct, Defects, Effect, Fencing, GateAct, GateRead, Grant, Guard, GuardConfig,
     Input, Nonce, Order, PeerFact, Process, Told,
 };
 use model::{BootId, ProcessStart, ServerId};
@@ -215,7 +215,7 @@ impl World {
             "promote" => ("promote", Order::Promote { epoch: line.epoch("epoch").unwrap() }),
             "save-extra" => ("save-extra", Order::SaveExtra { extra: line.gtid("extra").unwrap() }),
             "rebuild" => ("rebuild", Order::Rebuild { donor: line.server() }),
-            "rejoin" => ("rejoin", Order::Rejoin { source: line.server() }),
+            "rejoin" => ("rejoin", Order::Rejoin { source: line.server(), acks: line.flag("acks") }),
             other => line.fail(&format!("no such order {other:?}")),
         };
         let authority = self.authority_at(line);
@@ -243,8 +243,11 @@ impl World {
                 self.input(server, Input::GateRead(gate_done(asked)), out);
             } else if let Some(id) = host.next_act(&but) {
                 let act = host.acts[&id].clone();
-                let reached =
-                    matches!(act, failover_core::DatabaseAct::Drain).then(|| host.reading.gtid_held());
+                let reached = match act {
+                    DatabaseAct::Drain => Some(host.reading.gtid_held()),
+                    DatabaseAct::SetReadOnly => Some(host.reading.gtid_executed.clone()),
+                    _ => None,
+                };
                 say(out, format!("> {} done", act_name(&act)));
                 host.perform(&act);
                 self.read(server, out);

@@ -101,8 +101,14 @@ impl Host {
                 }
             }
             DatabaseAct::Drain => r.gtid_executed = r.gtid_held(),
-            DatabaseAct::Promote => r.replica = None,
-            DatabaseAct::Rejoin { source } => r.replica = Some(replica_of(source)),
+            DatabaseAct::Promote | DatabaseAct::LeaveSource => r.replica = None,
+            DatabaseAct::Rejoin { source, acks } => {
+                r.replica = Some(replica_of(source));
+                if *acks {
+                    r.semi_sync.replica_enabled = true;
+                    r.settings.sync_relay_log = 1;
+                }
+            }
             DatabaseAct::DropSockets
             | DatabaseAct::Sentinel { .. }
             | DatabaseAct::SaveExtra { .. }
@@ -161,6 +167,7 @@ pub fn act_name(act: &DatabaseAct) -> &'static str {
         DatabaseAct::Sentinel { .. } => "sentinel",
         DatabaseAct::Drain => "drain",
         DatabaseAct::Promote => "promote",
+        DatabaseAct::LeaveSource => "leave-source",
         DatabaseAct::SaveExtra { .. } => "save-extra",
         DatabaseAct::Rebuild { .. } => "rebuild",
         DatabaseAct::Rejoin { .. } => "rejoin",
@@ -202,6 +209,7 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
             relay_log_recovery: false,
             semi_sync_timeout_ms: u64::MAX,
         },
+        long_transactions: Vec::new(),
     }
 }
 
@@ -234,6 +242,15 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     let semi = &mut reading.semi_sync;
     if let Some(n) = line.number("clients") {
         semi.clients = u32::try_from(n).unwrap();
+    }
+    if let Some(seconds) = line.number("long") {
+        let long = model::LongTransaction {
+            session: 41,
+            account: "shop@10.0.0.7".into(),
+            seconds,
+            statement: "UPDATE stock SET n = n - 1".into(),
+        };
+        reading.long_transactions = (seconds > 0).then_some(long).into_iter().collect();
     }
     if let Some(n) = line.number("waiters") {
         semi.waiting_sessions = u32::try_from(n).unwrap();

@@ -77,6 +77,7 @@ fn evidence(evidence: &Evidence) -> String {
         Evidence::Fenced { by } => format!("fenced ({by})"),
         Evidence::Outwaited { waited_ms } => format!("outwaited ({waited_ms} ms)"),
         Evidence::Reached { gtid } => format!("reached {}", names::set(gtid)),
+        Evidence::Attached { server, process_start, .. } => format!("{server}@{process_start} acknowledges"),
         Evidence::Note { text } => text.clone(),
     }
 }
@@ -98,6 +99,12 @@ pub fn change(change: &Change) -> String {
         Change::Start { primary, reason: r } => format!("start {}: {}", primary.server, reason(r)),
         Change::Begin { candidate, reason: r } => {
             format!("begin {}: {} by {}", candidate.server, r.why, r.by)
+        }
+        Change::Drain { candidate, reason: r } => {
+            format!("drain for {}: {} by {}", candidate.server, r.why, r.by)
+        }
+        Change::Handover { execution, candidate } => {
+            format!("handover to {} for execution {execution}", candidate.server)
         }
         Change::Open { execution } => format!("open for execution {execution}"),
         Change::Abort { reason: r } => format!("abort: {}", reason(r)),
@@ -168,6 +175,7 @@ fn execution(e: &Execution) -> String {
             StepState::Failed { why } => format!("failed, {why}"),
             StepState::Unknown { why } => format!("unknown, {why}"),
             StepState::Refused { why } => format!("refused, {why}"),
+            StepState::Skipped { why } => format!("skipped, {why}"),
         };
         writeln!(out, "  {}: {state} (attempt {})", record.step, record.attempts).unwrap();
     }
@@ -191,7 +199,8 @@ fn order(order: &Order) -> String {
         Order::Promote { epoch } => format!("promote for epoch {epoch}"),
         Order::SaveExtra { extra } => format!("save {}", names::set(extra)),
         Order::Rebuild { donor } => format!("rebuild from {donor}"),
-        Order::Rejoin { source } => format!("rejoin {source}"),
+        Order::Rejoin { source, acks: false } => format!("rejoin {source}"),
+        Order::Rejoin { source, acks: true } => format!("rejoin {source}, acknowledging"),
     }
 }
 
@@ -208,6 +217,14 @@ pub fn perform(perform: &Perform) -> String {
         Perform::Propose(c) => format!("propose {}", change(c)),
         Perform::Await(Await::Open { server, epoch }) => format!("await {server} open at epoch {epoch}"),
         Perform::Await(Await::Replica { server }) => format!("await {server} as a replica"),
+        Perform::Await(Await::Drained { server, epoch }) => format!("await {server} drained in epoch {epoch}"),
+        Perform::Await(Await::CaughtUp { server, source }) => {
+            format!("await {server} to have applied all of {source}")
+        }
+        Perform::Await(Await::Compared { server, source, epoch }) => {
+            format!("compare {server} with {source}, fenced through epoch {epoch}")
+        }
+        Perform::Await(Await::Acker { server }) => format!("await {server} as an acker"),
         Perform::Nothing(e) => format!("nothing, {}", evidence(e)),
     }
 }
@@ -279,7 +296,7 @@ fn act(act: &DatabaseAct) -> String {
         DatabaseAct::ReplicaSemiSync { on } => format!("{name} {}", if *on { "on" } else { "off" }),
         DatabaseAct::Sentinel { epoch, g } => format!("{name} of epoch {epoch}, g{g}"),
         DatabaseAct::SaveExtra { extra } => format!("{name} {}", names::set(extra)),
-        DatabaseAct::Rebuild { donor: s } | DatabaseAct::Rejoin { source: s } => format!("{name} from {s}"),
+        DatabaseAct::Rebuild { donor: s } | DatabaseAct::Rejoin { source: s, .. } => format!("{name} from {s}"),
         _ => name.into(),
     }
 }

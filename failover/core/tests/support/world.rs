@@ -104,6 +104,8 @@ impl World {
             "renewed" => self.renewed(&mut line, &mut out),
             "decide" => self.decide(&mut line, &mut out),
             "loss" => self.loss(&mut line, &mut out),
+            "plan" => self.plan(&mut line, &mut out),
+            "await" => self.print_await(&mut line, &mut out),
             "desk" => self.desk(&mut line, &mut out),
             "guard" => self.guard(&mut line, &mut out),
             other => line.fail(&format!("no such command {other:?}")),

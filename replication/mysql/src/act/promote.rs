@@ -24,6 +24,17 @@ pub async fn promote(session: &mut Session, deadline: Deadline) -> Outcome<Promo
     steps(session, deadline).await.into()
 }
 
+/// Takes a server off its source, receiver and all: of a primary that was turned round and is primary
+/// again. What it received is applied first, as for [`promote`]; until then it is `Refused`.
+pub async fn leave_source(session: &mut Session, deadline: Deadline) -> Outcome<Promoted> {
+    async {
+        run(session, "stop the receiver", session.words().stop_receiver, deadline).await?;
+        steps(session, deadline).await
+    }
+    .await
+    .into()
+}
+
 async fn steps(session: &mut Session, deadline: Deadline) -> Result<Promoted, Stop> {
     let channel = look(session, deadline).await?;
     let missing = channel.undrained();

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use model::GtidSet;
+
 use crate::act::Switch;
+use crate::act::replica::look;
 use crate::deadline::Deadline;
 use crate::outcome::{Outcome, Stop};
 use crate::session::Session;
@@ -30,6 +33,17 @@ async fn shut_or_open(session: &mut Session, to: Switch, deadline: Deadline) -> 
         Switch::Off => "SET GLOBAL read_only = OFF",
     };
     Ok(session.run("set super_read_only", sql, deadline).await?)
+}
+
+/// Takes writes from everybody, as [`set_super_read_only`] does, and gives `gtid_executed` behind that: with
+/// the return of the `SET` no commit is under way, so nothing is added to it.
+pub async fn drain_writes(session: &mut Session, deadline: Deadline) -> Outcome<GtidSet> {
+    async {
+        shut_or_open(session, Switch::On, deadline).await?;
+        Ok(look(session, deadline).await?.executed)
+    }
+    .await
+    .into()
 }
 
 /// Sets `offline_mode` (MySQL only): on, sessions without CONNECTION_ADMIN are ended and none is let in. It
