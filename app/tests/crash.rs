@@ -26,6 +26,29 @@ const BOUNDARIES: [(&str, &str); 14] = [
     ("route", "performed"),
 ];
 
+/// Every step of the switchover runbook. One that does nothing to the world has no intent to die behind,
+/// and a change is done with its commit: of these one moment says it all.
+const SWITCHOVER: [(&str, &str); 18] = [
+    ("block", "performed"),
+    ("catch-up", "performed"),
+    ("handover", "begun"),
+    ("handover", "performed"),
+    ("stop-ackers", "begun"),
+    ("stop-ackers", "performed"),
+    ("fence", "begun"),
+    ("fence", "performed"),
+    ("drain", "performed"),
+    ("compare", "performed"),
+    ("promote", "begun"),
+    ("promote", "performed"),
+    ("reverse", "begun"),
+    ("reverse", "performed"),
+    ("await-acker", "performed"),
+    ("open", "begun"),
+    ("open", "performed"),
+    ("await-open", "performed"),
+];
+
 /// Leadership wanders to the standby site after each move; a failover that ran under another leader than
 /// the one that was told is done again.
 const TRIES: usize = 5;
@@ -38,6 +61,34 @@ fn a_leader_may_die_at_every_boundary_of_every_step() {
     for boundary in BOUNDARIES {
         assert!((0..TRIES).any(|_| dies_at(&lab, boundary)), "nobody died at {boundary:?}");
     }
+}
+
+/// Goal: at each boundary of a switchover the leader dies, and another one finishes or undoes it: the group
+/// serves in a later epoch, in one site or the other, and is back in `Sync`.
+#[test]
+fn a_leader_may_die_at_every_boundary_of_a_switchover() {
+    let lab = Lab::up();
+    let mut moved = 0;
+    for (step, moment) in SWITCHOVER {
+        let died = (0..TRIES).any(|_| {
+            let before = lab.settled();
+            let (leader, from) = lab.leader_and_active();
+            let to = if from == "pdc" { "mdc" } else { "pdc" };
+            let told = lab.node_folder(&leader).join("die-at");
+            std::fs::write(&told, format!("{step} {moment}")).expect("the node's folder is there");
+            // Not to be begun is an answer too: a node that just came back may not be trusted yet.
+            let asked = lab.inside_cli(&["switchover", "shop", "--to", to]);
+            let after = lab.settled();
+            let died = !told.exists();
+            let _ = std::fs::remove_file(&told);
+            let (_, active) = lab.leader_and_active();
+            assert!(!died || after > before, "{step} {moment}: {}", said(&asked));
+            moved += u32::from(active == to);
+            died
+        });
+        assert!(died, "nobody died at {step} {moment}");
+    }
+    assert!(moved > 10, "most of them are finished: {moved}");
 }
 
 /// One failover; whether its leader died where it was told to.

@@ -24,6 +24,7 @@ pub use id::{
 pub use number::{Epoch, Generation, Incarnation, SyncGeneration, Version};
 pub use observation::{Observation, Verdict, VerdictState};
 pub use reading::{
-    DatabaseReading, Flavour, LongTransaction, OpeningMark, ReplicaReading, ReplicaThread, SemiSyncReading, SettingsReading,
+    DatabaseReading, Flavour, LongTransaction, OpeningMark, ReplicaReading, ReplicaThread, SemiSyncReading,
+    SettingsReading,
 };
 pub use time::{Timestamp, WallTime};

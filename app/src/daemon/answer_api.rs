@@ -203,12 +203,7 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
 }
 
 /// Proposes; an unknown fate is settled by a read index, since the entry, if there is one, lies before it.
-async fn propose_surely(
-    shared: &Shared,
-    id: &GroupId,
-    act: Act,
-    begun: impl Fn(&Authority) -> bool,
-) -> Fate {
+async fn propose_surely(shared: &Shared, id: &GroupId, act: Act, begun: impl Fn(&Authority) -> bool) -> Fate {
     let command =
         Command::Change { group: id.clone(), expect: act.expect, change: act.change, at: clock::wall() };
     let mut fate = shared.propose(&command).await;

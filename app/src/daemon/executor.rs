@@ -77,21 +77,8 @@ struct Task {
 
 impl Task {
     async fn run(&self) {
-        let started = Command::StepStarted {
-            group: self.group.clone(),
-            execution: self.execution,
-            step: self.step.clone(),
-            by: self.me.clone(),
-            at: clock::wall(),
-        };
-        // Intent first. Whatever is not surely applied is not acted on; the journal tells next time.
-        match self.shared.propose(&started).await {
-            Fate::Applied => {}
-            Fate::Unknown(_) if self.begun_after_all().await => {}
-            other => {
-                debug!(step = %self.step, ?other, "step not begun");
-                return;
-            }
+        if self.acts() && !self.intend().await {
+            return;
         }
         self.may_die(Moment::Begun);
         let began = Instant::now();
@@ -102,6 +89,33 @@ impl Task {
             tokio::time::sleep(ATTEMPT_MIN.saturating_sub(began.elapsed())).await;
         }
         self.end(outcome).await;
+    }
+
+    /// Whether it does something to the world.
+    fn acts(&self) -> bool {
+        let state = self.shared.state();
+        let running =
+            state.groups.get(&self.group).and_then(|g| g.running().filter(|e| e.id == self.execution));
+        running.and_then(|e| e.step(&self.step)).is_some_and(|s| s.action.acts())
+    }
+
+    /// Intent first. Whatever is not surely applied is not acted on; the journal tells next time.
+    async fn intend(&self) -> bool {
+        let started = Command::StepStarted {
+            group: self.group.clone(),
+            execution: self.execution,
+            step: self.step.clone(),
+            by: self.me.clone(),
+            at: clock::wall(),
+        };
+        match self.shared.propose(&started).await {
+            Fate::Applied => true,
+            Fate::Unknown(_) => self.begun_after_all().await,
+            other => {
+                debug!(step = %self.step, ?other, "step not begun");
+                false
+            }
+        }
     }
 
     fn may_die(&self, moment: Moment) {

@@ -2,7 +2,8 @@
 
 use app_api::v1::{
     CandidateStatus, EventLine, ExecutionStatus, Explanation, FailoverStatus, FinishedExecution, GroupStatus,
-    MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ServerStatus, Status, StepStatus, SwitchoverPlan,
+    MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ServerStatus, Status, StepStatus,
+    SwitchoverPlan,
 };
 use app_link::Endpoint;
 use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};

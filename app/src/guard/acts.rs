@@ -12,10 +12,10 @@ use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
 use model::{Epoch, ProcessStart};
 use replication_mysql::{
     Channel, Deadline, Donor, Opening, Outcome, RelayLog, Rescue, Sentinel, Session, Source, SourceTls,
-    Switch, arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, drain_writes, ensure_schema,
-    kill_client_sessions, leave_source, point_at_source, promote, replica_semi_sync, save_extra_transactions,
-    set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_opening,
-    write_sentinel,
+    Switch, arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, drain_writes,
+    ensure_schema, kill_client_sessions, leave_source, point_at_source, promote, replica_semi_sync,
+    save_extra_transactions, set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained,
+    write_opening, write_sentinel,
 };
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -26,8 +26,11 @@ use super::host::{Host, address_of};
 
 /// Deadline of a short act: ten times what the slowest took when measured.
 const SHORT: Duration = Duration::from_secs(2);
-/// Deadline of rung 2.
-const FENCE: Duration = Duration::from_millis(400);
+/// Deadline of taking writes from everybody. The server bounds its own wait in whole seconds beneath it: two
+/// of them, since a switchover waits for three and a half.
+const BLOCK: Duration = Duration::from_millis(2_900);
+/// Deadline of rung 2. The ladder does not wait for it: it goes on when its own time is over.
+const FENCE: Duration = Duration::from_millis(1_500);
 /// A sentinel's answer is not waited for longer: a second one is written then.
 const SENTINEL: Duration = Duration::from_secs(10);
 /// Deadline of draining a relay log; the executor asks again.
@@ -116,7 +119,7 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
     let deadline = Deadline::after(SHORT);
     match act {
         DatabaseAct::Fence => fence(session).await,
-        DatabaseAct::SetReadOnly => match drain_writes(session, deadline).await {
+        DatabaseAct::SetReadOnly => match drain_writes(session, Deadline::after(BLOCK)).await {
             Outcome::Done(executed) => ActEnd::Done { reached: Some(executed) },
             other => end(other),
         },

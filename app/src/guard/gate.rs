@@ -45,7 +45,8 @@ impl GateSpec {
 pub async fn perform(spec: &GateSpec, act: GateAct) -> GateRead {
     let script = script(spec, act);
     match nft(&["-f", "-"], Some(&script)).await {
-        Ok(_) => read(spec).await,
+        // The table is there: it was made in this very transaction.
+        Ok(_) => list(spec).await,
         Err(why) => {
             warn!(?act, why, "the gate could not be set");
             GateRead::Failed
@@ -63,6 +64,11 @@ pub async fn read(spec: &GateSpec) -> GateRead {
             return GateRead::Failed;
         }
     }
+    list(spec).await
+}
+
+/// The table as it stands; one that is not there could not be read.
+async fn list(spec: &GateSpec) -> GateRead {
     match nft(&["-j", "list", "table", "inet", &spec.table()], None).await {
         Ok(text) => parse(&text, spec).unwrap_or_else(|| {
             warn!(table = spec.table(), "the gate reads as nothing this guard wrote");

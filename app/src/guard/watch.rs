@@ -165,7 +165,9 @@ async fn read_always(
         let Some(open) = session.as_mut() else { continue };
         match read(open, deadline).await {
             Ok(mut reading) => {
-                reading.long_transactions.clone_from(&host.long.lock().expect("no holder of this lock panics"));
+                reading
+                    .long_transactions
+                    .clone_from(&host.long.lock().expect("no holder of this lock panics"));
                 if silent.works() {
                     info!("the database answers");
                 }

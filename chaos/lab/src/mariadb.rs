@@ -61,7 +61,7 @@ rpl_semi_sync_slave_kill_conn_timeout = 1
 # Small, and nothing that looks outwards.
 performance_schema = OFF
 skip_name_resolve = ON
-max_connections = 200
+max_connections = 600
 table_open_cache = 400
 innodb_buffer_pool_size = 64M
 innodb_log_buffer_size = 4M

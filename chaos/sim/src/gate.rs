@@ -12,7 +12,7 @@ use crate::place::{MS, Time};
 use crate::world::World;
 
 /// Within this time after a stop the guard performs what it decided before it.
-const RESUMED: Time = 500 * MS;
+pub const RESUMED: Time = 500 * MS;
 
 /// See the module.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@ use crate::state::{EPOCHS_MAX, FINISHED_MAX};
 use crate::{
     Authority, Change, Command, Event, ExecutionSummary, Group, Maintenance, Phase, Reason, Route, State,
 };
-use runbooks_core::{Execution, ExecutionId, ExecutionStatus, IllegalStep, Runbook};
+use runbooks_core::{Action, Execution, ExecutionId, ExecutionStatus, IllegalStep, Outcome, Runbook};
 
 /// Why a committed command changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +159,8 @@ fn route(group: &mut Group, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
     if authority.phase != Phase::Serving {
         return rule(format!("names move only while serving, the group is {}", authority.phase));
     }
-    if let Some(execution) = group.running().filter(|e| ["failover", "switchover"].contains(&e.runbook.name.as_str()))
+    if let Some(execution) =
+        group.running().filter(|e| ["failover", "switchover"].contains(&e.runbook.name.as_str()))
         && execution.done("await-open").is_none()
     {
         return rule("names move only after the database is open");
@@ -171,7 +172,30 @@ fn route(group: &mut Group, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
     let event =
         Event::Routed { group: ctx.id.clone(), site: route.site.clone(), epoch: route.epoch, at: ctx.at };
     group.route = Some(route);
-    Ok(vec![event])
+    let mut events = vec![event];
+    committed(group, |action| matches!(action, Action::Route), ctx, &mut events);
+    Ok(events)
+}
+
+/// The step of the execution under way that consists of the change just made is done with it: no leader
+/// can die between the two.
+fn committed(group: &mut Group, is: impl Fn(&Action) -> bool, ctx: &Ctx, events: &mut Vec<Event>) {
+    let Some(execution) = group.execution.as_mut().filter(|e| e.status == ExecutionStatus::Running) else {
+        return;
+    };
+    let Some(step) = execution.runbook.steps.iter().find(|s| is(&s.action)).map(|s| s.id.clone()) else {
+        return;
+    };
+    let outcome = Outcome::done("committed");
+    // A step that is settled already, or whose turn it is not, stays as it is.
+    if execution.end(&step, outcome.clone(), ctx.at).is_err() {
+        return;
+    }
+    let (id, status) = (execution.id, execution.status.clone());
+    events.push(Event::StepEnded { group: ctx.id.clone(), execution: id, step, outcome, at: ctx.at });
+    if status != ExecutionStatus::Running {
+        end_execution(group, status, ctx, events);
+    }
 }
 
 /// Puts a new authority in place: raises the version, remembers since when, tells.

@@ -29,8 +29,8 @@ use std::time::Duration;
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
 use crate::{
-    Authority, Defects, Drained, Durability, GateReport, GuardReport, HowItEnded, LatchReport, Marked, PeerFact,
-    Phase, Process, Stamp, Timing,
+    Authority, Defects, Drained, Durability, GateReport, GuardReport, HowItEnded, LatchReport, Marked,
+    PeerFact, Phase, Process, Stamp, Timing,
 };
 
 pub use latch::{Latch, LeaseOnDisk, Opened};
@@ -110,7 +110,7 @@ pub struct Guard {
     sockets_clear: Option<(Epoch, ProcessStart)>,
     writable: Option<(Epoch, ProcessStart)>,
     /// Writes were taken from everybody for a switchover, in this life.
-    drained: Option<(ProcessStart, Drained)>,
+    drained: Option<(ProcessStart, Drained, Timestamp)>,
     armed: Option<(SyncGeneration, ProcessStart)>,
     proven: Option<SyncGeneration>,
     progress: Progress,
@@ -125,7 +125,7 @@ pub struct Guard {
     /// Somebody waits for what this server does: it is read and told more often until then.
     hurry_until: Timestamp,
     /// What the last renewal told; a change of it is told at once.
-    told: Option<(Option<Epoch>, Option<ProcessStart>, Option<SyncGeneration>, bool)>,
+    told: Option<Worth>,
     shut_since: Option<Timestamp>,
     shut_because: Option<String>,
 }
@@ -169,6 +169,15 @@ struct Waiting {
     call: CallId,
     order: Order,
     epoch: Epoch,
+}
+
+/// What the leader is told at once when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Worth {
+    open: Option<Epoch>,
+    life: Option<ProcessStart>,
+    proven: Option<SyncGeneration>,
+    drained: bool,
 }
 
 /// Since when commits wait without progress, and since when ackers are missing.
@@ -282,6 +291,7 @@ impl Guard {
             Input::Ordered { call, authority, order } => self.on_order(call, authority, order, now, &mut out),
         }
         self.settle(now, &mut out);
+        once(&mut out);
         out
     }
 
@@ -302,7 +312,12 @@ impl Guard {
     /// The leader hears of an opening, of a drain, of the process's comings and goings and of a proof without
     /// waiting for the next renewal.
     fn tell_at_once(&mut self, now: Timestamp) {
-        let worth = (self.open_at(now), self.process.start(), self.proven, self.drained_now().is_some());
+        let worth = Worth {
+            open: self.open_at(now),
+            life: self.process.start(),
+            proven: self.proven,
+            drained: self.drained_now().is_some(),
+        };
         if self.told != Some(worth) && self.process != Process::Unseen {
             self.told = Some(worth);
             self.next_renewal = now;
@@ -455,7 +470,7 @@ impl Guard {
     fn drained_now(&self) -> Option<&Drained> {
         let epoch = self.draining()?.epoch;
         let life = self.process.start()?;
-        self.drained.as_ref().filter(|(l, d)| *l == life && d.epoch == epoch).map(|(_, d)| d)
+        self.drained.as_ref().filter(|(l, d, _)| *l == life && d.epoch == epoch).map(|(_, d, _)| d)
     }
 
     /// The life that was opened and may still answer a client's write.
@@ -532,6 +547,20 @@ impl Guard {
     #[must_use]
     pub fn lease_left(&self, now: Timestamp) -> Option<(Epoch, Duration)> {
         self.lease.filter(|l| l.until > now).map(|l| (l.epoch, l.until.since(now)))
+    }
+}
+
+/// Of writes that follow one another only the last is made: it holds what those before it held, and
+/// nothing stands between them that could precede it.
+fn once(out: &mut Vec<Effect>) {
+    let mut index = 1;
+    while index < out.len() {
+        match (&out[index - 1], &out[index]) {
+            (Effect::Persist(_), Effect::Persist(_)) => {
+                out.remove(index - 1);
+            }
+            _ => index += 1,
+        }
     }
 }
 

@@ -30,8 +30,8 @@ pub use apply::{Refusal, apply};
 pub use authority::{Acker, Authority, Durability, Phase, Primary, Stamp};
 pub use command::{Change, Command, DecodeError, GroupSpec, Reason, ServerSpec, decode, encode};
 pub use decide::{
-    Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide, loss_of,
-    plan_switchover,
+    Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide,
+    loss_of, plan_switchover,
 };
 pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};

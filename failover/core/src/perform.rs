@@ -84,9 +84,9 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
         Action::AwaitDrained { .. }
         | Action::AwaitCaughtUp { .. }
         | Action::Compare { .. }
-        | Action::AwaitAcker { .. } => Perform::Await(
-            awaits(execution, action).expect("each of these four is a wait"),
-        ),
+        | Action::AwaitAcker { .. } => {
+            Perform::Await(awaits(execution, action).expect("each of these four is a wait"))
+        }
         Action::Handover { server, uuid, site } => Perform::Propose(Change::Handover {
             execution: execution.id,
             candidate: Primary { server: server.clone(), uuid: uuid.clone(), site: site.clone() },
@@ -348,14 +348,19 @@ fn unread(group: &Group, source: &ServerId, epoch: Epoch, answers: bool) -> Veri
 fn attached(group: &Group, server: &ServerId, facts: &Facts, timing: &Timing, now: Timestamp) -> Verified {
     let Some(authority) = &group.authority else { return Verified::NotDone("no authority".into()) };
     let Some(report) = facts.report(server, timing.fresh(), now) else {
-        return Verified::Done(Evidence::Note { text: format!("{server} is not heard: nobody acknowledges") });
+        return Verified::Done(Evidence::Note {
+            text: format!("{server} is not heard: nobody acknowledges"),
+        });
     };
     if let Process::Gone { for_us } = report.process
         && Duration::from_micros(for_us) >= GONE_FOR_GOOD
     {
-        return Verified::Done(Evidence::Note { text: format!("{server} does not run: nobody acknowledges") });
+        return Verified::Done(Evidence::Note {
+            text: format!("{server} does not run: nobody acknowledges"),
+        });
     }
-    let (Some(process_start), Some(mine)) = (report.process.start(), report.fresh_reading(timing.fresh())) else {
+    let (Some(process_start), Some(mine)) = (report.process.start(), report.fresh_reading(timing.fresh()))
+    else {
         return Verified::NotDone(format!("{server} is not up"));
     };
     let receives = mine.replica.as_ref().is_some_and(|r| {

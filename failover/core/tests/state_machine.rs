@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use failover_core::{
-    Acker, Change, Command, Group, GroupSpec, Perform, Primary, Reason, ServerSpec, State, apply,
-    perform,
+    Acker, Change, Command, Group, GroupSpec, Perform, Primary, Reason, ServerSpec, State, apply, perform,
 };
 use model::{GroupId, GtidSet, Incarnation, ProcessStart, ServerUuid, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer};

@@ -119,6 +119,11 @@ pub enum IllegalStep {
 }
 
 impl StepState {
+    /// An attempt is under way, or left behind.
+    fn is_begun(&self) -> bool {
+        matches!(self, StepState::Started { .. } | StepState::Unknown { .. })
+    }
+
     /// Nothing is left to do, and the steps behind it may run.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -188,6 +193,13 @@ impl Execution {
     /// When the step is not startable: done, refused, begun and not settled, out of attempts, or
     /// something it needs is not done.
     pub fn begin(&mut self, id: &StepId, by: &Performer, at: WallTime) -> Result<(), IllegalStep> {
+        self.count_attempt(id, at)?;
+        self.record_mut(id)?.state = StepState::Started { by: by.clone() };
+        Ok(())
+    }
+
+    /// Another attempt, if there may be one.
+    fn count_attempt(&mut self, id: &StepId, at: WallTime) -> Result<(), IllegalStep> {
         self.open()?;
         let step = self.step(id).ok_or_else(|| IllegalStep::NoSuchStep(id.0.clone()))?.clone();
         if let Some(missing) = step.needs.iter().find(|n| !self.passed(n)) {
@@ -202,19 +214,24 @@ impl Execution {
         }
         record.attempts += 1;
         record.started.get_or_insert(at);
-        record.state = StepState::Started { by: by.clone() };
         Ok(())
     }
 
     /// Journals an outcome and folds it into the status. The outcome of an orphaned or unknown
-    /// attempt may be journalled too: that is what the verify reading does.
+    /// attempt may be journalled too: that is what the verify reading does. A step that does nothing to
+    /// the world needs no intent: its outcome is the whole attempt.
     ///
     /// # Errors
-    /// When the step was not begun or is settled already.
+    /// When the step was not begun, may not be yet, or is settled already.
     pub fn end(&mut self, id: &StepId, outcome: Outcome, at: WallTime) -> Result<(), IllegalStep> {
         self.open()?;
         let step = self.step(id).ok_or_else(|| IllegalStep::NoSuchStep(id.0.clone()))?;
         let (attempts_max, on_failure) = (step.attempts, step.on_failure);
+        let begun = self.record(id).is_some_and(|r| r.state.is_begun());
+        if !begun && !step.action.acts() {
+            self.count_attempt(id, at)?;
+            self.record_mut(id)?.state = StepState::Unknown { why: "it ends at once".to_owned() };
+        }
         let record = self.record_mut(id)?;
         if !matches!(record.state, StepState::Started { .. } | StepState::Unknown { .. }) {
             return Err(not_now(record, "ended"));
@@ -225,7 +242,9 @@ impl Execution {
         record.state = match outcome {
             Outcome::Done { evidence } => StepState::Done { evidence },
             Outcome::Refused { why } if on_failure == OnFailure::GoOn => StepState::Skipped { why },
-            Outcome::Failed { why } if on_failure == OnFailure::GoOn && exhausted => StepState::Skipped { why },
+            Outcome::Failed { why } if on_failure == OnFailure::GoOn && exhausted => {
+                StepState::Skipped { why }
+            }
             Outcome::Refused { why } => {
                 fatal = Some(why.clone());
                 StepState::Refused { why }

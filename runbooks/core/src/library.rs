@@ -29,9 +29,9 @@ const REJOIN_ATTEMPTS: u32 = 20;
 /// Attempts of copying: an hour.
 const COPY_ATTEMPTS: u32 = 240;
 /// Deadline of taking writes from everybody: writers wait meanwhile. After it the switchover is undone.
-const BLOCK_MS: u64 = 2_500;
-/// Deadline of applying what was written until then. Writers are refused meanwhile.
-const CATCH_UP_MS: u64 = 3_000;
+const BLOCK_MS: u64 = 3_500;
+/// Deadline of applying what was written until then, from the same moment on.
+const CATCH_UP_MS: u64 = 6_000;
 /// Deadline of a fenced server's look at what it has, in one attempt; several span a lost leader.
 const COMPARE_MS: u64 = 2_000;
 const COMPARE_ATTEMPTS: u32 = 3;
@@ -107,17 +107,12 @@ pub fn switchover(plan: &Handover) -> Runbook {
     let handover = Action::Handover { server: new(), uuid: plan.uuid.clone(), site: plan.site.clone() };
     let stop = Action::StopAckers { servers: plan.ackers.clone(), epoch: plan.epoch };
     let fence = Action::FenceOrOutwait { server: old(), epoch: plan.epoch };
-    let reverse = step("reverse", Action::Reverse { server: old() }, &["promote"], REVERSE_MS, 1);
+    let reverse =
+        step("reverse", Action::Reverse { server: old() }, &["fence", "stop-ackers"], REVERSE_MS, 1);
     let steps = vec![
         step("block", Action::AwaitDrained { server: old() }, &[], BLOCK_MS, 1),
-        step(
-            "catch-up",
-            Action::AwaitCaughtUp { server: new(), source: old() },
-            &["block"],
-            CATCH_UP_MS,
-            TWICE,
-        ),
-        step("handover", handover, &["catch-up"], SHORT_MS, TWICE),
+        step("catch-up", Action::AwaitCaughtUp { server: new(), source: old() }, &[], CATCH_UP_MS, 1),
+        step("handover", handover, &["block", "catch-up"], SHORT_MS, TWICE),
         step("stop-ackers", stop, &["handover"], SHORT_MS, ATTEMPTS),
         step("fence", fence, &["handover"], FENCE_MS, FENCE_ATTEMPTS),
         step("drain", Action::DrainRelay { server: new() }, &["stop-ackers"], DRAIN_MS, DRAIN_ATTEMPTS),
@@ -128,10 +123,16 @@ pub fn switchover(plan: &Handover) -> Runbook {
             COMPARE_MS,
             COMPARE_ATTEMPTS,
         ),
-        step("promote", Action::Promote { server: new() }, &["compare"], SHORT_MS, ATTEMPTS),
+        step("promote", Action::Promote { server: new() }, &["fence", "drain"], SHORT_MS, ATTEMPTS),
         Step { on_failure: OnFailure::GoOn, ..reverse },
-        step("await-acker", Action::AwaitAcker { server: old() }, &["reverse"], REVERSE_MS, TWICE),
-        step("open", Action::Open, &["await-acker"], SHORT_MS, ATTEMPTS),
+        step(
+            "await-acker",
+            Action::AwaitAcker { server: old() },
+            &["fence", "stop-ackers"],
+            REVERSE_MS,
+            TWICE,
+        ),
+        step("open", Action::Open, &["compare", "promote", "await-acker"], SHORT_MS, ATTEMPTS),
         step("await-open", Action::AwaitOpen { server: new() }, &["open"], WATCH_MS, ATTEMPTS),
         step("route", Action::Route, &["await-open"], SHORT_MS, ATTEMPTS),
     ];

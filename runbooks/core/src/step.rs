@@ -65,6 +65,33 @@ pub enum Action {
     AwaitAcker { server: ServerId },
 }
 
+impl Action {
+    /// Whether performing it does something to the world, so that its intent is journalled before. A
+    /// wait does nothing; and a change of the state is journalled by being committed, all at once.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        match self {
+            Action::StopAckers { .. }
+            | Action::FenceOrOutwait { .. }
+            | Action::DrainRelay { .. }
+            | Action::Promote { .. }
+            | Action::SaveExtra { .. }
+            | Action::Rebuild { .. }
+            | Action::Rejoin { .. }
+            | Action::Reverse { .. } => true,
+            Action::Open
+            | Action::AwaitOpen { .. }
+            | Action::Route
+            | Action::AwaitReplica { .. }
+            | Action::AwaitDrained { .. }
+            | Action::AwaitCaughtUp { .. }
+            | Action::Handover { .. }
+            | Action::Compare { .. }
+            | Action::AwaitAcker { .. } => false,
+        }
+    }
+}
+
 /// One act with its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -39,7 +39,8 @@ const DEADLINE_STEPS: u32 = 10;
 /// waits for its ack, so a server that stalls must not be asked ever more.
 const COMMIT_DEADLINE_MAX: Duration = Duration::from_secs(2);
 
-/// The pause after a failed connect, within which a name may be resolved anew.
+/// The pause after a failure, within which a name may be resolved anew; writers that write seldom, of whom
+/// there are many, also try again more seldom.
 const RETRY_AFTER: Duration = Duration::from_millis(30);
 
 /// Each writer starts so long after the one before, so that ten of them spread over a TTL of a
@@ -82,12 +83,16 @@ impl Writer {
         let mut tick = interval(self.pace);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut line: Option<Line> = None;
+        let again = RETRY_AFTER.max(self.pace / 5);
+        let mut failed = false;
         let mut seq = 0;
         let mut given_up = 0;
         loop {
+            // Whoever has something to write tries again before the next write is due.
             tokio::select! {
                 _ = stop.changed() => break,
                 _ = tick.tick() => {}
+                () = tokio::time::sleep(again), if failed => {}
             }
             let now = *address.borrow_and_update();
             // Without an answer an open connection is kept; with another answer it is left.
@@ -101,9 +106,8 @@ impl Writer {
                 seq += 1;
                 line = self.commit(open, seq, self.patience(given_up), &mut address, &events).await;
                 given_up = if line.is_some() { 0 } else { given_up + 1 };
-            } else {
-                tokio::time::sleep(RETRY_AFTER).await;
             }
+            failed = line.is_none();
         }
         drop(address);
         let _ = keeping.await;

@@ -17,13 +17,15 @@ pub fn switchover(lab: &Lab, spec: &LabSpec, active: LabSite) -> Result<Injected
     let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
     let to = active.peer().expect("groups are active in data sites alone");
     let mut command = vec![text(&spec.twofold)];
-    command.extend(["switchover", cluster::GROUP, "--to", to.name(), "--no-wait", "--config"].map(str::to_owned));
+    command.extend(
+        ["switchover", cluster::GROUP, "--to", to.name(), "--no-wait", "--config"].map(str::to_owned),
+    );
     command.push(text(&lab.config_file()));
     command.extend(["--api".to_owned(), cluster::apis()]);
     let host = Host::named("cli").expect("the table of hosts has it");
     let began = clock::now();
-    let output =
-        inside::output(lab, spec, &host, &command, DEADLINE).map_err(|e| FaultError::Ordered(format!("{e:#}")))?;
+    let output = inside::output(lab, spec, &host, &command, DEADLINE)
+        .map_err(|e| FaultError::Ordered(format!("{e:#}")))?;
     if !output.status.success() {
         return Err(FaultError::Ordered(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }

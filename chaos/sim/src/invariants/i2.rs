@@ -3,6 +3,7 @@
 
 use model::Epoch;
 
+use crate::gate::RESUMED;
 use crate::options::Invariant;
 use crate::world::World;
 
@@ -20,6 +21,10 @@ impl World {
         let clock = host.clock.read(self.now).0;
         // Without a gate, only a watchdog answers for a guard that does not run.
         if self.ladder.alone && !self.ladder.watchdog {
+            return;
+        }
+        // A host that stood still goes on where it stood: its guard needs a moment to see what time it is.
+        if self.ladder.alone && host.resumed > 0 && self.now < host.resumed + RESUMED {
             return;
         }
         let until = self.ladder.hold(host.lease_until);

@@ -33,9 +33,7 @@ impl World {
             Action::Promote { server } => Some((server.clone(), Ordered::Promote)),
             Action::SaveExtra { server, .. } => Some((server.clone(), Ordered::SaveExtra)),
             Action::Rebuild { server } => Some((server.clone(), Ordered::Rebuild)),
-            Action::Rejoin { server } | Action::Reverse { server } => {
-                Some((server.clone(), Ordered::Rejoin))
-            }
+            Action::Rejoin { server } | Action::Reverse { server } => Some((server.clone(), Ordered::Rejoin)),
             _ => None,
         };
         if let Some((server, ordered)) = intended

@@ -11,7 +11,7 @@ use crate::world::World;
 /// Deadline of a short act.
 const SHORT: Time = 2 * SECOND;
 /// Deadline of rung 2.
-const FENCE: Time = 400 * MS;
+const FENCE: Time = 1_500 * MS;
 /// A sentinel's answer is not waited for longer.
 const SENTINEL: Time = 10 * SECOND;
 /// Deadline of draining; the executor asks again.

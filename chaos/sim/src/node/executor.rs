@@ -92,6 +92,7 @@ impl World {
             return;
         }
         let clock = self.node_now(n);
+        let acts = self.execution(n).and_then(|e| e.step(&step)).is_some_and(|s| s.action.acts());
         let command = Command::StepStarted {
             group: self.names.group.clone(),
             execution,
@@ -107,6 +108,9 @@ impl World {
             began: clock,
             deadline: clock,
         });
+        if !acts {
+            return self.step_started(n, &step, true);
+        }
         self.propose(n, command, Purpose::Started(step.clone()));
         if self.broken(Mutant::ActsBeforeIntent) {
             self.step_started(n, &step, true);

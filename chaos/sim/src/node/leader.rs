@@ -102,8 +102,12 @@ impl World {
             return;
         };
         run.deciding = true;
-        let command =
-            Command::Change { group: self.names.group.clone(), expect: act.expect, change: act.change, at: self.wall() };
+        let command = Command::Change {
+            group: self.names.group.clone(),
+            expect: act.expect,
+            change: act.change,
+            at: self.wall(),
+        };
         self.propose(n, command, Purpose::Change);
         self.pump(n);
     }

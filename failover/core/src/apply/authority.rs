@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use model::{Epoch, Incarnation, ServerId, SyncGeneration, Version};
-use runbooks_core::{Evidence, Execution, ExecutionId, Handover, failover, switchover};
+use runbooks_core::{Action, Evidence, Execution, ExecutionId, Handover, failover, switchover};
 
-use super::{Ctx, Refusal, authority_of, end_execution, install, rule, start_execution};
+use super::{Ctx, Refusal, authority_of, committed, end_execution, install, rule, start_execution};
 use crate::{Acker, Authority, Durability, EpochRecord, Event, Group, Phase, Primary, Reason, Revocation};
 
 /// Who acts when no person does.
@@ -125,8 +125,7 @@ pub(super) fn drain(
         ackers: stopped_by_a_move(&old, &candidate),
     });
     let (next, why) = (old.epoch.next(), reason.why.clone());
-    let mut events =
-        vec![install(group, Authority { phase: Phase::Draining, ..old }, Some(reason), ctx)];
+    let mut events = vec![install(group, Authority { phase: Phase::Draining, ..old }, Some(reason), ctx)];
     start_execution(group, runbook, next, candidate.server, why, ctx, &mut events);
     Ok(events)
 }
@@ -156,7 +155,9 @@ pub(super) fn handover(
         by: TWOFOLD.into(),
         evidence: vec![format!("{} is drained, {} has caught up", old.primary.server, candidate.server)],
     };
-    Ok(vec![revoke(group, old, candidate, reason, ctx)])
+    let mut events = vec![revoke(group, old, candidate, reason, ctx)];
+    committed(group, |action| matches!(action, Action::Handover { .. }), ctx, &mut events);
+    Ok(events)
 }
 
 /// `Serving(E+1)`: only with E fenced, or outwaited where E was `Sync`, its ackers stopped, and the
@@ -202,6 +203,7 @@ pub(super) fn open(group: &mut Group, id: ExecutionId, ctx: &Ctx) -> Result<Vec<
     let opened = Authority { phase: Phase::Serving, durability: to, acker_set, g, ..authority };
     let mut events = vec![install(group, opened, None, ctx)];
     events.push(Event::Durability { group: ctx.id.clone(), from, to, reason: None, at: ctx.at });
+    committed(group, |action| matches!(action, Action::Open), ctx, &mut events);
     Ok(events)
 }
 

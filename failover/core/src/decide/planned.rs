@@ -116,8 +116,12 @@ fn serving(view: &View, authority: &Authority) -> Precondition {
     let open = view.report(primary).is_some_and(|r| r.open == Some(authority.epoch));
     let text = match view.report(primary) {
         None => format!("the guard of {primary} is not heard"),
-        Some(r) if r.open == Some(authority.epoch) => format!("{primary} is open at epoch {}", authority.epoch),
-        Some(r) => format!("{primary} is shut: {}", r.shut_because.as_deref().unwrap_or("it does not say why")),
+        Some(r) if r.open == Some(authority.epoch) => {
+            format!("{primary} is open at epoch {}", authority.epoch)
+        }
+        Some(r) => {
+            format!("{primary} is shut: {}", r.shut_because.as_deref().unwrap_or("it does not say why"))
+        }
     };
     let phase = format!("the group is {}", authority.phase);
     let holds = open && authority.phase == Phase::Serving;
@@ -188,7 +192,8 @@ fn no_long_transaction(view: &View, authority: &Authority) -> Precondition {
         some => some.iter().map(ToString::to_string).collect(),
     };
     let kills: Vec<String> = long.iter().map(|t| format!("KILL {}", t.session)).collect();
-    let next = format!("they would be lost, and writers wait for them: wait, or on {primary}: {}", kills.join("; "));
+    let next =
+        format!("they would be lost, and writers wait for them: wait, or on {primary}: {}", kills.join("; "));
     is_so("no-long-transaction", long.is_empty(), evidence, &next)
 }
 

@@ -10,6 +10,9 @@ use crate::{Defect, Phase, Process};
 const GATE_US: u64 = 300_000;
 /// Deadline of rung 2: a super_read_only that waits this long waits for an ack.
 const SESSIONS_US: u64 = 500_000;
+/// The same where nobody can wait for one any more: it is the number of sessions that takes its time then,
+/// and a SIGKILL would cost a restart.
+const SESSIONS_DRAINED_US: u64 = 2_000_000;
 /// A SIGKILL is repeated after this long.
 const KILL_US: u64 = 500_000;
 
@@ -88,8 +91,9 @@ impl Guard {
         let kill_again = ladder.killed.is_none_or(|at| now.since(at).as_micros() >= u128::from(KILL_US));
         // A server whose clients may wait for acks is never asked to stop: it would tell them OK. Behind
         // no gate, clients that are sent away come back at once: nothing would be proven.
-        let waits = opened.waits && !self.drained_gently(opened.life);
-        let sessions_first = gated && shut && !waits && climbed < u128::from(SESSIONS_US);
+        let drained = self.drained_gently(opened.life);
+        let limit = if drained { SESSIONS_DRAINED_US } else { SESSIONS_US };
+        let sessions_first = gated && shut && (drained || !opened.waits) && climbed < u128::from(limit);
         if sessions_first {
             self.begin_act(DatabaseAct::Fence, None, now, out);
         } else if kill_again {
@@ -100,9 +104,9 @@ impl Guard {
 
     /// Writes were taken from everybody in this life, and none was waiting when they were: nobody is told
     /// anything by the end of a session. Not where a kill of one that waits would tell it OK.
-    fn drained_gently(&self, life: ProcessStart) -> bool {
+    pub(super) fn drained_gently(&self, life: ProcessStart) -> bool {
         let gentle = self.reading.as_ref().is_some_and(|s| !s.reading.kill_releases_waiters());
-        gentle && self.drained.as_ref().is_some_and(|(l, _)| *l == life)
+        gentle && self.drained.as_ref().is_some_and(|(l, _, _)| *l == life)
     }
 
     /// Behind no gate nothing shuts by itself: a server that is open, or was, without the right to be

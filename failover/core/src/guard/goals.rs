@@ -3,7 +3,7 @@
 
 use model::{Epoch, ReplicaThread, Timestamp};
 
-use super::{ActEnd, ActId, CallId, DatabaseAct, Doing, Effect, Guard, Lane};
+use super::{ActEnd, ActId, CallId, DatabaseAct, Doing, Effect, Gate, Guard, Lane};
 use crate::{Authority, Defect, Drained, Durability, Phase};
 
 /// A goal whose act failed is tried again after this long, microseconds.
@@ -40,6 +40,14 @@ impl Guard {
         let open = self.open_at(now).is_some();
         if known.phase == Phase::Draining && self.draining().is_some() && self.drained_now().is_none() {
             self.begin_act(DatabaseAct::SetReadOnly, None, now, out);
+        }
+        // Rung 2 ahead of the handover: nobody waits behind the drain, and nobody hears behind the gate.
+        if self.answered(now)
+            && self.gate == Gate::Shut
+            && self.drained_gently(life)
+            && self.fenced_life != Some(life)
+        {
+            self.begin_act(DatabaseAct::Fence, None, now, out);
         }
         match known.durability {
             Durability::Async { .. } => {
@@ -216,7 +224,7 @@ impl Guard {
         if !matches!(end, ActEnd::Done { .. }) {
             self.retry_at[lane] = now + std::time::Duration::from_micros(RETRY_US);
         } else if same_life {
-            self.believe(&doing, &end);
+            self.believe(&doing, &end, now);
         }
         if let Some(call) = doing.call {
             out.push(Effect::Reply { call, reply: super::orders::reply(&doing, end) });
@@ -224,7 +232,7 @@ impl Guard {
     }
 
     /// What a done act lets this guard believe, for the life it was done in.
-    fn believe(&mut self, doing: &Doing, end: &ActEnd) {
+    fn believe(&mut self, doing: &Doing, end: &ActEnd, now: Timestamp) {
         let Some(life) = doing.life else { return };
         let epoch = doing.epoch;
         match &doing.act {
@@ -238,7 +246,7 @@ impl Guard {
             DatabaseAct::SetReadOnly => {
                 self.writable = None;
                 if let (Some(epoch), ActEnd::Done { reached: Some(executed) }) = (epoch, end) {
-                    self.drained = Some((life, Drained { epoch, executed: executed.clone() }));
+                    self.drained = Some((life, Drained { epoch, executed: executed.clone() }, now));
                 }
             }
             DatabaseAct::Promote | DatabaseAct::LeaveSource => self.writable = None,

@@ -2,10 +2,15 @@
 //! reachable replica holds what it lacks, and in `Sync` semi-sync armed and its gtid_executed on
 //! every acker; then, and only then, read_only off and the gate.
 
-use model::Timestamp;
+use model::{ReplicaThread, Timestamp};
 
 use super::{DatabaseAct, Effect, Fencing, Gate, GateAct, Guard, Opened};
 use crate::{Authority, Defect, Durability, Phase};
+
+/// What was committed before the writes were taken from everybody has been answered within this time,
+/// microseconds: some ten round trips. The gate shuts then, sessions are ended behind it, and the fence of
+/// the handover finds both done.
+const ANSWERS_US: u64 = 30_000;
 
 impl Guard {
     pub(super) fn open_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
@@ -14,6 +19,7 @@ impl Guard {
         match verdict {
             Ok(()) => {}
             Err(why) => {
+                self.prepare(now, out);
                 if holds || self.named().is_some_and(|k| k.phase == Phase::Serving) {
                     self.shut_since.get_or_insert(now);
                     self.shut_because = Some(why);
@@ -32,6 +38,20 @@ impl Guard {
         self.shut_since.get_or_insert(now);
         self.shut_because = Some("it is being opened".into());
         self.open_steps(now, out);
+    }
+
+    /// What opening needs and may be done before: a candidate's gate is shut, and old sockets go while it is
+    /// still being promoted.
+    fn prepare(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let Some(authority) = self.named().filter(|k| !k.phase.grants()) else { return };
+        let Some(life) = self.process.start() else { return };
+        let opening = (authority.epoch, life);
+        let shut = self.config.fencing == Fencing::Gate && self.gate == Gate::Shut && !self.gate_busy;
+        let receives =
+            self.fresh(now).and_then(|r| r.replica.as_ref()).is_some_and(|r| r.io != ReplicaThread::Stopped);
+        if shut && !receives && self.fence.is_none() && self.sockets_clear != Some(opening) {
+            self.begin_act(DatabaseAct::DropSockets, None, now, out);
+        }
     }
 
     /// What is missing, first thing first.
@@ -262,12 +282,20 @@ impl Guard {
             .is_none_or(|o| o.epoch == epoch && o.life == life && o.boot == self.config.boot)
     }
 
+    /// It is drained, and whoever had committed before has been told so.
+    pub(super) fn answered(&self, now: Timestamp) -> bool {
+        let over = |at: Timestamp| now.since(at).as_micros() >= u128::from(ANSWERS_US);
+        self.drained_now().is_some() && self.drained.as_ref().is_some_and(|(_, _, at)| over(*at))
+    }
+
     /// The gate of a server that is open stays open only while the rule holds.
     pub(super) fn gate_may_stand(&self, now: Timestamp) -> bool {
         match self.known.as_ref().map(|k| k.phase) {
-            // For the answers on their way; what is shut stays shut.
+            // For the answers on their way, and no longer; what is shut stays shut.
             Some(Phase::Draining) => {
+                let answered = self.answered(now);
                 self.draining().is_some_and(|k| match self.config.fencing {
+                    Fencing::Gate if answered => false,
                     Fencing::Gate => {
                         matches!(self.gate, Gate::Open { epoch, until } if epoch == k.epoch && until > now)
                     }

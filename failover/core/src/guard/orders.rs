@@ -70,7 +70,7 @@ impl Guard {
                 if right { Ok(()) } else { Err(format!("it is not being promoted at epoch {promoted}")) }
             }
             // In a switchover, before the new primary opens.
-            Order::Rejoin { acks: true, .. } if !mine && known.phase == Phase::Promoting => Ok(()),
+            Order::Rejoin { acks: true, .. } if !mine && !known.phase.grants() => Ok(()),
             Order::SaveExtra { .. } | Order::Rebuild { .. } | Order::Rejoin { .. } => {
                 if mine || known.phase != Phase::Serving {
                     return Err("only a server that is not the primary of a serving group comes back".into());

@@ -449,7 +449,7 @@ impl Rig {
             }
             DatabaseAct::Rejoin { acks, .. } => {
                 let told = self.told.as_ref().expect("it was told");
-                let phase = told.phase == Phase::Serving || (*acks && told.phase == Phase::Promoting);
+                let phase = told.phase == Phase::Serving || (*acks && !told.phase.grants());
                 assert!(phase && told.primary.server != server(0), "rejoin {told:?}");
             }
             DatabaseAct::StartReplica => {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, GroupSpec, Maintenance, Perform, Primary, Reason, ServerSpec, apply, awaited,
-    perform, verify,
+    Acker, Act, Change, Command, GroupSpec, Maintenance, Perform, Primary, Reason, ServerSpec, apply,
+    awaited, perform, verify,
 };
 use model::{GtidSet, Incarnation, ProcessStart, ServerId, Version};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId, next};

@@ -1,8 +1,8 @@
 //! The leader's side: what it is told, what it decides, what it answers.
 
 use failover_core::{
-    Drained, Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage, decide,
-    loss_of, plan_switchover,
+    Drained, Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage,
+    decide, loss_of, plan_switchover,
 };
 use model::{BootId, Epoch, OpeningMark, SyncGeneration};
 

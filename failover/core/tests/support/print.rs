@@ -217,7 +217,9 @@ pub fn perform(perform: &Perform) -> String {
         Perform::Propose(c) => format!("propose {}", change(c)),
         Perform::Await(Await::Open { server, epoch }) => format!("await {server} open at epoch {epoch}"),
         Perform::Await(Await::Replica { server }) => format!("await {server} as a replica"),
-        Perform::Await(Await::Drained { server, epoch }) => format!("await {server} drained in epoch {epoch}"),
+        Perform::Await(Await::Drained { server, epoch }) => {
+            format!("await {server} drained in epoch {epoch}")
+        }
         Perform::Await(Await::CaughtUp { server, source }) => {
             format!("await {server} to have applied all of {source}")
         }
@@ -296,7 +298,9 @@ fn act(act: &DatabaseAct) -> String {
         DatabaseAct::ReplicaSemiSync { on } => format!("{name} {}", if *on { "on" } else { "off" }),
         DatabaseAct::Sentinel { epoch, g } => format!("{name} of epoch {epoch}, g{g}"),
         DatabaseAct::SaveExtra { extra } => format!("{name} {}", names::set(extra)),
-        DatabaseAct::Rebuild { donor: s } | DatabaseAct::Rejoin { source: s, .. } => format!("{name} from {s}"),
+        DatabaseAct::Rebuild { donor: s } | DatabaseAct::Rejoin { source: s, .. } => {
+            format!("{name} from {s}")
+        }
         _ => name.into(),
     }
 }

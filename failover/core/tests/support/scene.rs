@@ -42,13 +42,7 @@ pub fn scene(name: &str) -> Option<Vec<&'static str>> {
         "commit step drain done",
         "commit step promote done",
     ];
-    let moved = [
-        "commit open",
-        "commit step open done",
-        "commit step await-open done",
-        "commit route",
-        "commit step route done",
-    ];
+    let moved = ["commit open", "commit step await-open done", "commit route"];
     Some(match name {
         // The group has an authority; nobody's guard is shown.
         "serving" => started.to_vec(),
