@@ -94,10 +94,14 @@ async fn own_admin(
     mut queue: mpsc::Receiver<(ActId, DatabaseAct)>,
 ) {
     let mut session: Option<Session> = None;
+    let mut life = None;
     loop {
         let next = tokio::time::timeout(KEEP_OPEN, queue.recv()).await;
-        if session.as_ref().is_none_or(Session::is_broken) {
+        // A session of a life that is over looks whole until it is used, and an act would end in doubt.
+        let runs = host.life();
+        if runs != life || session.as_ref().is_none_or(Session::is_broken) {
             session = Session::connect(&host.admin, Deadline::after(SHORT)).await.ok();
+            life = runs;
         }
         let (id, act) = match next {
             Ok(Some(asked)) => asked,

@@ -84,6 +84,11 @@ impl Host {
         })
     }
 
+    /// The life that runs, as the watcher last saw it.
+    pub fn life(&self) -> Option<ProcessStart> {
+        self.process.lock().expect("no holder of this lock panics").as_ref().map(MysqldProcess::start)
+    }
+
     /// SIGKILL to this life and no other.
     pub fn kill(&self, life: ProcessStart) {
         let process = self.process.lock().expect("no holder of this lock panics");

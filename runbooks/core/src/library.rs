@@ -37,7 +37,9 @@ const COMPARE_MS: u64 = 2_000;
 const COMPARE_ATTEMPTS: u32 = 3;
 /// Deadline of turning replication round: a server that was killed for want of a gentler fence starts
 /// again within it.
-const REVERSE_MS: u64 = 8_000;
+const REVERSE_MS: u64 = 6_000;
+/// Attempts of it; the wait for the acker beside it ends the matter.
+const REVERSE_ATTEMPTS: u32 = 3;
 /// Attempts of what is safe to undo: one that a lost leader left behind, and one more.
 const TWICE: u32 = 2;
 /// Attempts of a step whose act is idempotent: enough to span a lost leader or two.
@@ -107,8 +109,13 @@ pub fn switchover(plan: &Handover) -> Runbook {
     let handover = Action::Handover { server: new(), uuid: plan.uuid.clone(), site: plan.site.clone() };
     let stop = Action::StopAckers { servers: plan.ackers.clone(), epoch: plan.epoch };
     let fence = Action::FenceOrOutwait { server: old(), epoch: plan.epoch };
-    let reverse =
-        step("reverse", Action::Reverse { server: old() }, &["fence", "stop-ackers"], REVERSE_MS, 1);
+    let reverse = step(
+        "reverse",
+        Action::Reverse { server: old() },
+        &["fence", "stop-ackers"],
+        REVERSE_MS,
+        REVERSE_ATTEMPTS,
+    );
     let steps = vec![
         step("block", Action::AwaitDrained { server: old() }, &[], BLOCK_MS, 1),
         step("catch-up", Action::AwaitCaughtUp { server: new(), source: old() }, &[], CATCH_UP_MS, 1),
@@ -125,13 +132,7 @@ pub fn switchover(plan: &Handover) -> Runbook {
         ),
         step("promote", Action::Promote { server: new() }, &["fence", "drain"], SHORT_MS, ATTEMPTS),
         Step { on_failure: OnFailure::GoOn, ..reverse },
-        step(
-            "await-acker",
-            Action::AwaitAcker { server: old() },
-            &["fence", "stop-ackers"],
-            REVERSE_MS,
-            TWICE,
-        ),
+        step("await-acker", Action::AwaitAcker { server: old() }, &["fence", "stop-ackers"], REVERSE_MS, 1),
         step("open", Action::Open, &["compare", "promote", "await-acker"], SHORT_MS, ATTEMPTS),
         step("await-open", Action::AwaitOpen { server: new() }, &["open"], WATCH_MS, ATTEMPTS),
         step("route", Action::Route, &["await-open"], SHORT_MS, ATTEMPTS),
