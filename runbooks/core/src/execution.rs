@@ -183,7 +183,9 @@ impl Execution {
         step.needs.iter().all(|n| self.passed(n))
     }
 
-    fn passed(&self, id: &StepId) -> bool {
+    /// The step is done, or skipped.
+    #[must_use]
+    pub fn passed(&self, id: &StepId) -> bool {
         self.record(id).is_some_and(|r| r.state.is_over())
     }
 

@@ -190,6 +190,11 @@ pub(super) fn open(group: &mut Group, id: ExecutionId, ctx: &Ctx) -> Result<Vec<
         }
         _ => return rule("the revoked epoch is neither fenced nor outwaited"),
     }
+    // Whatever else the runbook wants before: a switchover compares, and waits for its acker.
+    let step = execution.runbook.steps.iter().find(|s| matches!(s.action, Action::Open));
+    if let Some(missing) = step.and_then(|s| s.needs.iter().find(|n| !execution.passed(n))) {
+        return rule(format!("step {:?} is not done", missing.0));
+    }
     let from = authority.durability;
     let acker = attached(group, execution, &authority);
     let (to, g) = match acker {

@@ -167,6 +167,8 @@ impl Guard {
             && self.reading.as_ref().is_some_and(|s| s.reading.semi_sync.source_enabled);
         if self.writable != Some(opening) && !disarm {
             self.marked = None;
+            // From here on somebody may wait for an ack, whatever becomes of the act.
+            self.drained = None;
             self.begin_act(DatabaseAct::SetWritable { epoch, life }, None, now, out);
         }
         // The gate itself is asserted by gate_goal once the server is writable.
