@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod manual;
 mod operate;
+mod quorum;
 mod screen;
 mod show;
 mod switchover;
@@ -97,6 +98,9 @@ enum Command {
     Lab(chaos_lab::cli::LabCommand),
     /// Deterministic simulation of the control plane.
     Sim(chaos_sim::cli::SimCommand),
+    /// A quorum that is lost for good.
+    #[command(subcommand)]
+    Quorum(quorum::Quorum),
     /// Completions for a shell, to standard output.
     Completions(manual::Completions),
     /// Manual pages, one a command, into a directory: `man -l DIR/twofold.1`.
@@ -167,6 +171,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Explain(explain) => operate::explain(&explain),
         Command::Failover(failover) => operate::failover(&failover),
         Command::Switchover(args) => switchover::run(&args),
+        Command::Quorum(quorum) => quorum::run(&quorum),
         Command::Maintenance(maintenance) => operate::maintain(&maintenance),
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),

@@ -16,7 +16,9 @@ mod caller;
 mod crash;
 mod dns;
 mod executor;
+pub mod force;
 mod halted;
+mod incarnation;
 mod machine;
 mod metrics;
 mod probes;
@@ -33,9 +35,9 @@ use app_config::Config;
 use app_link::Links;
 use failover_core::Defects;
 use failover_raft::{
-    Driver, DriverConfig, Identity, Recovered, ReplicaConfig, SNAPSHOT_EVERY, Store, StoreError,
+    ANY_INCARNATION, Driver, DriverConfig, Identity, Recovered, ReplicaConfig, SNAPSHOT_EVERY, Store, StoreError,
 };
-use model::NodeId;
+use model::{Incarnation, NodeId};
 use tracing::{error, info};
 
 use crate::{clock, links, outage, wire};
@@ -56,9 +58,9 @@ pub fn audit_path(config: &Config, node: &NodeId) -> PathBuf {
     config.node_dir(node).join("audit.jsonl")
 }
 
-fn identity(config: &Config, roster: &Roster, node: &NodeId) -> Result<Identity> {
+fn identity(config: &Config, roster: &Roster, node: &NodeId, incarnation: u64) -> Result<Identity> {
     let number = roster.number(node).context("the node is in the roster")?;
-    Ok(Identity { cluster: config.cluster().to_string(), node: number, incarnation: 1 })
+    Ok(Identity { cluster: config.cluster().to_string(), node: number, incarnation })
 }
 
 /// Makes the Raft log of a node that never had one.
@@ -71,7 +73,7 @@ pub fn init(config: &Config, node: &NodeId) -> Result<PathBuf> {
     std::fs::create_dir_all(config.node_dir(node))
         .with_context(|| format!("create {}", config.node_dir(node).display()))?;
     let genesis = Recovered::genesis(&roster.voters(), machine::genesis());
-    Store::create(&path, &identity(config, &roster, node)?, &genesis)?;
+    Store::create(&path, &identity(config, &roster, node, 1)?, &genesis)?;
     Ok(path)
 }
 
@@ -84,7 +86,7 @@ pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
         .clone();
     let roster = Arc::new(Roster::new(&config));
     let path = store_path(&config, &node);
-    let opened = match Store::open(&path, &identity(&config, &roster, &node)?) {
+    let opened = match Store::open(&path, &identity(&config, &roster, &node, ANY_INCARNATION)?) {
         // That process answers DNS as well.
         Err(error @ StoreError::InUse { .. }) => return Err(error.into()),
         opened => opened,
@@ -95,18 +97,24 @@ pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
         Ok(store) => store,
         Err(error) => return halted::run(&config, file, &own, dns, error).await,
     };
+    let life = Incarnation(store.identity().incarnation);
+    if let Some(superseded) = incarnation::heard(&config.node_dir(&node), life)? {
+        drop(store);
+        return halted::superseded(&config, file, &own, dns, &superseded).await;
+    }
     let timing = links::timing(&config.timing());
     let (links, inbound) = links::start_node(&config, &node).await?;
     tokio::spawn(outage::tell_links(links.clone(), config.clone()));
     let (machine, applied) = machine::Machine::new(AuditFile::open(&audit_path(&config, &node))?);
     let results = machine.results();
     let driver = driver_config(&config, &roster, &node)?;
-    let outbound = outbound(links.clone(), roster.clone());
+    let outbound = outbound(links.clone(), roster.clone(), life);
     let raft = Driver::start(driver, store, machine, outbound)?;
     info!(node = %node, "node starts");
     let shared = Arc::new(Shared::new(
         config.clone(),
-        own,
+        own.clone(),
+        life,
         roster,
         links.clone(),
         raft.clone(),
@@ -133,6 +141,12 @@ pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
     if raft.stop(Instant::now() + STOP_WITHIN).await.is_err() {
         error!("raft is still busy with its disk");
     }
+    if let Err(error) = &outcome
+        && let Some(superseded) = error.downcast_ref::<incarnation::Superseded>()
+    {
+        incarnation::remember(&config.node_dir(&node), superseded)?;
+        return halted::superseded(&config, file, &own, dns, superseded).await;
+    }
     dns.stop().await;
     outcome
 }
@@ -157,11 +171,11 @@ fn driver_config(config: &Config, roster: &Roster, node: &NodeId) -> Result<Driv
     })
 }
 
-fn outbound(links: Links, roster: Arc<Roster>) -> impl FnMut(u64, Vec<u8>) + Send + 'static {
+fn outbound(links: Links, roster: Arc<Roster>, life: Incarnation) -> impl FnMut(u64, Vec<u8>) + Send + 'static {
     move |to, bytes| {
         if let Some(endpoint) = roster.endpoint(to) {
             // Raft bears the loss; the links count it.
-            let _ = links.cast(&endpoint, wire::RAFT, &bytes);
+            let _ = links.cast(&endpoint, wire::RAFT, &wire::tag(life, &bytes));
         }
     }
 }

@@ -2,12 +2,12 @@
 //! as they are). A body that cannot be read is dropped and counted by its receiver, never guessed.
 
 use failover_core::{Answer, Authority, Order, Renewal, Told};
-use model::{ServerId, SiteId};
+use model::{Incarnation, ServerId, SiteId};
 use runbooks_core::Outcome;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Raft messages, node to node.
+/// Raft messages, node to node, each behind its incarnation ([`tag`]).
 pub const RAFT: u8 = 1;
 /// A guard's renewal and report, guard to every node.
 pub const RENEW: u8 = 2;
@@ -50,6 +50,8 @@ pub struct Ordered {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Seen {
+    /// Its life of the cluster.
+    pub incarnation: Incarnation,
     /// Its site.
     pub site: SiteId,
     /// Guards it hears directly.
@@ -129,6 +131,17 @@ impl Body for Outcome {}
 impl Body for Seen {}
 impl Body for ApiRequest {}
 impl Body for ApiResponse {}
+
+/// A raft message behind the life of the cluster that it belongs to.
+pub fn tag(incarnation: Incarnation, message: &[u8]) -> Vec<u8> {
+    [&incarnation.0.to_le_bytes()[..], message].concat()
+}
+
+/// The life and the message in `body`; none where it is too short for either.
+pub fn untag(body: &[u8]) -> Option<(Incarnation, &[u8])> {
+    let (life, message) = body.split_first_chunk::<8>()?;
+    Some((Incarnation(u64::from_le_bytes(*life)), message))
+}
 
 /// Bytes of a body.
 pub fn pack<T: Body>(body: &T) -> Vec<u8> {

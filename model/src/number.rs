@@ -30,10 +30,43 @@ macro_rules! number {
     };
 }
 
-number!(
-    /// Life of the cluster. Raised only by `quorum force`; every other incarnation is refused for ever.
-    Incarnation
-);
+/// Life of the cluster. Raised only by `quorum force`; every other incarnation is refused for ever, also
+/// one of the same count: two people who force two halves of a cluster make two of them. So the number
+/// carries a mark, drawn when it is made; the first life, which nobody forced, is 1 and has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// The life after this one, under a mark that was drawn by chance.
+    #[must_use]
+    pub fn after(self, mark: u32) -> Self {
+        Self(((self.count() + 1) << 32) | u64::from(mark))
+    }
+
+    /// Another life that began where this one did, or the two have one before them in common that somebody
+    /// forced twice: neither follows the other.
+    #[must_use]
+    pub fn is_rival_of(self, other: Self) -> bool {
+        self != other && self.count() == other.count()
+    }
+
+    /// How many lives there have been, this one included.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        if self.0 >> 32 == 0 { self.0 } else { self.0 >> 32 }
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 >> 32 {
+            0 => fmt::Display::fmt(&self.0, f),
+            count => write!(f, "{count}-{:08x}", self.0 & 0xffff_ffff),
+        }
+    }
+}
+
 number!(
     /// The fencing token of a group: raised whenever the right to write moves or is renewed by Abort.
     Epoch
@@ -50,3 +83,20 @@ number!(
     /// Number of a DNS snapshot or a configuration.
     Generation
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a life is above every one before it, whatever their marks, and two of one count differ.
+    #[test]
+    fn an_incarnation_is_above_those_before_it_and_beside_none() {
+        let first = Incarnation(1);
+        let (here, there) = (first.after(7), first.after(0xffff_ffff));
+        assert_ne!(here, there);
+        assert!(first < here && here < there && there < here.after(0));
+        assert!(here.is_rival_of(there) && !here.is_rival_of(here) && !here.is_rival_of(first));
+        assert_eq!((first.count(), here.count(), here.after(3).count()), (1, 2, 3));
+        assert_eq!((first.to_string(), here.to_string()), ("1".to_owned(), "2-00000007".to_owned()));
+    }
+}

@@ -20,6 +20,12 @@ pub struct Status {
     /// when it never did since the node's start.
     #[serde(default)]
     pub confirmed_ms: Option<u64>,
+    /// Life of the cluster that the answering node's log belongs to.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// Term and index of the last entry in the answering node's log, committed or not.
+    #[serde(default)]
+    pub log_end: (u64, u64),
     /// Raft's term.
     pub term: u64,
     /// Last applied entry.
@@ -76,6 +82,9 @@ pub struct GroupStatus {
     pub shut_because: Option<String>,
     /// Milliseconds left of the lease when its guard last reported.
     pub lease_left_ms: Option<u64>,
+    /// Its lease does not run out: manual mode.
+    #[serde(default)]
+    pub lease_endless: bool,
     /// `sync`, `catch-up`, `async`; none before the start.
     pub durability: Option<String>,
     /// Milliseconds since 1970 when it became async or began to catch up.
@@ -277,6 +286,9 @@ pub struct FailoverRequest {
     pub to: String,
     /// Id of the loss that is accepted.
     pub accept_loss: Option<String>,
+    /// What was seen of the primary's host, where nobody else can confirm its fence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fenced: Option<String>,
     /// Who asks.
     pub by: String,
 }

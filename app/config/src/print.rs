@@ -24,7 +24,8 @@ impl Display for Config {
         writeln!(f, "tls: {{ca: {}, dir: {}}}", path(&self.tls.ca), path(&self.tls.dir))?;
         places(f, self)?;
         section(f, "databases", self.databases.values(), database)?;
-        section(f, "groups", self.groups.values(), group)?;
+        let manual = self.witness().is_none();
+        section(f, "groups", self.groups.values(), move |f, g| group(f, g, manual))?;
         if let Some(written) = &self.zone {
             zone(f, written)?;
         }
@@ -38,7 +39,7 @@ fn section<T>(
     f: &mut Formatter<'_>,
     title: &str,
     items: impl ExactSizeIterator<Item = T>,
-    item: fn(&mut Formatter<'_>, T) -> fmt::Result,
+    item: impl Fn(&mut Formatter<'_>, T) -> fmt::Result,
 ) -> fmt::Result {
     if items.len() > 0 {
         writeln!(f, "{title}:")?;
@@ -134,7 +135,7 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     }
 }
 
-fn group(f: &mut Formatter<'_>, group: &Group) -> fmt::Result {
+fn group(f: &mut Formatter<'_>, group: &Group, manual: bool) -> fmt::Result {
     let failover = match group.failover {
         Failover::Automatic => "automatic",
         Failover::Manual => "manual",
@@ -144,13 +145,16 @@ fn group(f: &mut Formatter<'_>, group: &Group) -> fmt::Result {
         AsyncFailover::Allow => "allow",
     };
     writeln!(f, "  {}:", key(group.id.as_str()))?;
-    writeln!(
-        f,
-        "    # lease until {} after its renewal; W {}",
-        show(group.timing.hold()),
-        show(group.timing.wait())
-    )?;
+    if manual {
+        writeln!(f, "    # manual mode: leases last until a fence or the host's boot, and are never outwaited")?;
+    } else {
+        let (hold, wait) = (show(group.timing.hold()), show(group.timing.wait()));
+        writeln!(f, "    # lease until {hold} after its renewal; W {wait}")?;
+    }
     match group.failover {
+        Failover::Manual if manual => {
+            writeln!(f, "    # no RTO bound: a person confirms the fence, and starts the failover")?;
+        }
         Failover::Automatic => writeln!(f, "    # RTO bound: {}", group.timing.rto_bound())?,
         Failover::Manual => writeln!(f, "    # no RTO bound: a person starts the failover")?,
     }

@@ -233,7 +233,8 @@ pub struct PoolShare {
     pub weight: u32,
 }
 
-/// What a bound name answers on a node without a quorum-confirmed read for 2·`T_H`.
+/// What a bound name answers on a node without a quorum-confirmed read for 2·`T_H`. SERVFAIL unless
+/// written otherwise; without a witness the last answer, since one site lost is the quorum lost there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoQuorum {
     /// SERVFAIL, so that resolvers ask the other servers.

@@ -428,6 +428,11 @@ fn without_a_witness_everything_is_manual() {
     let config = checked(&text).config.expect("two sites and manual mode are a cluster");
     assert_eq!(config.witness(), None);
     assert_eq!(config.groups().values().next().unwrap().failover, Failover::Manual);
+    let shown = config.to_string();
+    assert!(shown.contains("# no RTO bound: a person confirms the fence"), "{shown}");
+    assert!(shown.contains("never outwaited") && !shown.contains("; W "), "{shown}");
+    let names = || config.names().values().map(|n| &n.follows);
+    assert!(names().any(|f| matches!(f, Follows::Bound(b) if b.no_quorum == NoQuorum::Last)));
     let automatic = text.replace("{database: orders}", "{database: orders, failover: automatic}");
     let problems = checked(&automatic).problems;
     assert_eq!(problems.len(), 1);

@@ -76,6 +76,10 @@ pub struct Failover {
     /// The id of the loss that was stated; it lapses when the state changes.
     #[arg(long, value_name = "ID")]
     accept_loss: Option<String>,
+    /// What was seen of the primary's host, and by whom: it is off, or cut off for good. For a host whose
+    /// guard is not heard; the audit keeps it. Without a witness nothing else can confirm the fence.
+    #[arg(long, value_name = "TEXT")]
+    fenced: Option<String>,
     #[command(flatten)]
     connect: Connect,
     /// How to print.
@@ -234,7 +238,12 @@ fn explain_dns(
 /// Asks for a failover.
 pub fn failover(args: &Failover) -> Result<u8> {
     let request =
-        FailoverRequest { to: args.to.clone(), accept_loss: args.accept_loss.clone(), by: account() };
+        FailoverRequest {
+        to: args.to.clone(),
+        accept_loss: args.accept_loss.clone(),
+        fenced: args.fenced.clone(),
+        by: account(),
+    };
     let path = format!("/v1/groups/{}/failover", escape(&args.group));
     match ask::<FailoverStarted>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
         Answer::Ok(started) => {

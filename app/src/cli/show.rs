@@ -117,7 +117,11 @@ fn group(out: &mut String, g: &GroupStatus, seen: Seen, now: i64) {
         let _ = writeln!(out, "  !! {who} is not open: {why}");
     }
     let worth = format!("{}{}", seen.mark(), worth(g, seen, now));
-    let lease = g.lease_left_ms.map_or(String::new(), |ms| format!("   lease {ms} ms left"));
+    let lease = match g.lease_left_ms {
+        Some(ms) => format!("   lease {ms} ms left"),
+        None if g.lease_endless => "   lease without end".to_owned(),
+        None => String::new(),
+    };
     let _ = writeln!(out, "  durability  {worth}{lease}");
     if let Some(m) = &g.maintenance {
         let _ = writeln!(out, "  maintenance {}", maintenance(m));
@@ -441,6 +445,7 @@ mod tests {
             open: true,
             shut_because: None,
             lease_left_ms: None,
+            lease_endless: false,
             durability: Some("sync".into()),
             durability_since_ms: None,
             ackers: vec!["pdc-db".into()],

@@ -9,7 +9,7 @@ use app_api::v1::{
     SwitchoverRequest,
 };
 use app_link::Replier;
-use failover_core::{Act, Authority, Change, Command, Maintenance, Phase, loss_of, plan_switchover};
+use failover_core::{Act, Authority, Change, Command, Maintenance, Phase, fenced_by_hand, loss_of, plan_switchover};
 use model::{GroupId, SiteId, WallTime};
 use serde_json::json;
 use tracing::info;
@@ -228,13 +228,27 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     let state = shared.state();
     let now = clock::now();
     let stated = loss_of(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, now);
-    let (loss, act) = match stated {
+    let (loss, mut act) = match stated {
         Ok(stated) => stated,
         Err(why) => {
             let title = format!("group {group:?} cannot be moved to {site}: {why}");
             return problem(Code::Refused, title, vec![format!("see: twofold explain group {group}")]);
         }
     };
+    let seen = request.fenced.as_deref();
+    let word = fenced_by_hand(&state, shared.desk().facts(), &shared.policy, &id, &request.by, seen, now);
+    match (word, &mut act.change) {
+        (Ok(word), Change::Begin { fenced, .. }) => *fenced = word,
+        (Ok(_), _) => {}
+        (Err(why), _) => {
+            let next = match seen {
+                None => "--fenced \"what was seen, by whom\"",
+                Some(_) => "see: twofold failover --help, and twofold status for whose guard is heard",
+            };
+            let title = format!("the fence of group {group:?} is not confirmed: {why}");
+            return problem(Code::Refused, title, vec![next.into()]);
+        }
+    }
     let shown = Loss {
         id: loss.id.clone(),
         none: loss.none,
@@ -253,7 +267,8 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     };
     if let Some(title) = title {
         let consented = if loss.none { String::new() } else { format!(" --accept-loss {}", loss.id) };
-        let detail = vec![format!("to go on: twofold failover {group} --to {site}{consented}")];
+        let fenced = seen.map_or("", |_| " --fenced \"…\"");
+        let detail = vec![format!("to go on: twofold failover {group} --to {site}{consented}{fenced}")];
         let mut response = problem(Code::LossNotAccepted, title, detail);
         response.body["loss"] = json!(shown);
         return response;

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use app_link::{Endpoint, Inbound};
-use failover_core::{Change, Command, GroupSpec, Renewal, ServerSpec, Told, Vantage, decide};
+use failover_core::{Change, Command, GroupSpec, Leases, Renewal, ServerSpec, Told, Vantage, decide};
 use failover_raft::Role;
 use model::{GroupId, Incarnation, NodeId, ServerId, SiteId, Timestamp, Version};
 use runbooks_core::{ExecutionId, StepId};
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::dns::Feed;
+use super::incarnation::Superseded;
 use super::probes::Probes;
 use super::shared::{Fate, Shared};
 use super::{answer_api, executor};
@@ -64,6 +65,9 @@ struct Brain {
     seen: BTreeMap<NodeId, (Timestamp, SiteId, BTreeSet<ServerId>)>,
     vantage_due: Timestamp,
     transfer_due: Timestamp,
+    /// A later life of the cluster was heard of: this one is over.
+    superseded: Option<Superseded>,
+    rival_told: bool,
 }
 
 /// Runs until the links or Raft end.
@@ -93,6 +97,8 @@ pub async fn run(
         seen: BTreeMap::new(),
         vantage_due: now,
         transfer_due: now + TRANSFER_AFTER,
+        superseded: None,
+        rival_told: false,
     };
     brain.feed.start(&brain.shared);
     let mut supervised = Supervised::ready();
@@ -117,6 +123,9 @@ pub async fn run(
             }
             _ = ticks.tick() => {}
         }
+        if let Some(superseded) = brain.superseded.take() {
+            return Err(superseded.into());
+        }
         brain.settle();
     }
 }
@@ -131,7 +140,8 @@ impl Brain {
         match message {
             Inbound::Cast { topic: wire::RAFT, from: Endpoint::Node(node), body, .. } => {
                 let Some(number) = self.shared.roster.number(&node) else { return };
-                if let Err(error) = self.shared.raft.step(number, &body) {
+                let Some(body) = self.of_this_life(&body, node.as_str()) else { return };
+                if let Err(error) = self.shared.raft.step(number, body) {
                     debug!(%error, "raft message dropped");
                 }
             }
@@ -157,6 +167,9 @@ impl Brain {
             }
             Inbound::Cast { topic: wire::VANTAGE, from: Endpoint::Node(node), body, .. } => {
                 match wire::unpack::<wire::Seen>(&body) {
+                    Ok(seen) if seen.incarnation != self.shared.incarnation => {
+                        self.another_life(seen.incarnation, node.as_str());
+                    }
                     Ok(seen) => {
                         self.probes.heard(&seen, now);
                         self.seen.insert(node, (now, seen.site, seen.hears.into_iter().collect()));
@@ -186,6 +199,10 @@ impl Brain {
     /// Every node files the report; only the leader answers, a follower passes on what a guard sent
     /// it. What was passed on once is not passed on again.
     fn on_renewal(&mut self, guard: ServerId, renewal: Renewal, own: bool, now: Timestamp) {
+        let heard = renewal.report.latch.seen.incarnation;
+        if heard > self.shared.incarnation {
+            self.another_life(heard, guard.as_str());
+        }
         self.shared.desk().on_report(renewal.report.clone(), now);
         if self.leading.is_some() {
             if self.waiting.len() < RENEWALS_MAX {
@@ -197,6 +214,28 @@ impl Brain {
         if let Some(leader) = leader.filter(|_| own) {
             let body = wire::pack(&wire::PassedOn { guard, renewal });
             let _ = self.shared.links.cast(&leader, wire::PASSED_ON, &body);
+        }
+    }
+
+    /// A raft message of this life of the cluster; any other is refused for ever (I8).
+    fn of_this_life<'a>(&mut self, body: &'a [u8], from: &str) -> Option<&'a [u8]> {
+        let (incarnation, message) = wire::untag(body)?;
+        if incarnation != self.shared.incarnation {
+            self.another_life(incarnation, from);
+            return None;
+        }
+        Some(message)
+    }
+
+    /// An earlier life is refused and learns of ours from us. A later one ends this one. One of the same
+    /// count is what another person forced: neither follows the other, and no message passes.
+    fn another_life(&mut self, heard: Incarnation, from: &str) {
+        let own = self.shared.incarnation;
+        if heard.count() > own.count() {
+            self.superseded = Some(Superseded { own, heard, from: from.to_owned() });
+        } else if heard.is_rival_of(own) && !self.rival_told {
+            self.rival_told = true;
+            error!(%own, %heard, from, "another half of this cluster was forced as well: end one of the two");
         }
     }
 
@@ -289,6 +328,7 @@ impl Brain {
             .collect();
         let own = &self.shared.own;
         let seen = wire::Seen {
+            incarnation: self.shared.incarnation,
             site: own.site.clone(),
             hears: hears.iter().cloned().collect(),
             observations: self.probes.to_tell(now),
@@ -364,13 +404,15 @@ impl Brain {
 
     fn found(&mut self) {
         let config = &self.shared.config;
+        // Without a third place nobody can tell a dead site from a cut link (DESIGN §2).
+        let leases = if config.witness().is_some() { Leases::Timed } else { Leases::Endless };
         let groups: BTreeMap<GroupId, GroupSpec> = config
             .groups()
             .keys()
             .filter_map(|id| {
                 let servers = config.database_of(id)?.servers.values();
                 let servers = servers.map(|s| (s.id.clone(), ServerSpec { site: s.site.clone() })).collect();
-                Some((id.clone(), GroupSpec { servers }))
+                Some((id.clone(), GroupSpec { servers, leases }))
             })
             .collect();
         let Some(first) = groups.keys().next().cloned() else { return };

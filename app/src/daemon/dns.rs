@@ -2,7 +2,8 @@
 //! verdicts, and how fresh this node's knowledge of the quorum is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct Answers {
     tallies: [Tallies; 2],
     /// When this node last asked a question that a quorum confirmed and that is applied here.
     confirmed: Arc<Mutex<Option<Timestamp>>>,
+    /// Its routes may be answered without a quorum.
+    believed: Arc<AtomicBool>,
 }
 
 /// What the brain feeds the responder with.
@@ -75,10 +78,12 @@ impl Dns {
         if config.zone().is_none() || node.dns.is_empty() {
             return Ok(Self { udp: None, tcp: None, answers: Answers::default(), path, first: First::Blank });
         }
+        let believed = config.witness().is_some() || confirmed_in_this_boot(&config.node_dir(&node.id));
         let (first, snapshot) = match disk::load(&path) {
             Ok(loaded) => {
                 info!(generation = %loaded.snapshot.generation(), "dns answers from the snapshot on disk");
-                (First::Disk, loaded.snapshot)
+                let snapshot = if believed { loaded.snapshot } else { without_routes(&loaded.snapshot) };
+                (First::Disk, snapshot)
             }
             Err(disk::DiskError::Absent { .. }) => (First::Blank, blank(config)?),
             Err(error) => {
@@ -90,7 +95,8 @@ impl Dns {
         let udp = UdpServer::start(&node.dns, 1, &published)?;
         let tcp = TcpServer::start(&node.dns, TcpLimits::default(), &published)?;
         let tallies = [udp.tallies(), tcp.tallies()];
-        let answers = Answers { published: Some(published), tallies, confirmed: Arc::default() };
+        let believed = Arc::new(AtomicBool::new(believed));
+        let answers = Answers { published: Some(published), tallies, confirmed: Arc::default(), believed };
         Ok(Self { udp: Some(udp), tcp: Some(tcp), answers, path, first })
     }
 
@@ -148,6 +154,15 @@ impl Answers {
         Some((publication.snapshot.generation(), explain(&publication.snapshot, question)))
     }
 
+    /// Bound names answer SERVFAIL from here on: what this node knows of routes is not to be believed.
+    pub fn forget_routes(&self) {
+        let Some(published) = &self.published else { return };
+        let snapshot = without_routes(&published.load().snapshot);
+        if let Err(older) = published.publish(snapshot) {
+            warn!(%older, "dns snapshot not published");
+        }
+    }
+
     /// Takes other verdicts into what is answered, and nothing else: for a node without consensus.
     pub fn take_verdicts(&self, verdicts: Verdicts) {
         let Some(published) = &self.published else { return };
@@ -156,6 +171,18 @@ impl Answers {
             warn!(%older, "dns snapshot not published");
         }
     }
+}
+
+/// The same names and pools; no bound name has a site.
+fn without_routes(snapshot: &Snapshot) -> Snapshot {
+    let mut spec = snapshot.to_spec();
+    spec.freshness = Freshness::Stale;
+    for name in &mut spec.names {
+        if let NameKind::Bound(bound) = &mut name.kind {
+            bound.active = None;
+        }
+    }
+    Snapshot::build(spec).expect("it was built before, and a route is no part of its definition")
 }
 
 /// What `snapshot` answers for the names bound to `group`: the site, or none for SERVFAIL.
@@ -177,7 +204,7 @@ fn names_of(snapshot: &Snapshot, group: &GroupId) -> Vec<NameStatus> {
 impl Feed {
     /// Begins to ask for quorum-confirmed reads.
     pub fn start(&self, shared: &Arc<Shared>) {
-        tokio::spawn(confirm(shared.clone(), self.answers.confirmed.clone()));
+        tokio::spawn(confirm(shared.clone(), self.answers.clone()));
     }
 
     /// Publishes a new snapshot when anything that it is made of has changed.
@@ -185,17 +212,18 @@ impl Feed {
         let Some(published) = &self.answers.published else { return };
         let fresh = self.answers.confirmed_ago(now).is_some_and(|age| age <= shared.timing.lease * 2);
         let freshness = if fresh { Freshness::Fresh } else { Freshness::Stale };
+        let believed = self.answers.believed.load(Ordering::Relaxed);
         let state = shared.state();
         let generation = generation(&state);
         let verdicts = probes.verdicts(now);
         let same = self.last.as_ref().is_some_and(|(g, r, f, v)| {
-            *g == generation && *f == freshness && *v == verdicts && routes_are(&state, r)
+            *g == generation && *f == freshness && *v == verdicts && if believed { routes_are(&state, r) } else { r.is_empty() }
         });
         // Before anything was applied the snapshot from disk knows more than this state does.
         if same || generation == Generation(0) && !fresh {
             return;
         }
-        let routes = routes(&state);
+        let routes = if believed { routes(&state) } else { Routes::new() };
         let spec = spec(&shared.config, generation, freshness, &routes, verdicts.clone());
         let problems = match spec.map(Snapshot::build) {
             Ok(Ok(snapshot)) => {
@@ -232,9 +260,30 @@ fn save(published: Published, path: PathBuf) {
     });
 }
 
+/// Where the boot of the host is noted in which a quorum last confirmed this node's routes.
+fn boot_path(folder: &Path) -> PathBuf {
+    folder.join("confirmed.boot")
+}
+
+/// Without a witness names go on answering while the quorum is away, as the lease that they lead to does.
+/// Like that lease it ends with the boot: what a host remembers from before a power cut may have been
+/// moved since, and its site with it.
+fn confirmed_in_this_boot(folder: &Path) -> bool {
+    let noted = std::fs::read_to_string(boot_path(folder)).ok();
+    clock::boot().is_ok_and(|boot| noted.as_deref() == Some(boot.0.as_str()))
+}
+
+fn note_boot(folder: &Path) {
+    let noted = clock::boot().and_then(|boot| Ok(std::fs::write(boot_path(folder), boot.0)?));
+    if let Err(error) = noted {
+        warn!(error = format!("{error:#}"), "the boot is not noted; after a restart bound names wait for a quorum");
+    }
+}
+
 /// Asks the leader again and again for a read index. What counts is when the question was asked:
 /// whatever a quorum confirmed was true then or later.
-async fn confirm(shared: Arc<Shared>, confirmed: Arc<Mutex<Option<Timestamp>>>) {
+async fn confirm(shared: Arc<Shared>, answers: Answers) {
+    let mut noted = false;
     let mut every = tokio::time::interval(CONFIRM_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -253,7 +302,12 @@ async fn confirm(shared: Arc<Shared>, confirmed: Arc<Mutex<Option<Timestamp>>>) 
         if let Ok(Ok(status)) = tokio::time::timeout(CONFIRM_WITHIN, caught_up).await
             && status.stopped.is_none()
         {
-            *confirmed.lock().expect("no holder of this lock panics") = Some(asked);
+            *answers.confirmed.lock().expect("no holder of this lock panics") = Some(asked);
+            answers.believed.store(true, Ordering::Relaxed);
+            if !noted {
+                noted = true;
+                note_boot(&shared.config.node_dir(&shared.own.id));
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use failover_raft::StoreError;
 use tracing::{error, info};
 
 use super::dns::Dns;
+use super::incarnation::Superseded;
 use super::probes::Probes;
 use super::{api, store_path};
 use crate::supervised::Supervised;
@@ -45,6 +46,44 @@ pub async fn run(config: &Config, file: &Path, own: &Node, dns: Dns, why: StoreE
         next = acts.join("; "),
         "consensus does not start; this node votes no more, its DNS answers from the last snapshot on disk \
          (bound names by their no-quorum rule) until it is told to stop"
+    );
+    answer_on(config, own, &dns).await?;
+    if let Some(api) = api {
+        api.stop();
+    }
+    dns.stop().await;
+    Err(failed)
+}
+
+/// The cluster lives on as a later incarnation, without this node. Names that are bound to a group answer
+/// SERVFAIL, whatever their rule: the last route this node knows leads to the side that was fenced.
+pub async fn superseded(config: &Config, file: &Path, own: &Node, dns: Dns, why: &Superseded) -> Result<()> {
+    let acts = vec![
+        "never run quorum force here: this log is of a life that is over".to_owned(),
+        format!(
+            "to bring it back into the cluster as it is now: stop it, put its folder {} aside, then \
+             twofold serve --config {} --node {} --join",
+            config.node_dir(&own.id).display(),
+            file.display(),
+            own.id
+        ),
+    ];
+    let failed = anyhow!("node {} is out of the cluster: {why}\n  {}", own.id, acts.join("\n  "));
+    dns.answers().forget_routes();
+    let problem = Problem {
+        code: Code::NoQuorum,
+        title: format!("node {} is out of the cluster: {why}", own.id),
+        detail: acts.clone(),
+        loss: None,
+    };
+    let api = api::start_with_one_answer(config, own, &problem)
+        .inspect_err(|error| error!(error = format!("{error:#}"), "the api does not start; DNS goes on"))
+        .ok();
+    error!(
+        %why,
+        next = acts.join("; "),
+        "this node is of an earlier incarnation: it votes no more, and its DNS answers SERVFAIL for bound names \
+         until it is told to stop"
     );
     answer_on(config, own, &dns).await?;
     if let Some(api) = api {

@@ -10,6 +10,7 @@ use failover_core::{
     Timing, encode,
 };
 use failover_raft::{Handle, ProposeError, RaftStatus, Role};
+use model::Incarnation;
 use tokio::sync::watch;
 
 use super::dns::Answers;
@@ -23,6 +24,8 @@ pub const PROPOSE_WITHIN: Duration = Duration::from_secs(2);
 pub struct Shared {
     pub config: Arc<Config>,
     pub own: Node,
+    /// Life of the cluster that this node's log belongs to.
+    pub incarnation: Incarnation,
     pub roster: Arc<Roster>,
     pub links: Links,
     pub raft: Handle,
@@ -55,6 +58,7 @@ impl Shared {
     pub fn new(
         config: Arc<Config>,
         own: Node,
+        incarnation: Incarnation,
         roster: Arc<Roster>,
         links: Links,
         raft: Handle,
@@ -69,6 +73,7 @@ impl Shared {
         Self {
             config,
             own,
+            incarnation,
             roster,
             links,
             raft,
@@ -143,7 +148,12 @@ fn policy(config: &Config, timing: Timing, defects: Defects) -> Policy {
         })
         .collect();
     let sites = config.sites().values().filter(|s| config.nodes().values().any(|n| n.site == s.id)).count();
-    Policy { timing, groups, sites, defects }
+    let nodes = config.nodes().values();
+    let alone = config.sites().keys().filter(|site| {
+        let own = nodes.clone().filter(|n| n.site == **site).count();
+        own > config.nodes().len() / 2
+    });
+    Policy { timing, groups, sites, alone: alone.cloned().collect(), defects }
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
         leader: leader.map(|l| l.to_string()),
         quorum,
         confirmed_ms: confirmed(shared, quorum, now),
+        incarnation: shared.incarnation.0,
+        log_end: (raft.last_term, raft.last_index),
         term: raft.term,
         applied: raft.applied,
         trouble,
@@ -129,7 +131,8 @@ fn group(
             None => primary.map(|p| format!("the guard of {p} is not heard")),
             _ => None,
         },
-        lease_left_ms: fresh.map(|f| f.report.lease_us / 1_000).filter(|left| *left > 0),
+        lease_left_ms: fresh.map(|f| f.report.lease_us).filter(|us| *us > 0 && *us < u64::MAX).map(|us| us / 1_000),
+        lease_endless: fresh.is_some_and(|f| f.report.lease_us == u64::MAX),
         durability: mode.map(str::to_owned),
         durability_since_ms: since,
         ackers: authority
@@ -394,7 +397,17 @@ pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanatio
 fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
     let at_ms = event.at()?.0;
     let (group, text) = match event {
-        Event::Founded { .. } => return None,
+        Event::Founded { .. } | Event::Configured { .. } => return None,
+        // It is of every group.
+        Event::Incarnated { from, incarnation, voters, fenced, .. } => (
+            id,
+            format!(
+                "incarnation {from} → {incarnation} of {}, by the word of {}: {}",
+                voters.join(", "),
+                fenced.by,
+                fenced.seen
+            ),
+        ),
         Event::Authority { group, from, to, primary, site, reason, .. } => {
             let from = from.map_or("nothing".into(), |(e, p)| format!("epoch {e} {p}"));
             let why = reason.as_ref().map_or(String::new(), |r| {

@@ -3,7 +3,8 @@
 //! Table `inet twofold_<group>` has input and output chains at priority −300, before connection
 //! tracking. Packets to or from the gated ports pass only while the port is in the set of the open
 //! epoch, or when the other end is an exempt replica host. The set's name carries the epoch, so what
-//! was meant for one epoch can never open another. Every change is one transaction, which asserts
+//! was meant for one epoch can never open another. An endless lease's element has no timeout: it stands
+//! until the guard takes it away, or the boot. Every change is one transaction, which asserts
 //! table, chains and rules anew (a distribution's nftables.conf may have flushed them), and is read
 //! back.
 //!
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use failover_core::{GateAct, GateRead};
+use failover_core::{ENDLESS, GateAct, GateRead};
 use model::Epoch;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -88,8 +89,11 @@ fn script(spec: &GateSpec, act: GateAct) -> String {
     let (epoch, element) = match act {
         GateAct::Shut => (Epoch(0), String::new()),
         GateAct::Open { epoch, left } => {
-            let ms = left.as_millis().max(1);
-            let elements: Vec<String> = spec.ports.iter().map(|p| format!("{p} timeout {ms}ms")).collect();
+            let timeout = match left {
+                ENDLESS => String::new(),
+                left => format!(" timeout {}ms", left.as_millis().max(1)),
+            };
+            let elements: Vec<String> = spec.ports.iter().map(|p| format!("{p}{timeout}")).collect();
             (epoch, format!("elements = {{ {} }};", elements.join(", ")))
         }
     };
@@ -182,9 +186,14 @@ fn parse(json: &str, spec: &GateSpec) -> Option<GateRead> {
     let Some(elements) = set["elem"].as_array() else { return Some(GateRead::Shut) };
     // nft tells what is left in whole seconds here; what was asked for is the tighter bound, and the
     // guard takes the lesser of the two.
-    let left = elements.iter().filter_map(|e| e["elem"]["expires"].as_u64()).min()?;
+    // An element without a timeout is a bare port.
+    let left = match elements.iter().filter(|e| e.is_u64()).count() {
+        0 => Duration::from_secs(elements.iter().filter_map(|e| e["elem"]["expires"].as_u64()).min()?),
+        all if all == elements.len() => ENDLESS,
+        _ => return None,
+    };
     let _ = &spec.ports;
-    Some(GateRead::Open { epoch, left: Duration::from_secs(left) })
+    Some(GateRead::Open { epoch, left })
 }
 
 #[cfg(test)]
@@ -209,6 +218,8 @@ mod tests {
             assert!(accept < drop);
         }
         assert!(text.contains("ip saddr { 10.77.2.21 } tcp dport"));
+        let endless = script(&spec(), GateAct::Open { epoch: Epoch(7), left: ENDLESS });
+        assert!(endless.contains("flags timeout; elements = { 3306, 33060 };"), "{endless}");
         let shut = script(&spec(), GateAct::Shut);
         assert!(shut.contains("set open_0 { type inet_service; flags timeout;  }"));
     }

@@ -43,6 +43,10 @@ pub enum LabCommand {
     /// others after 0.5 s); those of a killed site not before `lab heal`. Processes: `node` on pdc-1, pdc-2,
     /// mdc-1, mdc-2, wit-1; `mysqld` and `guard` on pdc-db, mdc-db; `web` on pdc-web, mdc-web.
     Kill(KillArgs),
+    /// Stop a host's processes, or one (`HOST/PROCESS`), and leave them stopped, as systemctl stop does.
+    Stop(StayArgs),
+    /// Start what `lab stop` stopped.
+    Start(StayArgs),
     /// Cut the WAN between two sites, or one site from all others (`cli`: the clients outside).
     ///
     /// With `--delay` or `--loss` the links are made worse instead of cut; `lab heal` without a site makes
@@ -114,6 +118,17 @@ impl std::fmt::Display for Flavour {
     }
 }
 
+/// How many places the lab's cluster has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Two sites and a witness.
+    #[default]
+    Witness,
+    /// Two sites: manual mode.
+    TwoSite,
+}
+
 /// What is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -154,6 +169,9 @@ pub struct UpArgs {
     /// What keeps clients from a database that may not write.
     #[arg(long, value_enum, default_value_t)]
     pub fence: Fence,
+    /// Two sites without a witness: manual mode.
+    #[arg(long)]
+    pub two_site: bool,
     /// The twofold binary that the lab's hosts run; this program unless given.
     #[arg(long, hide = true, value_name = "PATH")]
     pub twofold: Option<PathBuf>,
@@ -202,6 +220,15 @@ pub struct KillArgs {
     /// The signal; `stop` and `cont` pause and resume a host or a process.
     #[arg(long, value_enum, default_value_t = LabSignal::Kill)]
     pub signal: LabSignal,
+}
+
+/// Arguments of `lab stop` and `lab start`.
+#[derive(Debug, Clone, Args)]
+pub struct StayArgs {
+    #[command(flatten)]
+    pub lab: WhichLab,
+    /// A host, or `HOST/PROCESS`, such as `mdc-1/node`.
+    pub target: String,
 }
 
 /// Arguments of `lab cut`.
@@ -378,6 +405,8 @@ fn perform(command: LabCommand) -> anyhow::Result<Exit> {
         LabCommand::Down(which) => commands::down(&Lab::at(&which.dir)),
         LabCommand::Exec(args) => commands::exec(&Lab::at(&args.lab.dir), &args.host, &args.command),
         LabCommand::Kill(args) => commands::kill(&Lab::at(&args.lab.dir), &args.target, args.signal),
+        LabCommand::Stop(args) => commands::stay(&Lab::at(&args.lab.dir), &args.target, commands::Stay::Down),
+        LabCommand::Start(args) => commands::stay(&Lab::at(&args.lab.dir), &args.target, commands::Stay::Up),
         LabCommand::Cut(args) => commands::cut(&Lab::at(&args.lab.dir), &args),
         LabCommand::Heal(args) => commands::heal(&Lab::at(&args.lab.dir), args.site.as_deref()),
         LabCommand::Status(args) => status::run(&args),

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Fence, Flavour};
+use crate::cli::{Fence, Flavour, Shape};
 use crate::clients::{DatabaseAccess, NameServer};
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::mysqld::{self, InstanceSpec, MysqlRoot};
@@ -81,6 +81,11 @@ pub fn apis() -> String {
     urls.join(",")
 }
 
+/// The nodes of a lab of this shape; without a witness its host stands there and runs nothing.
+pub fn nodes(shape: Shape) -> impl Iterator<Item = Host> {
+    Host::of_kind(HostKind::Node).filter(move |h| shape == Shape::Witness || h.site != LabSite::Wit)
+}
+
 /// The nodes' DNS servers.
 #[must_use]
 pub fn name_servers() -> Vec<NameServer> {
@@ -112,17 +117,19 @@ const LADDER: &str = "{ladder: 1s}";
 
 /// The cluster's configuration (`twofold.yaml`, version 1).
 #[must_use]
-pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence) -> String {
+pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) -> String {
     let mut text = String::from("# The lab's cluster. Written by `lab up`.\nversion: 1\n");
     let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").expect("a String takes all");
     let path = |p: &Path| quoted(&p.to_string_lossy());
     line(format_args!("cluster: {CLUSTER}\ntiming: metro"));
     line(format_args!("data-dir: {}", path(&lab.dir().join("hosts/nodes"))));
     line(format_args!("tls: {{ca: {}, dir: {}}}", path(&lab.pki_dir().join("ca.pem")), path(&lab.pki_dir())));
-    line(format_args!(
-        "sites:\n  pdc: {{role: data}}\n  mdc: {{role: data}}\n  wit: {{role: witness}}\nnodes:"
-    ));
-    for h in Host::of_kind(HostKind::Node) {
+    let (witness, failover) = match shape {
+        Shape::Witness => ("  wit: {role: witness}\n", "automatic"),
+        Shape::TwoSite => ("", "manual"),
+    };
+    line(format_args!("sites:\n  pdc: {{role: data}}\n  mdc: {{role: data}}\n{witness}nodes:"));
+    for h in nodes(shape) {
         let (name, site, address) = (h.name, h.site, h.address());
         line(format_args!(
             "  {name}: {{site: {site}, address: {address}, api-port: {API_PORT}, dns: [\"{address}:{DNS_PORT}\"]}}"
@@ -161,7 +168,7 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence) -> String {
         };
         line(format_args!("        fence: {fence}\n        restart: supervisor"));
     }
-    line(format_args!("groups:\n  {GROUP}: {{database: orders, failover: automatic, prefer: pdc}}"));
+    line(format_args!("groups:\n  {GROUP}: {{database: orders, failover: {failover}, prefer: pdc}}"));
     line(format_args!("zone:\n  origin: {ZONE}"));
     line(format_args!(
         "checks:\n  web-http:\n    http: {{port: {WEB_PORT}, path: /health}}\n    interval: 1s"
@@ -185,7 +192,13 @@ fn quoted(text: &str) -> String {
 
 /// Everything that runs on the lab's hosts.
 #[must_use]
-pub fn processes(lab: &Lab, program: &Path, twofold: &Path, root: &MysqlRoot) -> Vec<ProcessSpec> {
+pub fn processes(
+    lab: &Lab,
+    program: &Path,
+    twofold: &Path,
+    root: &MysqlRoot,
+    shape: Shape,
+) -> Vec<ProcessSpec> {
     let process = |host: &Host, name: &str, command: Vec<String>, restart_after_ms| ProcessSpec {
         host: host.name.to_owned(),
         name: name.to_owned(),
@@ -204,7 +217,7 @@ pub fn processes(lab: &Lab, program: &Path, twofold: &Path, root: &MysqlRoot) ->
         let guard = words(&[&twofold, "guard", "--config", &config, "--server", host.name]);
         all.push(process(&host, "guard", guard, RESTART_MS));
     }
-    for host in Host::of_kind(HostKind::Node) {
+    for host in nodes(shape) {
         let node = words(&[&twofold, "serve", "--config", &config, "--node", host.name]);
         all.push(process(&host, "node", node, RESTART_MS));
     }
@@ -236,7 +249,7 @@ mod tests {
     #[test]
     fn every_host_runs_what_its_kind_says() {
         let lab = Lab::at(Path::new("/l"));
-        let all = processes(&lab, Path::new("/p"), Path::new("/t"), &MysqlRoot::at("/r"));
+        let all = processes(&lab, Path::new("/p"), Path::new("/t"), &MysqlRoot::at("/r"), Shape::Witness);
         for host in crate::layout::HOSTS {
             let runs: Vec<_> = all.iter().filter(|p| p.host == host.name).map(|p| p.name.as_str()).collect();
             assert_eq!(runs, host.kind.processes(), "{}", host.name);

@@ -135,6 +135,33 @@ fn send(lab: &Lab, target: Target, signal: LabSignal) -> anyhow::Result<String> 
     Ok(format!("{verb}: {}{then}", met.join(", ")))
 }
 
+/// `lab stop` and `lab start`.
+///
+/// # Errors
+/// An unknown target; a lab that is not up.
+pub fn stay(lab: &Lab, target: &str, up: Stay) -> anyhow::Result<Exit> {
+    let target: Target = target.parse()?;
+    standing(lab)?;
+    let (request, said) = match up {
+        Stay::Down => {
+            (SupervisorRequest::Down { target: target.clone() }, format!("stopped: {target}, until `lab start {target}`"))
+        }
+        Stay::Up => (SupervisorRequest::Up { target: target.clone() }, format!("started: {target}")),
+    };
+    supervisor::tell(lab, &request)?;
+    println!("{said}");
+    Ok(Exit::Done)
+}
+
+/// What `lab stop` and `lab start` leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// Not started again.
+    Down,
+    /// Kept running.
+    Up,
+}
+
 /// `lab cut`.
 ///
 /// # Errors

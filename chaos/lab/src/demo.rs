@@ -17,7 +17,7 @@ mod watch;
 use anyhow::Context;
 
 use crate::audit;
-use crate::cli::{DemoArgs, Exit, Fence};
+use crate::cli::{DemoArgs, Exit, Fence, Shape};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::Lab;
 use crate::lifecycle::{self, LabLock};
@@ -63,7 +63,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let lock = lifecycle::lock(&lab)?;
     leave_alone_what_is_in_use(&lab)?;
     let ground =
-        up::gather(args.flavour, args.fence, args.twofold.as_deref(), Maker::Demo, &interrupt, &progress)?;
+        up::gather(args.flavour, args.fence, Shape::Witness, args.twofold.as_deref(), Maker::Demo, &interrupt, &progress)?;
     up::clear(&lab, &lock, &progress)?;
     let outcome = up::make(&lab, &ground, &lock, &interrupt, &progress).and_then(|spec| {
         ready::wait(&lab, &spec, &interrupt, &progress)?;

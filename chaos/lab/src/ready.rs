@@ -8,6 +8,7 @@ use anyhow::Context;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use crate::cli::Shape;
 use crate::clients::resolver::Resolver;
 use crate::clients::writer;
 use crate::cluster;
@@ -45,7 +46,11 @@ pub const TABLES: [&str; 2] = [
 /// # Errors
 /// What did not come about, with the last reason; `Interrupted`.
 pub fn wait(lab: &Lab, spec: &LabSpec, interrupt: &Interrupt, progress: &Progress) -> anyhow::Result<()> {
-    progress.say("waiting for the group to serve in Sync");
+    let worth = match spec.shape {
+        Shape::Witness => "in Sync",
+        Shape::TwoSite => "beside a replica: without a witness it stays in Async",
+    };
+    progress.say(&format!("waiting for the group to serve {worth}"));
     wait_for_sync(lab, spec, interrupt, SYNC_DEADLINE, &mut |line| progress.say(line))?;
     progress.say("making the clients' tables");
     until_done(interrupt, || make_tables(lab))?;
@@ -102,7 +107,10 @@ pub fn wait_for_sync(
             tell(&now);
             last = now;
         }
-        Ok(status.filter(|s| s.group(cluster::GROUP).is_some_and(|g| g.serves_in_sync())))
+        Ok(status.filter(|s| s.group(cluster::GROUP).is_some_and(|g| match spec.shape {
+            Shape::Witness => g.serves_in_sync(),
+            Shape::TwoSite => g.serves_beside_a_replica(),
+        })))
     })?;
     found.with_context(|| format!("the group does not serve in Sync within {deadline:?}; last seen: {last}"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Flavour;
+use crate::cli::{Flavour, Shape};
 use crate::layout::{Host, Lab};
 
 /// One process of a host, kept running as systemd would (Restart=always).
@@ -72,6 +72,9 @@ pub struct LabSpec {
     /// Why it is MariaDB though nobody asked for it: MySQL could not be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// How many places it has.
+    #[serde(default)]
+    pub shape: Shape,
     /// Which command made it.
     #[serde(default)]
     pub maker: Maker,

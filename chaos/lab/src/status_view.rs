@@ -174,6 +174,14 @@ impl GroupView<'_> {
         Some(format!("{name}: {note}"))
     }
 
+    /// Whether the group serves, and a replica has its primary as source.
+    #[must_use]
+    pub fn serves_beside_a_replica(&self) -> bool {
+        let servers = self.0["servers"].as_array().map_or(&[][..], Vec::as_slice);
+        let replica = servers.iter().any(|s| s["role"] == "replica");
+        self.phase() == "serving" && self.0["open"] == true && replica
+    }
+
     /// Whether the group serves, in lossless replication.
     #[must_use]
     pub fn serves_in_sync(&self) -> bool {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::cli::{Exit, Fence, Flavour, UpArgs};
+use crate::cli::{Exit, Fence, Flavour, Shape, UpArgs};
 use crate::cluster;
 use crate::flavour::{self, Chosen};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -53,6 +53,7 @@ impl Default for Progress {
 /// What a lab is made of, all of it checked and at hand.
 pub struct Ground {
     fence: Fence,
+    shape: Shape,
     maker: Maker,
     twofold: PathBuf,
     program: PathBuf,
@@ -70,7 +71,8 @@ pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
-    let ground = gather(args.flavour, args.fence, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
+    let shape = if args.two_site { Shape::TwoSite } else { Shape::Witness };
+    let ground = gather(args.flavour, args.fence, shape, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
     clear(&lab, &lock, &progress)?;
     let spec = match make(&lab, &ground, &lock, &interrupt, &progress) {
         Ok(spec) => spec,
@@ -114,6 +116,7 @@ pub fn check(lab: &Lab) -> anyhow::Result<()> {
 pub fn gather(
     asked: Option<Flavour>,
     fence: Fence,
+    shape: Shape,
     twofold: Option<&Path>,
     maker: Maker,
     interrupt: &Interrupt,
@@ -127,7 +130,7 @@ pub fn gather(
     let database = flavour::choose(asked, &cache, &mut |line| progress.say(line))?;
     database.root.template(&cache).context("the database's template data")?;
     interrupt.check()?;
-    Ok(Ground { fence, maker, twofold, program, database, cache })
+    Ok(Ground { fence, shape, maker, twofold, program, database, cache })
 }
 
 /// Takes away what an earlier lab of this directory left, and says so.
@@ -164,19 +167,20 @@ pub fn make(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    let Ground { fence, maker, twofold, program, database: Chosen { root, fallback }, cache } = ground;
+    let Ground { fence, shape, maker, twofold, program, database: Chosen { root, fallback }, cache } = ground;
     let spec = LabSpec {
-        processes: cluster::processes(lab, program, twofold, root),
+        processes: cluster::processes(lab, program, twofold, root, *shape),
         program: program.clone(),
         twofold: twofold.clone(),
         flavour: root.flavour(),
         fallback: fallback.clone(),
+        shape: *shape,
         maker: *maker,
     };
     lifecycle::make_directory(lab, &spec)?;
     progress.say("copying the databases' first data");
     lay_databases(lab, root, cache)?;
-    write_files(lab, root, *fence)?;
+    write_files(lab, root, *fence, *shape)?;
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
     check_configuration(lab, &spec)?;
@@ -225,7 +229,7 @@ fn lay_databases(lab: &Lab, root: &MysqlRoot, cache: &Path) -> anyhow::Result<()
     Ok(())
 }
 
-fn write_files(lab: &Lab, root: &MysqlRoot, fence: Fence) -> anyhow::Result<()> {
+fn write_files(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) -> anyhow::Result<()> {
     let write = |path: &Path, text: &str| {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -235,7 +239,7 @@ fn write_files(lab: &Lab, root: &MysqlRoot, fence: Fence) -> anyhow::Result<()> 
     for account in ["admin", "replication"] {
         write(&lab.secrets_dir().join(account), mysqld::PASSWORD)?;
     }
-    write(&lab.config_file(), &cluster::configuration(lab, root, fence))?;
+    write(&lab.config_file(), &cluster::configuration(lab, root, fence, shape))?;
     for host in Host::of_kind(HostKind::Web) {
         let plan = WebPlan {
             host: host.name.to_owned(),
@@ -285,7 +289,7 @@ fn make_certificates(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
 /// Makes each node's first log, once in its life.
 fn make_logs(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
     let config = lab.config_file();
-    for host in Host::of_kind(HostKind::Node) {
+    for host in cluster::nodes(spec.shape) {
         twofold(spec, lab, &["serve", "--config", &config.to_string_lossy(), "--node", host.name, "--init"])?;
     }
     Ok(())

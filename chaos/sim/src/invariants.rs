@@ -124,5 +124,7 @@ fn line(event: &failover_core::Event) -> String {
         E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
         E::Maintenance { by, .. } => format!("maintenance by {by}"),
         E::Founded { .. } => "founded".to_owned(),
+        E::Incarnated { from, incarnation, .. } => format!("incarnation {from} -> {incarnation}"),
+        E::Configured { generation, .. } => format!("configuration {generation}"),
     }
 }

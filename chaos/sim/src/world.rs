@@ -206,7 +206,7 @@ impl World {
             fence_max: ladder.max(),
         };
         let groups = BTreeMap::from([(names.group.clone(), own)]);
-        let policy = Policy { timing: Timing::METRO, groups, sites: 3, defects };
+        let policy = Policy { timing: Timing::METRO, groups, sites: 3, alone: Default::default(), defects };
         let plan = Plan::draw(&mut chance, options);
         let bandwidth = [20, 200, 2_000, 8_000][chance.below(4) as usize];
         Self {

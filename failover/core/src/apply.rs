@@ -7,11 +7,13 @@ mod durability;
 mod execution;
 mod returning;
 
+pub(crate) use authority::unacknowledged;
+
 use model::{Epoch, Generation, GroupId, Version, WallTime};
 
 use crate::state::{EPOCHS_MAX, FINISHED_MAX};
 use crate::{
-    Authority, Change, Command, Event, ExecutionSummary, Group, Maintenance, Phase, Reason, Route, State,
+    Authority, Change, Command, Event, ExecutionSummary, FencedByHand, Group, Maintenance, Phase, Reason, Route, State,
 };
 use runbooks_core::{Action, Execution, ExecutionId, ExecutionStatus, IllegalStep, Outcome, Runbook};
 
@@ -60,7 +62,9 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                 Change::Start { primary, reason } => {
                     authority::start(target, incarnation, primary, reason, &ctx)
                 }
-                Change::Begin { candidate, reason } => authority::begin(target, candidate, reason, &ctx),
+                Change::Begin { candidate, reason, fenced } => {
+                    authority::begin(target, candidate, reason, fenced, &ctx)
+                }
                 Change::Drain { candidate, reason } => authority::drain(target, candidate, reason, &ctx),
                 Change::Handover { execution, candidate } => {
                     authority::handover(target, execution, candidate, &ctx)
@@ -79,6 +83,9 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                     returning::quarantine(target, server, extra, reason, &ctx)
                 }
             }
+        }
+        Command::Incarnate { incarnation, voters, fenced, at } => {
+            incarnate(state, incarnation, voters, fenced, at)
         }
         Command::Configure { new, at } => configure::configure(state, new, at),
         Command::Maintain { group, maintenance, by, at } => {
@@ -116,6 +123,29 @@ fn found(
         state.groups.entry(id).or_insert_with(|| Group::of(spec));
     }
     Ok(vec![Event::Founded { groups: names }])
+}
+
+/// Another life of the cluster: every authority goes on as it stands, under a stamp that no record of an
+/// earlier life can reach (I8). The primary keeps its lease: nothing about it changed.
+fn incarnate(
+    state: &mut State,
+    incarnation: model::Incarnation,
+    voters: Vec<String>,
+    fenced: FencedByHand,
+    at: WallTime,
+) -> Result<Vec<Event>, Refusal> {
+    let from = state.incarnation;
+    if from >= incarnation {
+        return rule(format!("incarnation {incarnation} does not follow {from}"));
+    }
+    state.incarnation = incarnation;
+    let mut events = vec![Event::Incarnated { from, incarnation, voters, fenced, at }];
+    for (id, group) in &mut state.groups {
+        if let Some(authority) = group.authority.clone() {
+            events.push(install(group, Authority { incarnation, ..authority }, None, &Ctx { id, at }));
+        }
+    }
+    Ok(events)
 }
 
 fn group_mut<'a>(state: &'a mut State, id: &GroupId) -> Result<&'a mut Group, Refusal> {

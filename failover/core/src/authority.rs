@@ -49,6 +49,27 @@ impl Phase {
     }
 }
 
+/// How long a lease lasts. An epoch keeps its term: a revoked one is outwaited, or not, by the term that
+/// it was granted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leases {
+    /// For T_H; then it is outwaited by W.
+    #[default]
+    Timed,
+    /// Until a fence, or the boot of its host: two sites without a witness (manual mode). Nobody ever
+    /// outwaits it.
+    Endless,
+}
+
+impl Leases {
+    /// It runs out by itself.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        *self == Leases::Timed
+    }
+}
+
 /// What an acknowledgement to a client is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "mode")]
@@ -114,6 +135,9 @@ pub struct Authority {
     pub acker_set: BTreeSet<Acker>,
     /// Number of the last arming of semi-sync.
     pub g: SyncGeneration,
+    /// How long a lease of this epoch lasts.
+    #[serde(default, skip_serializing_if = "Leases::is_timed")]
+    pub leases: Leases,
 }
 
 /// Order of authorities: a receiver keeps the highest and refuses less. The version alone orders

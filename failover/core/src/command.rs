@@ -7,7 +7,7 @@ use model::{GroupId, GtidSet, Incarnation, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, Outcome, Performer, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Maintenance, NewConfiguration, Primary};
+use crate::{Acker, Leases, Maintenance, NewConfiguration, Primary};
 
 /// A proposal, and when committed, a fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ use crate::{Acker, Maintenance, NewConfiguration, Primary};
 pub enum Command {
     /// Names the groups and their servers, once in the life of a cluster.
     Found { incarnation: Incarnation, groups: BTreeMap<GroupId, GroupSpec> },
+    /// Begins another life of the cluster, by a person's word that all voters who are not named are fenced:
+    /// the first entry of its log (`twofold quorum force`).
+    Incarnate { incarnation: Incarnation, voters: Vec<String>, fenced: FencedByHand, at: WallTime },
     /// Puts another generation of the configuration in force.
     Configure { new: NewConfiguration, at: WallTime },
     /// Changes one group; refused unless its version is `expect`.
@@ -33,6 +36,9 @@ pub enum Command {
 pub struct GroupSpec {
     /// Its servers.
     pub servers: BTreeMap<ServerId, ServerSpec>,
+    /// How long leases last, from the next epoch on.
+    #[serde(default, skip_serializing_if = "Leases::is_timed")]
+    pub leases: Leases,
 }
 
 /// A server as it is founded.
@@ -55,6 +61,16 @@ pub struct Reason {
     pub evidence: Vec<String>,
 }
 
+/// A fence that a person confirms, since no guard can: the host was seen to be off, or cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FencedByHand {
+    /// Who says so.
+    pub by: String,
+    /// What was seen.
+    pub seen: String,
+}
+
 /// A change of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "change")]
@@ -62,7 +78,13 @@ pub enum Change {
     /// Epoch 1: all servers were read and this one has everything.
     Start { primary: Primary, reason: Reason },
     /// Revokes the epoch, starts the failover and names its candidate: one entry.
-    Begin { candidate: Primary, reason: Reason },
+    /// With a person's word for the fence, its step is done from the first.
+    Begin {
+        candidate: Primary,
+        reason: Reason,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fenced: Option<FencedByHand>,
+    },
     /// Starts a switchover: the primary takes no new writes from here on, and keeps its lease.
     Drain { candidate: Primary, reason: Reason },
     /// Revokes the epoch of a drained primary and goes on with the switchover under way: one entry.

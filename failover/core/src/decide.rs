@@ -21,7 +21,7 @@ use crate::{Change, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reas
 
 pub use candidate::Candidacy;
 pub use diagnose::Diagnosis;
-pub use ordered::{LossStatement, loss_of};
+pub use ordered::{LossStatement, fenced_by_hand, loss_of};
 pub use planned::{Precondition, SwitchoverPlan, plan_switchover};
 
 /// A switchover is called off when the group has been drained for so long, whatever its steps do: no
@@ -169,6 +169,9 @@ fn called_off(view: &View) -> Option<Change> {
 
 /// An automatic failover, if every condition for it holds.
 fn move_away(view: &View, out: &Explanation) -> Result<Change, String> {
+    if view.group.authority.as_ref().is_some_and(|a| !a.leases.is_timed()) {
+        return Err("its lease does not run out: a person confirms the fence: twofold failover".into());
+    }
     if view.own.failover == FailoverMode::Manual {
         return Err("the group's policy leaves failovers to a person: twofold failover".into());
     }
@@ -185,6 +188,7 @@ fn move_away(view: &View, out: &Explanation) -> Result<Change, String> {
             by: "twofold".into(),
             evidence: out.because.clone(),
         },
+        fenced: None,
     })
 }
 

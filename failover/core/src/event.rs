@@ -1,10 +1,10 @@
 //! The one list of things that happen. Audit, log lines, counters and timelines derive from it.
 
-use model::{Epoch, Generation, GroupId, ServerId, SiteId, Version, WallTime};
+use model::{Epoch, Generation, GroupId, Incarnation, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, ExecutionStatus, Outcome, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Durability, Maintenance, Phase, Reason};
+use crate::{Durability, FencedByHand, Maintenance, Phase, Reason};
 
 /// Something that was committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,14 @@ use crate::{Durability, Maintenance, Phase, Reason};
 pub enum Event {
     /// The cluster knows its groups.
     Founded { groups: Vec<GroupId> },
+    /// Another life of the cluster began, by a person's word that the voters of the one before are fenced.
+    Incarnated {
+        from: Incarnation,
+        incarnation: Incarnation,
+        voters: Vec<String>,
+        fenced: FencedByHand,
+        at: WallTime,
+    },
     /// Another generation of the configuration is in force.
     Configured {
         generation: Generation,
@@ -64,6 +72,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::Founded { .. } => "founded",
+            Event::Incarnated { .. } => "incarnated",
             Event::Configured { .. } => "configured",
             Event::Authority { .. } => "authority",
             Event::Durability { .. } => "durability",
@@ -82,7 +91,8 @@ impl Event {
     pub fn at(&self) -> Option<WallTime> {
         match self {
             Event::Founded { .. } => None,
-            Event::Configured { at, .. }
+            Event::Incarnated { at, .. }
+            | Event::Configured { at, .. }
             | Event::Authority { at, .. }
             | Event::Durability { at, .. }
             | Event::Routed { at, .. }

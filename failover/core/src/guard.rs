@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
-use crate::{Authority, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Timing};
+use crate::{Authority, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing};
 
 pub use latch::{Latch, LeaseOnDisk, Opened};
 pub use types::{
@@ -77,6 +77,12 @@ const HURRY: Duration = Duration::from_secs(10);
 /// Samples of the past, one a renewal: more than two, so that one is always a full two renewals old.
 const PAST_MAX: usize = 4;
 
+/// How long an element of the gate stands that has no timeout: until somebody takes it away, or the boot.
+pub const ENDLESS: Duration = Duration::MAX;
+
+/// The end of an endless lease: no clock gets there.
+const FOREVER: Timestamp = Timestamp(u64::MAX);
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Guard {
@@ -97,6 +103,8 @@ pub struct Guard {
     gate_asked: Option<Timestamp>,
     /// A gate act that failed is tried again then, not in a tight loop.
     gate_retry: Timestamp,
+    /// An element without a timeout is asserted again then: whoever flushed the rules is not noticed else.
+    gate_again: Timestamp,
     lanes: [Option<Doing>; 3],
     next_act: u64,
     retry_at: [Timestamp; 3],
@@ -198,13 +206,24 @@ impl Guard {
     ) -> Self {
         let fresh = latch.is_none();
         let latch = latch.unwrap_or_default();
-        let mut lease = None;
+        let again = config.timing.lease;
+        let kept = latch.lease_left(&config, now);
+        // No rules at all under a boot that is the latch's: the network namespace is another one, as when a
+        // container is started anew, or somebody flushed them. Either way an endless lease is over.
+        let standing = gate != GateRead::Absent || config.fencing == Fencing::Ladder;
+        let endless = kept.filter(|l| l.until == FOREVER && standing);
+        let mut lease = endless;
         let gate = match gate {
             _ if config.fencing == Fencing::Ladder => {
-                lease = latch.lease_left(&config, now);
+                lease = kept;
                 if fresh { Gate::Untouched } else { Gate::Shut }
             }
-            GateRead::Open { epoch, left } if epoch > latch.fenced_through => {
+            // Rules that somebody saved are in the kernel after a boot as well, and an element without a
+            // timeout with them: only the latch tells that it is of this boot.
+            GateRead::Open { epoch, left } if endless.is_some_and(|l| l.epoch == epoch) => {
+                Gate::Open { epoch, until: now + left }
+            }
+            GateRead::Open { epoch, left } if epoch > latch.fenced_through && left < ENDLESS => {
                 let until = now + left.min(config.timing.lease);
                 lease = Some(Lease { epoch, until });
                 Gate::Open { epoch, until }
@@ -230,6 +249,7 @@ impl Guard {
             gate_busy: false,
             gate_asked: None,
             gate_retry: now,
+            gate_again: now + again,
             lanes: [None, None, None],
             next_act: 1,
             retry_at: [now; 3],
@@ -277,7 +297,7 @@ impl Guard {
                 // A late one says nothing about the present peers (interleavings 31, 32).
                 let stamp = told.authority.stamp();
                 self.learn(told.authority, now, &mut out);
-                if stamp >= self.latch.seen {
+                if !self.refuses(stamp) {
                     self.peers = told.peers;
                 }
             }
@@ -324,7 +344,7 @@ impl Guard {
 
     /// Remembers a higher authority; a lower one is ignored (I8).
     fn learn(&mut self, authority: Authority, now: Timestamp, out: &mut Vec<Effect>) {
-        if authority.stamp() < self.latch.seen {
+        if self.refuses(authority.stamp()) {
             return;
         }
         let newer = authority.stamp() > self.latch.seen;
@@ -338,6 +358,12 @@ impl Guard {
         if self.known.as_ref().is_none_or(|k| k.stamp() <= authority.stamp()) {
             self.known = Some(authority);
         }
+    }
+
+    /// Lower than what was seen, or of another life than the one that is followed, where neither comes
+    /// after the other: whichever was heard first is stuck to.
+    fn refuses(&self, stamp: Stamp) -> bool {
+        stamp < self.latch.seen || stamp.incarnation.is_rival_of(self.latch.seen.incarnation)
     }
 
     fn on_process(

@@ -28,20 +28,20 @@ mod state;
 mod timing;
 
 pub use apply::{Refusal, apply};
-pub use authority::{Acker, Authority, Durability, Phase, Primary, Stamp};
-pub use command::{Change, Command, DecodeError, GroupSpec, Reason, ServerSpec, decode, encode};
+pub use authority::{Acker, Authority, Durability, Leases, Phase, Primary, Stamp};
+pub use command::{Change, Command, DecodeError, FencedByHand, GroupSpec, Reason, ServerSpec, decode, encode};
 pub use configuration::{
     CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration,
 };
 pub use decide::{
     Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide,
-    loss_of, plan_switchover,
+    fenced_by_hand, loss_of, plan_switchover,
 };
 pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
 pub use event::Event;
 pub use guard::{
-    ActEnd, ActId, CallId, DatabaseAct, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig, Input, Lane,
+    ActEnd, ActId, CallId, DatabaseAct, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig, Input, Lane,
     Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
 };
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};

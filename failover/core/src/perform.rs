@@ -56,8 +56,9 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
             Perform::Order(servers.iter().map(|s| (s.clone(), Order::StopIo { no_source: *epoch })).collect())
         }
         Action::FenceOrOutwait { server, epoch } => {
-            let sync =
-                group.revoked.as_ref().is_some_and(|r| r.epoch == *epoch && r.durability == Durability::Sync);
+            let sync = group.revoked.as_ref().is_some_and(|r| {
+                r.epoch == *epoch && r.durability == Durability::Sync && r.leases.is_timed()
+            });
             Perform::FenceOrOutwait { server: server.clone(), epoch: *epoch, wait_suffices: sync }
         }
         Action::DrainRelay { server } => Perform::Order(vec![(server.clone(), Order::Drain)]),

@@ -1,6 +1,6 @@
 //! What the operators decided beforehand. Resolved from the configuration; not replicated yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{GroupId, SiteId};
@@ -48,6 +48,9 @@ pub struct Policy {
     pub groups: BTreeMap<GroupId, GroupPolicy>,
     /// Number of sites that vote, for the quorum of vantages.
     pub sites: usize,
+    /// Sites whose voters alone are a quorum. Where leases do not end, only these may be in `Sync`: any other
+    /// could not weaken it when its counterpart is lost.
+    pub alone: BTreeSet<SiteId>,
     /// Rules removed on purpose; `NONE` outside the simulator.
     pub defects: Defects,
 }

@@ -126,7 +126,8 @@ pub struct GuardReport {
     pub reading_age_us: u64,
     /// The gate.
     pub gate: GateReport,
-    /// Time left of the lease it holds, in microseconds; 0 when it holds none.
+    /// Time left of the lease it holds, in microseconds; 0 when it holds none, the greatest number there is
+    /// when it does not run out.
     #[serde(default)]
     pub lease_us: u64,
     /// Open for clients: lease held, writable, gate open.

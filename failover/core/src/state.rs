@@ -6,7 +6,7 @@ use model::{Epoch, GroupId, GtidSet, Incarnation, ServerId, SiteId, WallTime};
 use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Authority, Configurations, Durability, GroupSpec, Primary, Reason, ServerSpec};
+use crate::{Acker, Authority, Configurations, Durability, GroupSpec, Leases, Primary, Reason, ServerSpec};
 
 /// Epochs remembered for each group: at one failover a day that is most of a year; older ones are
 /// dropped, and a server that returns from so far back goes to quarantine.
@@ -55,6 +55,9 @@ pub struct Group {
     pub next_execution: u64,
     /// Servers that must not come back by themselves.
     pub returns: BTreeMap<ServerId, ReturnState>,
+    /// How long leases last, from the next epoch on.
+    #[serde(default, skip_serializing_if = "Leases::is_timed")]
+    pub leases: Leases,
     /// A person keeps it from moving by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
@@ -86,6 +89,9 @@ pub struct Revocation {
     pub durability: Durability,
     /// Its ackers then.
     pub ackers: Vec<Acker>,
+    /// How long its leases lasted: endless ones are not outwaited.
+    #[serde(default, skip_serializing_if = "Leases::is_timed")]
+    pub leases: Leases,
     /// Why.
     pub reason: Reason,
 }
@@ -162,6 +168,7 @@ impl Group {
             finished: VecDeque::new(),
             next_execution: 1,
             returns: BTreeMap::new(),
+            leases: spec.leases,
             maintenance: None,
         }
     }

@@ -40,7 +40,7 @@ fn changes() -> Vec<Change> {
     let acker = Acker { server: server(), uuid: A.parse().unwrap(), process_start: ProcessStart(77) };
     vec![
         Change::Start { primary: primary(), reason: reason() },
-        Change::Begin { candidate: primary(), reason: reason() },
+        Change::Begin { candidate: primary(), reason: reason(), fenced: None },
         Change::Drain { candidate: primary(), reason: reason() },
         Change::Handover { execution: ExecutionId(3), candidate: primary() },
         Change::Open { execution: ExecutionId(3) },
@@ -76,7 +76,7 @@ fn outcomes() -> Vec<Outcome> {
 fn samples() -> Vec<Command> {
     let spec = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), spec)]);
-    let groups = BTreeMap::from([(group(), GroupSpec { servers })]);
+    let groups = BTreeMap::from([(group(), GroupSpec { servers, leases: failover_core::Leases::Timed })]);
     let mut all = vec![Command::Found { incarnation: Incarnation(1), groups }];
     let change = |change| Command::Change { group: group(), expect: Version(4), change, at: AT };
     all.extend(changes().into_iter().map(change));
@@ -110,7 +110,7 @@ fn samples() -> Vec<Command> {
             text: "version: 1\n".into(),
             changes: vec!["~ names.shop.ttl: 1s -> 2s".into()],
             restores,
-            groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone() })]),
+            groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone(), leases: failover_core::Leases::Timed })]),
             by: "ana".into(),
             why,
         };

@@ -71,7 +71,7 @@ fn rows() -> Vec<(&'static str, State)> {
         let id = format!("{site}-db").parse().unwrap();
         (id, ServerSpec { site: site.parse().unwrap() })
     });
-    let groups = BTreeMap::from([(group_id(), GroupSpec { servers: BTreeMap::from(servers) })]);
+    let groups = BTreeMap::from([(group_id(), GroupSpec { servers: BTreeMap::from(servers), leases: failover_core::Leases::Timed })]);
     apply(&mut state, Command::Found { incarnation: Incarnation(1), groups }).unwrap();
     rows.push(("not started", state.clone()));
     assert!(commit(&mut state, Change::Start { primary: primary("pdc"), reason: reason() }));
@@ -87,7 +87,7 @@ fn rows() -> Vec<(&'static str, State)> {
         assert!(begin_step(&mut draining, step) && end_step(&mut draining, step));
     }
     rows.push(("draining, caught up", draining));
-    assert!(commit(&mut state, Change::Begin { candidate: primary("mdc"), reason: reason() }));
+    assert!(commit(&mut state, Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None }));
     rows.push(("revoked", state.clone()));
     for step in ["stop-ackers", "fence", "drain"] {
         assert!(begin_step(&mut state, step) && end_step(&mut state, step));
@@ -106,7 +106,7 @@ type Column = (&'static str, fn(&mut State) -> bool);
 fn columns() -> Vec<Column> {
     vec![
         ("start", |s| commit(s, Change::Start { primary: primary("pdc"), reason: reason() })),
-        ("begin", |s| commit(s, Change::Begin { candidate: primary("mdc"), reason: reason() })),
+        ("begin", |s| commit(s, Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None })),
         ("drain", |s| commit(s, Change::Drain { candidate: primary("mdc"), reason: reason() })),
         ("handover", |s| {
             let execution = execution(s);

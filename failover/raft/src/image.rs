@@ -11,10 +11,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use crate::membership::Members;
+use crate::replica::Position;
 
 /// Index and term of the snapshot that every node of a new cluster starts from. Not zero, so that
 /// a node that holds nothing differs from one that holds the genesis, and term 0 never travels.
@@ -134,6 +135,36 @@ impl Recovered {
         let mut snapshot = Snapshot::default();
         snapshot.set_data(state.into());
         Self { hard_state: HardState::default(), snapshot, trimmed: (0, 0), entries: VecDeque::new() }
+    }
+
+    /// The first log of another incarnation: the state of the one before at the end of its log, whether its
+    /// last entries were committed or not, these voters, and one entry that says so. All of its voters start
+    /// from the same, as from a genesis; so all of it is committed.
+    #[must_use]
+    pub fn incarnation(voters: &[u64], end: Position, state: Vec<u8>, entry: Vec<u8>) -> Self {
+        let mut first = Self::genesis(voters, state);
+        first.trimmed = (end.index, end.term);
+        first.snapshot.mut_metadata().index = end.index;
+        first.snapshot.mut_metadata().term = end.term;
+        let entry = Entry { index: end.index + 1, term: end.term, data: entry.into(), ..Entry::default() };
+        first.entries.push_back(entry);
+        first.hard_state = HardState { term: end.term, commit: end.index + 1, ..HardState::default() };
+        first
+    }
+
+    /// Where the log ends.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        let index = self.last_index();
+        Position { index, term: self.term_at(index).unwrap_or_default() }
+    }
+
+    /// What the state machine is to apply behind the snapshot, to the end of the log: index and bytes.
+    pub fn payloads(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let after = self.snapshot_index();
+        let normal = |e: &&Entry| e.get_entry_type() == EntryType::EntryNormal && !e.data.is_empty();
+        let behind = self.entries.iter().filter(move |e| e.index > after);
+        behind.filter(normal).map(|e| (e.index, e.data.as_ref()))
     }
 
     /// It is what [`Recovered::joining`] gives, or has only heard of terms since: no snapshot came yet.

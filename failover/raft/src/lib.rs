@@ -35,4 +35,4 @@ pub use replica::{
     ProposeRefused, ReadRefused, Replica, ReplicaConfig, ReplicaError, ReplicaStatus, Role, SnapshotRefused,
     StepRefused, TransferRefused, Work,
 };
-pub use store::{Identity, Store, StoreError};
+pub use store::{ANY_INCARNATION, Identity, Store, StoreError};

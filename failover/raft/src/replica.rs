@@ -432,6 +432,7 @@ impl Replica {
             applied: raft.raft_log.applied,
             current: self.is_current(),
             last_index: raft.raft_log.last_index(),
+            last_term: raft.raft_log.last_term(),
             snapshot_index: self.raw.store().snapshot_index(),
             progress,
             members: self.members(),

@@ -55,6 +55,9 @@ pub struct Identity {
     pub incarnation: u64,
 }
 
+/// In place of an incarnation where a log is opened, whichever it is of.
+pub const ANY_INCARNATION: u64 = 0;
+
 /// An open log. One process at a time.
 pub struct Store {
     path: PathBuf,
@@ -119,10 +122,10 @@ impl Store {
         }
         // redb asserts on some damage instead of returning it.
         let opened = catch_unwind(AssertUnwindSafe(|| open_and_read(path, identity)));
-        let (database, image) =
+        let (database, image, identity) =
             opened.unwrap_or_else(|_| Err(StoreError::damaged(path, "its pages contradict each other")))?;
         image.check().map_err(|error| StoreError::damaged(path, &error.to_string()))?;
-        Ok(Self::of(path, identity, database, image))
+        Ok(Self::of(path, &identity, database, image))
     }
 
     fn of(path: &Path, identity: &Identity, database: Database, image: Recovered) -> Self {
@@ -291,7 +294,7 @@ fn sync_directory(path: &Path) -> std::io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn open_and_read(path: &Path, identity: &Identity) -> Result<(Database, Recovered), StoreError> {
+fn open_and_read(path: &Path, identity: &Identity) -> Result<(Database, Recovered, Identity), StoreError> {
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(true)
@@ -321,7 +324,7 @@ fn open_and_read(path: &Path, identity: &Identity) -> Result<(Database, Recovere
     }
     drop(log);
     drop(transaction);
-    Ok((database, Recovered { hard_state, snapshot, trimmed, entries }))
+    Ok((database, Recovered { hard_state, snapshot, trimmed, entries }, found))
 }
 
 fn state(path: &Path, transaction: &ReadTransaction, name: &str) -> Result<Vec<u8>, StoreError> {

@@ -138,6 +138,19 @@ pub struct Runbook {
     pub steps: Vec<Step>,
 }
 
+impl Runbook {
+    /// The same without these steps; nothing waits for them.
+    #[must_use]
+    pub fn without(mut self, steps: &[&str]) -> Self {
+        let out = |id: &StepId| steps.contains(&id.0.as_str());
+        self.steps.retain(|s| !out(&s.id));
+        for step in &mut self.steps {
+            step.needs.retain(|n| !out(n));
+        }
+        self
+    }
+}
+
 /// What a done step proves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "proof")]

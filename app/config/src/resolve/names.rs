@@ -276,11 +276,14 @@ fn bound(
         None if written.endpoints_written => None,
         None => sole_servers(database?, sites, place, problems),
     };
+    // Without a witness the loss of one site is the loss of the quorum, and SERVFAIL would take the names
+    // of a primary that goes on writing with it.
+    let no_quorum = if sites.has_witness() { NoQuorum::Servfail } else { NoQuorum::Last };
     Some(Bound {
         group: group.value.clone(),
         endpoints: endpoints?,
         ttl: ttl?,
-        no_quorum: or(&written.no_quorum, NoQuorum::Servfail),
+        no_quorum: or(&written.no_quorum, no_quorum),
     })
 }
 

@@ -208,6 +208,8 @@ fn group(rows: &mut Vec<Row>, g: &GroupStatus, seen: Seen, view: &View) {
         let full = usize::try_from(left * BAR as u64 / view.lease_max_ms.max(1)).unwrap_or(BAR).min(BAR);
         let bar = format!("[{}{}]", "#".repeat(full), ".".repeat(BAR - full));
         rows.push(row(Tone::Still, "lease", format!("{bar} {left} ms left")));
+    } else if g.lease_endless {
+        rows.push(row(Tone::Still, "lease", "without end".to_owned()));
     }
     if let Some(m) = &g.maintenance {
         rows.push(row(Tone::Note, "maintenance", show::maintenance(m)));

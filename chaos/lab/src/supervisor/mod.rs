@@ -51,6 +51,16 @@ pub enum SupervisorRequest {
         /// Which.
         target: Target,
     },
+    /// Killed, and not started again: as systemctl stop.
+    Down {
+        /// Which.
+        target: Target,
+    },
+    /// Started again: as systemctl start.
+    Up {
+        /// Which.
+        target: Target,
+    },
     /// The site's links go silent, then all of its processes are killed at once and stay dead.
     PowerOff {
         /// Which.

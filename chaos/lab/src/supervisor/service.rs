@@ -119,6 +119,8 @@ impl Service {
             SupervisorRequest::Kill { target } => self.signal(target, Signal::SIGKILL),
             SupervisorRequest::Stop { target } => self.signal(target, Signal::SIGSTOP),
             SupervisorRequest::Cont { target } => self.signal(target, Signal::SIGCONT),
+            SupervisorRequest::Down { target } => self.stay(target, Power::Off),
+            SupervisorRequest::Up { target } => self.stay(target, Power::On),
             SupervisorRequest::PowerOff { site } => self.power_off(*site),
             SupervisorRequest::PowerOn { site } => self.power_on(*site),
             SupervisorRequest::Shutdown => self.shut_down(),
@@ -145,6 +147,21 @@ impl Service {
             process.signal(signal).with_context(|| format!("process {}", process.spec().label()))?;
         }
         anyhow::ensure!(found, "nothing called {target} runs in the lab; `lab status` lists what does");
+        Ok(())
+    }
+
+    /// Down and not started again, or started.
+    fn stay(&self, target: &super::Target, power: Power) -> anyhow::Result<()> {
+        let meant: Vec<_> = self.processes.iter().filter(|p| target.covers(p.spec())).collect();
+        anyhow::ensure!(!meant.is_empty(), "nothing called {target} runs in the lab; `lab status` lists what does");
+        let site = Host::named(&target.host).map(|h| h.site);
+        let off = self.off.lock().expect("no holder of the set panics");
+        anyhow::ensure!(!site.is_some_and(|s| off.contains(&s)), "{target} has no power; `lab heal` gives it");
+        meant.iter().for_each(|p| p.set_power(power));
+        if power == Power::Off {
+            meant.iter().try_for_each(|p| p.signal(Signal::SIGKILL))?;
+            await_ends(&meant)?;
+        }
         Ok(())
     }
 

@@ -41,6 +41,7 @@ impl TestLab {
             program,
             flavour: Flavour::Mysql,
             fallback: None,
+            shape: Default::default(),
             maker: Maker::Up,
             processes: vec![],
         };

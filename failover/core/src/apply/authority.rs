@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use model::{Epoch, Incarnation, ServerId, SyncGeneration, Version};
-use runbooks_core::{Action, Evidence, Execution, ExecutionId, Handover, failover, switchover};
+use runbooks_core::{Action, Evidence, Execution, ExecutionId, Handover, Outcome, Runbook, failover, switchover};
 
 use super::{Ctx, Refusal, authority_of, committed, end_execution, install, rule, start_execution};
-use crate::{Acker, Authority, Durability, EpochRecord, Event, Group, Phase, Primary, Reason, Revocation};
+use crate::{
+    Acker, Authority, Durability, EpochRecord, Event, FencedByHand, Group, Phase, Primary, Reason, Revocation,
+};
 
 /// Who acts when no person does.
 const TWOFOLD: &str = "twofold";
@@ -32,6 +34,7 @@ pub(super) fn start(
         durability: Durability::Async { since: ctx.at },
         acker_set: BTreeSet::new(),
         g: SyncGeneration(0),
+        leases: group.leases,
     };
     group.epochs.insert(Epoch(1), EpochRecord { primary, served: true, ended: None });
     Ok(vec![install(group, authority, Some(reason), ctx)])
@@ -43,6 +46,7 @@ pub(super) fn begin(
     group: &mut Group,
     candidate: Primary,
     reason: Reason,
+    fenced: Option<FencedByHand>,
     ctx: &Ctx,
 ) -> Result<Vec<Event>, Refusal> {
     let old = authority_of(group)?.clone();
@@ -59,7 +63,23 @@ pub(super) fn begin(
     let (next, subject, why) = (old.epoch.next(), candidate.server.clone(), reason.why.clone());
     let mut events = vec![revoke(group, old, candidate, reason, ctx)];
     start_execution(group, runbook, next, subject, why, ctx, &mut events);
+    if let Some(word) = fenced {
+        attest(group, &word, ctx, &mut events);
+    }
     Ok(events)
+}
+
+/// The fence is what a person saw: no guard is left that could confirm it.
+fn attest(group: &mut Group, word: &FencedByHand, ctx: &Ctx, events: &mut Vec<Event>) {
+    let Some(execution) = group.execution.as_mut() else { return };
+    let Some(step) = execution.runbook.steps.iter().find(|s| s.id.0 == "fence").map(|s| s.id.clone()) else {
+        return;
+    };
+    let evidence = Evidence::Fenced { by: format!("the word of {}: {}", word.by, word.seen) };
+    if execution.attest(&step, evidence.clone(), ctx.at).is_ok() {
+        let (id, outcome) = (execution.id, Outcome::Done { evidence });
+        events.push(Event::StepEnded { group: ctx.id.clone(), execution: id, step, outcome, at: ctx.at });
+    }
 }
 
 /// Whom the clock-free fence stops: the ackers of the epoch, and whoever takes over.
@@ -95,9 +115,11 @@ fn revoke(group: &mut Group, old: Authority, candidate: Primary, reason: Reason,
         primary: old.primary.clone(),
         durability: old.durability,
         ackers: old.acker_set.iter().cloned().collect(),
+        leases: old.leases,
         reason: reason.clone(),
     });
-    let authority = Authority { epoch: next, primary: candidate, phase: Phase::Revoked, ..old };
+    let leases = group.leases;
+    let authority = Authority { epoch: next, primary: candidate, phase: Phase::Revoked, leases, ..old };
     install(group, authority, Some(reason), ctx)
 }
 
@@ -124,10 +146,18 @@ pub(super) fn drain(
         site: candidate.site.clone(),
         ackers: stopped_by_a_move(&old, &candidate),
     });
+    let runbook = if group.leases.is_timed() { runbook } else { unacknowledged(runbook) };
     let (next, why) = (old.epoch.next(), reason.why.clone());
     let mut events = vec![install(group, Authority { phase: Phase::Draining, ..old }, Some(reason), ctx)];
     start_execution(group, runbook, next, candidate.server, why, ctx, &mut events);
     Ok(events)
+}
+
+/// A switchover whose new primary opens in `Async`: a site that is no quorum by itself could not weaken
+/// durability when the other one is lost, and its first write would wait for ever.
+#[must_use]
+pub(crate) fn unacknowledged(runbook: Runbook) -> Runbook {
+    runbook.without(&["reverse", "await-acker"])
 }
 
 /// The drained epoch is revoked, and the switchover that drained it goes on as a failover does.
@@ -181,6 +211,9 @@ pub(super) fn open(group: &mut Group, id: ExecutionId, ctx: &Ctx) -> Result<Vec<
     }
     match execution.done("fence") {
         Some(Evidence::Fenced { .. }) => {}
+        Some(Evidence::Outwaited { .. }) if group.revoked.as_ref().is_some_and(|r| !r.leases.is_timed()) => {
+            return rule("the revoked epoch's lease does not run out: only a confirmed fence promotes");
+        }
         Some(Evidence::Outwaited { .. }) if authority.durability == Durability::Sync => {}
         Some(Evidence::Outwaited { .. }) => {
             return rule(format!(
@@ -272,6 +305,8 @@ pub(super) fn abort(group: &mut Group, reason: Reason, ctx: &Ctx) -> Result<Vec<
         phase: Phase::Serving,
         durability: to,
         acker_set: BTreeSet::new(),
+        // Its holder may not have heard of any of this: the lease it has is the one to reckon with.
+        leases: revoked.leases,
         ..authority
     };
     events.insert(0, install(group, back, Some(reason), ctx));

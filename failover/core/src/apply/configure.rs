@@ -34,7 +34,9 @@ pub(super) fn configure(
         }
     }
     for (id, spec) in new.groups {
-        state.groups.entry(id).or_insert_with(|| Group::of(spec));
+        // The epoch that stands keeps its term; the next one is granted under the new one.
+        let leases = spec.leases;
+        state.groups.entry(id).or_insert_with(|| Group::of(spec)).leases = leases;
     }
     let configured = Configured {
         generation: Generation(now.0 + 1),

@@ -29,12 +29,21 @@ fn weaken(view: &View, authority: &Authority) -> Option<Change> {
         return None;
     }
     let report = view.report(&authority.primary.server)?;
-    let why = blocked(timing.sync_timeout, report)
+    let why = unalone(view, authority)
+        .or_else(|| blocked(timing.sync_timeout, report))
         .or_else(|| restarted(view, authority))
         .or_else(|| quarantined(view, authority))?;
     Some(Change::Async {
         reason: Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] },
     })
+}
+
+/// Where leases do not end, `Sync` is for a site that is a quorum by itself: it alone could weaken it, and
+/// let writes go on, when the other one is lost.
+fn unalone(view: &View, authority: &Authority) -> Option<String> {
+    let site = &authority.primary.site;
+    let stuck = !authority.leases.is_timed() && !view.policy.alone.contains(site);
+    stuck.then(|| format!("{site} is no quorum by itself, and could not let writes go on without acks"))
 }
 
 fn blocked(limit: Duration, report: &crate::GuardReport) -> Option<String> {
@@ -86,7 +95,7 @@ fn prove(view: &View, authority: &Authority) -> Option<Change> {
 
 /// `Async` → `CatchUp(g+1)` when every server of the other sites that may ack is connected.
 fn arm(view: &View, authority: &Authority) -> Option<Change> {
-    if authority.phase != Phase::Serving || view.group.running().is_some() {
+    if authority.phase != Phase::Serving || view.group.running().is_some() || unalone(view, authority).is_some() {
         return None;
     }
     let report = view.report(&authority.primary.server)?;

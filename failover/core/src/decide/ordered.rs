@@ -4,7 +4,7 @@
 use model::{GroupId, GtidSet, SiteId, Timestamp};
 
 use super::{Act, View, candidate};
-use crate::{Change, Durability, Facts, Policy, Reason, State};
+use crate::{Change, Durability, Facts, FencedByHand, Policy, Reason, State};
 
 /// What a failover now would lose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,9 +74,46 @@ pub fn loss_of(
             format!("stated loss {}: {} transactions known", loss.id, loss.missing.count()),
         ],
     };
-    let act = Act { expect: authority.version, change: Change::Begin { candidate: primary, reason } };
+    let act = Act { expect: authority.version, change: Change::Begin { candidate: primary, reason, fenced: None } };
     Ok((loss, act))
 }
+
+/// A person's word that the primary's host is fenced, where there is nobody else to confirm it: what is
+/// put into the Begin.
+///
+/// # Errors
+/// What stands against it, for a person.
+pub fn fenced_by_hand(
+    state: &State,
+    facts: &Facts,
+    policy: &Policy,
+    id: &GroupId,
+    by: &str,
+    seen: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<FencedByHand>, String> {
+    let authority = state.groups.get(id).and_then(|g| g.authority.as_ref());
+    let authority = authority.ok_or("the group has not been started")?;
+    let primary = &authority.primary.server;
+    let heard = facts.report(primary, policy.timing.fresh(), now).is_some();
+    match seen.map(str::trim) {
+        Some(_) if heard => Err(format!("the guard of {primary} is heard, and confirms the fence itself")),
+        Some(seen) if !(SEEN_MIN..=SEEN_MAX).contains(&seen.len()) => {
+            Err(format!("say in {SEEN_MIN} to {SEEN_MAX} bytes what was seen of {primary}'s host, and by whom"))
+        }
+        Some(seen) => Ok(Some(FencedByHand { by: by.to_owned(), seen: seen.to_owned() })),
+        None if heard || authority.leases.is_timed() => Ok(None),
+        None => Err(format!(
+            "the guard of {primary} is not heard and its lease does not run out: see to it that its host is \
+             off or cut off for good, then say what was seen"
+        )),
+    }
+}
+
+/// The shortest word for a fence: shorter ones say nothing.
+const SEEN_MIN: usize = 12;
+/// The longest.
+const SEEN_MAX: usize = 500;
 
 /// FNV-1a, 64 bit, in hex: a name for a statement, not a secret.
 fn short_hash(text: &str) -> String {

@@ -4,6 +4,7 @@ use model::{GroupId, ServerId, SiteId, Timestamp};
 use runbooks_core::{Handover, Runbook, switchover};
 
 use super::{Act, View, candidate};
+use crate::apply::unacknowledged;
 use crate::{Authority, Change, Durability, Facts, FailoverMode, Phase, Policy, Reason, State};
 
 /// A candidate that has more than this to apply would keep writers waiting: at a thousand transactions
@@ -83,14 +84,15 @@ pub fn plan_switchover(
     let taker = candidate::as_primary(&view, server);
     let runbook = taker.as_ref().map(|c| {
         let ackers = authority.acker_set.iter().map(|a| a.server.clone()).chain([server.clone()]).collect();
-        switchover(&Handover {
+        let planned = switchover(&Handover {
             old: authority.primary.server.clone(),
             epoch: authority.epoch,
             candidate: server.clone(),
             uuid: c.uuid.clone(),
             site: c.site.clone(),
             ackers,
-        })
+        });
+        if group.leases.is_timed() { planned } else { unacknowledged(planned) }
     });
     let evidence = preconditions.iter().map(|p| format!("{}: {}", p.name, p.evidence.join("; "))).collect();
     let reason = Reason { why: "operator-switchover".into(), by: by.to_owned(), evidence };

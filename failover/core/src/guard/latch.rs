@@ -3,7 +3,7 @@
 use model::{BootId, Epoch, ProcessStart, SyncGeneration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{GuardConfig, Lease};
+use super::{FOREVER, GuardConfig, Lease};
 use crate::{HowItEnded, Stamp};
 
 /// The latches (DESIGN §4, "Fences latch").
@@ -22,7 +22,8 @@ pub struct Latch {
     pub opened_ended: Option<HowItEnded>,
     /// Highest arming of semi-sync applied here.
     pub g: SyncGeneration,
-    /// Behind the ladder alone: the lease as it was last extended. A gate keeps it in the kernel.
+    /// Behind the ladder alone, and where leases are endless: the lease as it was last extended. A gate
+    /// keeps a timed one in the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseOnDisk>,
 }
@@ -33,18 +34,20 @@ pub struct Latch {
 pub struct LeaseOnDisk {
     /// For which epoch.
     pub epoch: Epoch,
-    /// Until when, on this host's CLOCK_BOOTTIME.
+    /// Until when, on this host's CLOCK_BOOTTIME; the last moment there is for an endless one.
     pub until: Timestamp,
     /// In which boot of the host.
     pub boot: BootId,
 }
 
 impl Latch {
-    /// The lease that a guard may adopt at its start: of this boot, above the fence, for at most `T_H`.
+    /// The lease that a guard may adopt at its start: of this boot, above the fence, for at most `T_H`
+    /// unless it was endless.
     pub(super) fn lease_left(&self, config: &GuardConfig, now: Timestamp) -> Option<Lease> {
         let lease = self.lease.as_ref()?;
         let holds = lease.boot == config.boot && lease.epoch > self.fenced_through && lease.until > now;
-        holds.then(|| Lease { epoch: lease.epoch, until: lease.until.min(now + config.timing.lease) })
+        let until = if lease.until == FOREVER { FOREVER } else { lease.until.min(now + config.timing.lease) };
+        holds.then_some(Lease { epoch: lease.epoch, until })
     }
 }
 

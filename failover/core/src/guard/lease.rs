@@ -3,7 +3,7 @@
 
 use model::Timestamp;
 
-use super::{ATTEMPTS_MAX, Effect, Fencing, Guard, Lease, LeaseOnDisk, Nonce};
+use super::{ATTEMPTS_MAX, Effect, FOREVER, Fencing, Guard, Lease, LeaseOnDisk, Nonce};
 use crate::{Answer, Grant, Renewal};
 
 impl Guard {
@@ -24,19 +24,21 @@ impl Guard {
         self.next_renewal = self.next_renewal.max(sent + self.config.timing.renew);
         let Some(authority) = answer.authority else { return };
         let stamp = authority.stamp();
-        let epoch = authority.epoch;
+        let (epoch, leases) = (authority.epoch, authority.leases);
         self.learn(authority, now, out);
-        if stamp < self.latch.seen {
+        if self.refuses(stamp) {
             return;
         }
         self.peers = answer.peers;
         if answer.grant != Grant::Held || epoch <= self.latch.fenced_through {
             return;
         }
-        let until = sent + self.config.timing.lease;
+        // An endless lease is a promise without a date: it ends with a fence, or with this boot of the host.
+        let until = if leases.is_timed() { sent + self.config.timing.lease } else { FOREVER };
         if until > now && self.lease.is_none_or(|l| l.epoch < epoch || l.until < until) {
             self.lease = Some(Lease { epoch, until });
-            if self.config.fencing == Fencing::Ladder {
+            // What the kernel's timeout does not carry across a restart of this guard is kept on disk.
+            if self.config.fencing == Fencing::Ladder || until == FOREVER {
                 let boot = self.config.boot.clone();
                 self.latch.lease = Some(LeaseOnDisk { epoch, until, boot });
                 out.push(Effect::Persist(self.latch.clone()));

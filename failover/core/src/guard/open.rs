@@ -4,7 +4,7 @@
 
 use model::{ReplicaThread, Timestamp};
 
-use super::{DatabaseAct, Effect, Fencing, Gate, GateAct, Guard, Opened};
+use super::{DatabaseAct, ENDLESS, Effect, FOREVER, Fencing, Gate, GateAct, Guard, Opened};
 use crate::{Authority, Defect, Durability, Phase};
 
 /// What was committed before the writes were taken from everybody has been answered within this time,
@@ -217,14 +217,17 @@ impl Guard {
         match open_for {
             Some(lease) => {
                 let extended = match self.gate {
-                    Gate::Open { epoch, until } => epoch == lease.epoch && until >= lease.until,
+                    Gate::Open { epoch, until } => {
+                        let again = lease.until == FOREVER && now >= self.gate_again;
+                        epoch == lease.epoch && until >= lease.until && !again
+                    }
                     _ => false,
                 };
                 // Performed behind a write it would come late and outlive the lease, whose rest is counted
                 // from now: the next input opens.
                 let behind_a_write = out.iter().any(|e| matches!(e, Effect::Persist(_)));
                 if !extended && !behind_a_write {
-                    let left = lease.until.since(now);
+                    let left = if lease.until == FOREVER { ENDLESS } else { lease.until.since(now) };
                     self.gate_busy = true;
                     self.gate_asked = Some(lease.until);
                     out.push(Effect::Gate(GateAct::Open { epoch: lease.epoch, left }));
@@ -316,6 +319,7 @@ impl Guard {
             super::GateRead::Open { epoch, left } => {
                 let until =
                     self.gate_asked.unwrap_or(now + left).min(now + left.max(self.config.timing.lease));
+                self.gate_again = now + self.config.timing.lease;
                 Gate::Open { epoch, until }
             }
             super::GateRead::Absent | super::GateRead::Failed => {

@@ -18,7 +18,7 @@ impl Guard {
         let refuse = |out: &mut Vec<Effect>, why: String| {
             out.push(Effect::Reply { call, reply: Outcome::Refused { why } });
         };
-        if authority.stamp() < self.latch.seen {
+        if self.refuses(authority.stamp()) {
             let seen = self.latch.seen;
             return refuse(
                 out,

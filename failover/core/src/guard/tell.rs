@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{Epoch, Timestamp};
 
-use super::{Fencing, Gate, Guard};
+use super::{ENDLESS, FOREVER, Fencing, Gate, Guard};
 use crate::{GateReport, GuardReport, LatchReport, Process, Stamp};
 
 impl Guard {
@@ -42,7 +42,7 @@ impl Guard {
                 Gate::Untouched => GateReport::Untouched,
                 Gate::Shut => GateReport::Shut,
                 Gate::Open { epoch, until } if until > now => {
-                    GateReport::Open { epoch, left_us: micros(until.since(now)) }
+                    GateReport::Open { epoch, left_us: micros(left(until, now)) }
                 }
                 _ => GateReport::Unknown,
             },
@@ -76,8 +76,13 @@ impl Guard {
     /// Time left of the lease.
     #[must_use]
     pub fn lease_left(&self, now: Timestamp) -> Option<(Epoch, Duration)> {
-        self.lease.filter(|l| l.until > now).map(|l| (l.epoch, l.until.since(now)))
+        self.lease.filter(|l| l.until > now).map(|l| (l.epoch, left(l.until, now)))
     }
+}
+
+/// What is left until then; endless stays endless.
+fn left(until: Timestamp, now: Timestamp) -> Duration {
+    if until == FOREVER { ENDLESS } else { until.since(now) }
 }
 
 fn micros(d: Duration) -> u64 {

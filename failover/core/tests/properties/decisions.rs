@@ -24,7 +24,7 @@ fn policy(odd: u8) -> Policy {
         prefer: None,
     };
     let groups = std::collections::BTreeMap::from([(group_id(), own)]);
-    Policy { timing: Timing::METRO, groups, sites: 3, defects: Defects::NONE }
+    Policy { timing: Timing::METRO, groups, sites: 3, alone: Default::default(), defects: Defects::NONE }
 }
 
 /// The one mark that all have, or some have not.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, GroupSpec, Maintenance, NewConfiguration, Perform, Primary, Reason,
+    Acker, Act, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Perform, Primary, Reason,
     ServerSpec, apply, awaited, perform, verify,
 };
 use model::{Generation, GtidSet, Incarnation, ProcessStart, ServerId, Version};
@@ -14,15 +14,16 @@ use super::world::{World, say};
 use super::{names, print};
 
 impl World {
-    /// `found SERVER…`: the group and its servers. `incarnation=N`, 1 when not given.
+    /// `found SERVER… [endless]`: the group and its servers. `incarnation=N`, 1 when not given.
     pub fn found(&mut self, line: &mut Line, out: &mut String) {
         let incarnation = Incarnation(line.number("incarnation").unwrap_or(1));
+        let leases = if line.flag("endless") { Leases::Endless } else { Leases::Timed };
         let mut servers = BTreeMap::new();
         while let Some(word) = line.word_maybe() {
             let server: ServerId = word.parse().unwrap();
             servers.insert(server.clone(), ServerSpec { site: names::site(&server) });
         }
-        let groups = BTreeMap::from([(names::group(), GroupSpec { servers })]);
+        let groups = BTreeMap::from([(names::group(), GroupSpec { servers, leases })]);
         self.fold(Command::Found { incarnation, groups }, out);
     }
 
@@ -80,14 +81,21 @@ impl World {
                 let maintenance = (!line.flag("end")).then_some(m);
                 vec![Command::Maintain { group, maintenance, by: "ana".into(), at }]
             }
+            "incarnate" => {
+                let incarnation = line.number("incarnation").map(Incarnation);
+                let incarnation = incarnation.unwrap_or_else(|| line.fail("incarnation=N is missing"));
+                let fenced = FencedByHand { by: "ana".into(), seen: "pdc is without power".into() };
+                vec![Command::Incarnate { incarnation, voters: vec!["mdc-1".into()], fenced, at }]
+            }
             "configure" => {
                 let expect = line.number("expect").map(Generation);
                 let expect = expect.unwrap_or_else(|| self.state.configuration.generation());
+                let leases = if line.flag("endless") { Leases::Endless } else { Leases::Timed };
                 let mut groups: BTreeMap<_, _> = self
                     .state
                     .groups
                     .iter()
-                    .map(|(id, g)| (id.clone(), GroupSpec { servers: g.servers.clone() }))
+                    .map(|(id, g)| (id.clone(), GroupSpec { servers: g.servers.clone(), leases }))
                     .collect();
                 if line.flag("without-group") {
                     groups.clear();
@@ -96,7 +104,7 @@ impl World {
                     groups.values_mut().for_each(|g| drop(g.servers.pop_last()));
                 }
                 if line.flag("another-group") {
-                    groups.insert("second".parse().unwrap(), GroupSpec { servers: BTreeMap::new() });
+                    groups.insert("second".parse().unwrap(), GroupSpec { servers: BTreeMap::new(), leases });
                 }
                 let long = line.number("bytes").map(|n| "x".repeat(usize::try_from(n).unwrap()));
                 let restores = line.number("restores").map(Generation);
@@ -247,7 +255,10 @@ fn change(word: &str, line: &mut Line, execution: ExecutionId) -> Change {
     let extra = |line: &mut Line| line.gtid("extra").unwrap_or_default();
     match word {
         "start" => Change::Start { primary: primary(&line.server()), reason },
-        "begin" => Change::Begin { candidate: primary(&line.server()), reason },
+        "begin" => {
+            let fenced = line.take("fenced").map(|seen| FencedByHand { by: "ana".into(), seen });
+            Change::Begin { candidate: primary(&line.server()), reason, fenced }
+        }
         "drain" => Change::Drain { candidate: primary(&line.server()), reason },
         "handover" => Change::Handover { execution, candidate: primary(&line.server()) },
         "open" => Change::Open { execution },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use failover_core::{
-    ActEnd, ActId, Answer, CallId, DatabaseAct, Defects, Effect, Fencing, GateAct, GateRead, Grant, Guard,
+    ActEnd, ActId, Answer, CallId, DatabaseAct, Defects, ENDLESS, Effect, Fencing, GateAct, GateRead, Grant, Guard,
     GuardConfig, Input, Nonce, Order, PeerFact, Process, Told,
 };
 use model::{BootId, ProcessStart, ServerId};
@@ -301,7 +301,10 @@ fn gate_done(asked: GateAct) -> GateRead {
 fn gate_open(text: &str, line: &Line) -> GateRead {
     let parts: Vec<&str> = text.split(':').collect();
     let ["open", epoch, left] = parts[..] else { line.fail("gate=absent|shut|open:EPOCH:LEFT") };
-    let left = duration(left).unwrap_or_else(|| line.fail("open:EPOCH:LEFT"));
+    let left = match left {
+        "endless" => ENDLESS,
+        left => duration(left).unwrap_or_else(|| line.fail("open:EPOCH:LEFT")),
+    };
     GateRead::Open { epoch: model::Epoch(epoch.parse().unwrap()), left }
 }
 

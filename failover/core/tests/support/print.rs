@@ -16,6 +16,9 @@ use super::names;
 
 /// `1.6s`, `300ms`: to the millisecond, since looks at a database take microseconds here.
 pub fn short_time(d: Duration) -> String {
+    if d.as_micros() >= u128::from(u64::MAX) {
+        return "endless".into();
+    }
     match (d.as_micros() + 500) / 1000 {
         ms if ms < 1000 => format!("{ms}ms"),
         ms => format!("{}s", ms as f64 / 1e3),
@@ -45,6 +48,10 @@ pub fn event(event: &Event) -> String {
         }
         Event::Durability { from, to, reason: r, .. } => {
             format!("durability {from} -> {to}{}", because(r.as_ref()))
+        }
+        Event::Incarnated { from, incarnation, voters, fenced, .. } => {
+            let voters = voters.join(", ");
+            format!("incarnation {from} -> {incarnation} of {voters}, by {}: {}", fenced.by, fenced.seen)
         }
         Event::Configured { generation, changes, restores, by, why, .. } => {
             let restores = restores.map_or(String::new(), |g| format!(", generation {g} again"));
@@ -102,8 +109,9 @@ pub fn change(change: &Change) -> String {
     };
     match change {
         Change::Start { primary, reason: r } => format!("start {}: {}", primary.server, reason(r)),
-        Change::Begin { candidate, reason: r } => {
-            format!("begin {}: {} by {}", candidate.server, r.why, r.by)
+        Change::Begin { candidate, reason: r, fenced } => {
+            let word = fenced.as_ref().map_or(String::new(), |f| format!(", fenced by the word of {}", f.by));
+            format!("begin {}: {} by {}{word}", candidate.server, r.why, r.by)
         }
         Change::Drain { candidate, reason: r } => {
             format!("drain for {}: {} by {}", candidate.server, r.why, r.by)
@@ -134,6 +142,7 @@ pub fn command(command: &Command) -> String {
         Command::Configure { new, .. } => format!("configuration (expects generation {})", new.expect),
         Command::Maintain { maintenance, .. } => format!("maintenance {}", maintenance.is_some()),
         Command::StepStarted { step, .. } => format!("start of step {step}"),
+        Command::Incarnate { incarnation, .. } => format!("incarnation {incarnation}"),
         Command::StepEnded { step, outcome: o, .. } => format!("end of step {step}: {}", outcome(o)),
     }
 }
@@ -311,11 +320,17 @@ fn act(act: &DatabaseAct) -> String {
     }
 }
 
+/// The first life of the cluster is not named.
+fn incarnation(stamp: failover_core::Stamp) -> String {
+    if stamp.incarnation.0 > 1 { format!("incarnation {} ", stamp.incarnation) } else { String::new() }
+}
+
 /// What changed in the latches.
 fn latched(before: &Latch, after: &Latch) -> String {
     let mut parts = Vec::new();
     if before.seen != after.seen {
-        parts.push(format!("seen version {} epoch {}", after.seen.version, after.seen.epoch));
+        let life = incarnation(after.seen);
+        parts.push(format!("seen {life}version {} epoch {}", after.seen.version, after.seen.epoch));
     }
     if before.fenced_through != after.fenced_through {
         parts.push(format!("fenced through {}", after.fenced_through));
@@ -392,8 +407,8 @@ pub fn status(r: &GuardReport, lease: Option<(Epoch, Duration)>) -> String {
     let l = &r.latch;
     writeln!(
         out,
-        "latches: seen version {} epoch {}, fenced through {}, no source through {}, opened {}, g {}",
-        l.seen.version, l.seen.epoch, l.fenced_through, l.no_source, l.opened, l.g
+        "latches: seen {}version {} epoch {}, fenced through {}, no source through {}, opened {}, g {}",
+        incarnation(l.seen), l.seen.version, l.seen.epoch, l.fenced_through, l.no_source, l.opened, l.g
     )
     .unwrap();
     let mut facts = Vec::new();

@@ -4,6 +4,7 @@
 /// Commands of a scene.
 pub fn scene(name: &str) -> Option<Vec<&'static str>> {
     let started = ["found pdc-db mdc-db", "desk elected age=10s", "commit start pdc-db"];
+    let endless = ["found pdc-db mdc-db endless", "desk elected age=10s", "commit start pdc-db"];
     let synced = ["commit catch-up mdc-db@1", "commit sync", "commit route"];
     let hosts = [
         "guard mdc-db new gate=absent",
@@ -52,6 +53,7 @@ pub fn scene(name: &str) -> Option<Vec<&'static str>> {
         "moved" => [&started[..], &synced, &promoted, &moved].concat(),
         // Both guards run and pdc-db is open.
         "open" => [&started[..], &hosts, &opened].concat(),
+        "open-endless" => [&endless[..], &hosts, &opened].concat(),
         "open-sync" => [&started[..], &hosts, &opened, &armed].concat(),
         _ => return None,
     })

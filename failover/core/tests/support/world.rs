@@ -1,6 +1,6 @@
 //! Everything that a script acts on, and the clock that all of it shares.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ impl World {
                 timing: Timing::METRO,
                 groups: BTreeMap::from([(names::group(), own)]),
                 sites: 3,
+                alone: BTreeSet::new(),
                 defects: Defects::NONE,
             },
             decided: None,
@@ -126,6 +127,10 @@ impl World {
             Some("refuse") => own.async_failover = AsyncFailover::Refuse,
             _ => {}
         }
+        if let Some(site) = line.take("alone") {
+            self.policy.alone = BTreeSet::from([site.parse().unwrap()]);
+        }
+        let own = self.policy.groups.get_mut(&names::group()).expect("the one group");
         if let Some(site) = line.take("prefer") {
             own.prefer = Some(site.parse().unwrap());
         }
@@ -141,13 +146,15 @@ impl World {
         self.state.groups.get(&names::group())?.authority.as_ref()
     }
 
-    /// The authority that stands, or the one that stood at `version=N`.
+    /// The authority that stands, or the one that stood at `version=N`; as if of another `incarnation=N`.
     pub fn authority_at(&self, line: &mut Line) -> Authority {
-        match line.number("version") {
+        let rival = line.number("incarnation").map(model::Incarnation);
+        let found = match line.number("version") {
             Some(v) => self.history.get(&Version(v)).cloned(),
             None => self.authority().cloned(),
-        }
-        .unwrap_or_else(|| line.fail("there is no such authority"))
+        };
+        let found = found.unwrap_or_else(|| line.fail("there is no such authority"));
+        Authority { incarnation: rival.unwrap_or(found.incarnation), ..found }
     }
 
     pub fn ago(&self, age: Option<Duration>) -> Timestamp {

@@ -49,6 +49,8 @@ pub struct RaftStatus {
     pub current: bool,
     /// End of the log.
     pub last_index: u64,
+    /// Term of its last entry.
+    pub last_term: u64,
     /// Where the latest snapshot stands.
     pub snapshot_index: u64,
     /// The members as the leader sees them, by id; empty elsewhere.
@@ -80,6 +82,7 @@ impl RaftStatus {
             applied: 0,
             current: false,
             last_index: 0,
+            last_term: 0,
             snapshot_index: 0,
             progress: Vec::new(),
             members: Members::default(),
@@ -102,12 +105,14 @@ impl RaftStatus {
             applied,
             current,
             last_index,
+            last_term,
             snapshot_index,
             progress,
             members,
         } = status;
         self.members = members;
         self.current = current;
+        self.last_term = last_term;
         let Change { leader, term, role } = change;
         (self.id, self.role, self.term, self.leader) = (id, role, term, leader);
         (self.commit, self.applied, self.last_index) = (commit, applied, last_index);

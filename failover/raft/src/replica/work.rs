@@ -112,6 +112,8 @@ pub struct ReplicaStatus {
     pub current: bool,
     /// End of the log.
     pub last_index: u64,
+    /// Term of its last entry.
+    pub last_term: u64,
     /// Index of the snapshot in the log.
     pub snapshot_index: u64,
     /// The leader's view of every member, itself included, by id; empty elsewhere.

@@ -1,0 +1,180 @@
+//! `twofold quorum force`: a new incarnation of the cluster from what one surviving node has on disk.
+//!
+//! ```text
+//!   old log ─► state at its end ─┐
+//!   voters, the person's word ───┴─► Seed ─► new log, the same on every voter; the old one is kept aside
+//! ```
+//! A new incarnation is a new genesis: all of its voters start from the same snapshot and the same first
+//! entry, so there is nothing that one of them could have voted for and forgotten. Every entry at the end
+//! of the old log is kept, whether it was known to be committed or not: the dead side may have committed it.
+//!
+//! Deliberately absent: judging whether the dead are dead. A person says so, and the audit keeps the words.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use app_config::Config;
+use failover_core::{Command, FencedByHand, encode};
+use failover_raft::{ANY_INCARNATION, Position, Recovered, StateMachine, Store};
+use model::{Incarnation, NodeId};
+use serde::{Deserialize, Serialize};
+
+use super::audit_file::AuditFile;
+use super::machine::Machine;
+use super::roster::Roster;
+use super::{identity, incarnation, store_path};
+use crate::clock;
+
+/// What every voter of a new incarnation starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Seed {
+    v: u32,
+    cluster: String,
+    /// The life that it continues, and where that one's log ended.
+    pub from: Incarnation,
+    pub index: u64,
+    pub term: u64,
+    /// The new life.
+    pub incarnation: Incarnation,
+    pub voters: Vec<NodeId>,
+    /// The state machine's snapshot, and the first entry.
+    state: String,
+    entry: String,
+}
+
+/// The log of a surviving node whose daemon is stopped; nobody else can open it meanwhile.
+pub struct Survivor {
+    node: NodeId,
+    path: PathBuf,
+    folder: PathBuf,
+    store: Store,
+    /// Life that it is of.
+    pub incarnation: Incarnation,
+    /// Where it ends.
+    pub end: Position,
+}
+
+impl Survivor {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// It is in use, missing, damaged or another's; or a later incarnation was heard of here.
+    pub fn open(config: &Config, node: &NodeId) -> Result<Self> {
+        let roster = Roster::new(config);
+        let (path, folder) = (store_path(config, node), config.node_dir(node));
+        let store = Store::open(&path, &identity(config, &roster, node, ANY_INCARNATION)?)?;
+        let life = Incarnation(store.identity().incarnation);
+        if let Some(superseded) = incarnation::heard(&folder, life)? {
+            bail!("node {node} is out of the cluster: {superseded}; nothing can be forced from its log");
+        }
+        let end = store.recovered().end();
+        if store.recovered().is_blank() {
+            bail!("the log of node {node} is blank: it was to join a cluster and holds nothing of it");
+        }
+        Ok(Self { node: node.clone(), path, folder, store, incarnation: life, end })
+    }
+
+    /// What a new incarnation of `voters` starts from.
+    ///
+    /// # Errors
+    /// The state cannot be put together.
+    pub fn seed(&self, config: &Config, voters: &[NodeId], fenced: FencedByHand) -> Result<Seed> {
+        let later = self.incarnation.after(rand::random());
+        let command = Command::Incarnate {
+            incarnation: later,
+            voters: voters.iter().map(ToString::to_string).collect(),
+            fenced,
+            at: clock::wall(),
+        };
+        Ok(Seed {
+            v: 1,
+            cluster: config.cluster().to_string(),
+            from: self.incarnation,
+            index: self.end.index,
+            term: self.end.term,
+            incarnation: later,
+            voters: voters.to_vec(),
+            state: self.state()?,
+            entry: String::from_utf8(encode(&command)).expect("an entry is JSON"),
+        })
+    }
+
+    /// The state at the log's end. Its audit lines go nowhere: the node's own file is written when the new
+    /// log is replayed, and not before.
+    fn state(&self) -> Result<String> {
+        let scratch = self.folder.join("force-audit.part");
+        let _ = fs::remove_file(&scratch);
+        let (mut machine, _) = Machine::new(AuditFile::open(&scratch)?);
+        let image = self.store.recovered();
+        machine.restore(&image.snapshot.data);
+        for (index, data) in image.payloads() {
+            machine.apply(index, data);
+        }
+        let state = String::from_utf8(machine.snapshot()).context("the state is no JSON");
+        fs::remove_file(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
+        state
+    }
+
+    /// Puts the new log in place; the old one stays beside it, under its incarnation. Gives where.
+    ///
+    /// # Errors
+    /// Nothing was changed then, or the new log is in place already.
+    pub fn become_voter(self, config: &Config, seed: &Seed) -> Result<PathBuf> {
+        let roster = Roster::new(config);
+        let number = |n: &NodeId| roster.number(n).with_context(|| format!("voter {n} is in no configuration"));
+        let mut voters = seed.voters.iter().map(number).collect::<Result<Vec<_>>>()?;
+        voters.sort_unstable();
+        let end = Position { index: seed.index, term: seed.term };
+        let (state, entry) = (seed.state.clone().into_bytes(), seed.entry.clone().into_bytes());
+        let genesis = Recovered::incarnation(&voters, end, state, entry);
+        let fresh = self.folder.join("forced.redb");
+        let _ = fs::remove_file(&fresh);
+        drop(Store::create(&fresh, &identity(config, &roster, &self.node, seed.incarnation.0)?, &genesis)?);
+        let kept = self.folder.join(format!("raft-incarnation-{}.redb", self.incarnation));
+        let place = || -> std::io::Result<()> {
+            let _ = fs::remove_file(&kept);
+            fs::hard_link(&self.path, &kept)?;
+            // At no moment is there no log, nor a part of one.
+            fs::rename(&fresh, &self.path)?;
+            fs::File::open(&self.folder)?.sync_all()
+        };
+        place().with_context(|| format!("put the new log in place at {}", self.path.display()))?;
+        Ok(kept)
+    }
+}
+
+impl Seed {
+    /// Where a node keeps the seed that it made, for the other voters.
+    #[must_use]
+    pub fn path(&self, config: &Config, node: &NodeId) -> PathBuf {
+        config.node_dir(node).join(format!("incarnation-{}.seed", self.incarnation))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec(self).expect("a seed is representable");
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Reads one that another voter made.
+    ///
+    /// # Errors
+    /// It is no seed of this cluster, or not for `node`.
+    pub fn read(path: &Path, config: &Config, node: &NodeId) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let seed: Seed = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no seed of an incarnation", path.display()))?;
+        if seed.v != 1 || seed.cluster != config.cluster().as_str() {
+            bail!("{} is of another form, or of cluster {:?}", path.display(), seed.cluster);
+        }
+        if !seed.voters.contains(node) {
+            bail!("node {node} is no voter of incarnation {}", seed.incarnation);
+        }
+        Ok(seed)
+    }
+}
