@@ -8,10 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use failover_core::{
-    Acker, Change, Command, GroupSpec, Maintenance, NewConfiguration, Primary, Reason, ServerSpec, decode,
-    encode,
-};
+use failover_core::{Acker, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Primary, Reason, ServerSpec, decode, encode};
 use model::{Generation, GroupId, Incarnation, ProcessStart, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
 
@@ -76,7 +73,7 @@ fn outcomes() -> Vec<Outcome> {
 fn samples() -> Vec<Command> {
     let spec = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), spec)]);
-    let groups = BTreeMap::from([(group(), GroupSpec { servers, leases: failover_core::Leases::Timed })]);
+    let groups = BTreeMap::from([(group(), GroupSpec { servers, leases: Leases::Timed })]);
     let mut all = vec![Command::Found { incarnation: Incarnation(1), groups }];
     let change = |change| Command::Change { group: group(), expect: Version(4), change, at: AT };
     all.extend(changes().into_iter().map(change));
@@ -110,12 +107,25 @@ fn samples() -> Vec<Command> {
             text: "version: 1\n".into(),
             changes: vec!["~ names.shop.ttl: 1s -> 2s".into()],
             restores,
-            groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone(), leases: failover_core::Leases::Timed })]),
+            groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone(), leases: Leases::Timed })]),
             by: "ana".into(),
             why,
         };
         Command::Configure { new, at: AT }
     }));
+    let fenced = FencedByHand { by: "ana".into(), seen: "pdc is without power".into() };
+    let endless = ServerSpec { site: "pdc".parse().unwrap() };
+    let servers = BTreeMap::from([("pdc-db".parse().unwrap(), endless)]);
+    let groups = BTreeMap::from([(group(), GroupSpec { servers, leases: Leases::Endless })]);
+    let candidate = Change::Begin { candidate: primary(), reason: reason(), fenced: Some(fenced.clone()) };
+    all.push(Command::Found { incarnation: Incarnation(1), groups });
+    all.push(change(candidate));
+    all.push(Command::Incarnate {
+        incarnation: Incarnation(1).after(7),
+        voters: vec!["mdc-1".into(), "mdc-2".into()],
+        fenced,
+        at: AT,
+    });
     all
 }
 
@@ -125,6 +135,7 @@ fn every_variant_has_a_sample(command: &Command) {
         Command::Found { .. }
         | Command::Maintain { .. }
         | Command::Configure { .. }
+        | Command::Incarnate { .. }
         | Command::StepStarted { .. }
         | Command::StepEnded { .. } => {}
         Command::Change { change, .. } => match change {
