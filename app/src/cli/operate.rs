@@ -168,9 +168,10 @@ pub fn maintain(args: &Maintenance) -> Result<u8> {
     }
 }
 
-/// The account that the command runs under.
+/// The account that the command runs under; its number where nobody says its name.
 pub fn account() -> String {
-    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default()
+    let named = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    named.unwrap_or_else(|_| format!("uid {}", nix::unistd::getuid()))
 }
 
 /// Prints the screen; exit code 4 when no quorum confirmed it.

@@ -64,7 +64,7 @@ pub struct Force {
 /// The shortest word that says anything.
 const WORD_MIN: usize = 12;
 /// A guard that a survivor heard so lately lives.
-const HEARD_MS: u64 = 5_000;
+const HEARD_MS: u64 = 3_000;
 /// Deadline of connecting to one node.
 const CONNECT_WITHIN: Duration = Duration::from_millis(1_500);
 /// Deadline of a node's answer: it asks a leader first, if it thinks that there is one.

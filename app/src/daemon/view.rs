@@ -46,7 +46,7 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
         .iter()
         .map(|(id, g)| group(shared, id, g, desk.facts(), &decision, quorum, now))
         .collect();
-    let trouble = trouble(&raft, leader.is_some(), quorum);
+    let trouble = trouble(shared, &raft, leader.is_some(), quorum);
     Status {
         cluster: shared.config.cluster().to_string(),
         answered_by: shared.own.id.to_string(),
@@ -69,9 +69,18 @@ fn confirmed(shared: &Shared, quorum: bool, now: Timestamp) -> Option<u64> {
     if quorum { Some(0) } else { shared.answers.confirmed_ago(now).map(ms) }
 }
 
-fn trouble(raft: &failover_raft::RaftStatus, leader: bool, quorum: bool) -> Option<String> {
+fn trouble(shared: &Shared, raft: &failover_raft::RaftStatus, leader: bool, quorum: bool) -> Option<String> {
     if let Some(stopped) = &raft.stopped {
         return Some(format!("consensus has stopped on this node: {stopped:?}"));
+    }
+    let endless = |g: &Group| g.authority.as_ref().is_some_and(|a| !a.leases.is_timed());
+    if !leader && shared.state().groups.values().any(endless) {
+        return Some(
+            "no leader is known: fewer than half of the voters can be reached, or an election is under way. The \
+             primary writes on if its site lives; nothing can be moved. Bring voters back, or where they are lost \
+             for good, fence them and see: twofold quorum force --help"
+                .into(),
+        );
     }
     if !leader {
         return Some(
@@ -385,7 +394,7 @@ pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanatio
         answered_by: shared.own.id.to_string(),
         quorum,
         confirmed_ms: confirmed(shared, quorum, now),
-        trouble: trouble(&raft, raft.leader.is_some(), quorum),
+        trouble: trouble(shared, &raft, raft.leader.is_some(), quorum),
         group,
         candidates,
         act,
