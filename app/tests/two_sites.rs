@@ -259,7 +259,9 @@ fn the_guide_is_walked_through() {
             writer = Some(begun);
         }
         if let Some(writer) = &writer
-            && (says.ends_with("OPEN   active pdc") || command.contains("lab kill mdc"))
+            && (wanted.text.contains("OPEN   active")
+                || said.contains("group shop is served by")
+                || command.contains("lab kill mdc"))
         {
             writer.writes_on();
         }
