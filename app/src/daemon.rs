@@ -35,7 +35,8 @@ use app_config::Config;
 use app_link::Links;
 use failover_core::Defects;
 use failover_raft::{
-    ANY_INCARNATION, Driver, DriverConfig, Identity, Recovered, ReplicaConfig, SNAPSHOT_EVERY, Store, StoreError,
+    ANY_INCARNATION, Driver, DriverConfig, Identity, Recovered, ReplicaConfig, SNAPSHOT_EVERY, Store,
+    StoreError,
 };
 use model::{Incarnation, NodeId};
 use tracing::{error, info};
@@ -171,7 +172,11 @@ fn driver_config(config: &Config, roster: &Roster, node: &NodeId) -> Result<Driv
     })
 }
 
-fn outbound(links: Links, roster: Arc<Roster>, life: Incarnation) -> impl FnMut(u64, Vec<u8>) + Send + 'static {
+fn outbound(
+    links: Links,
+    roster: Arc<Roster>,
+    life: Incarnation,
+) -> impl FnMut(u64, Vec<u8>) + Send + 'static {
     move |to, bytes| {
         if let Some(endpoint) = roster.endpoint(to) {
             // Raft bears the loss; the links count it.

@@ -70,7 +70,8 @@ fn run(lab: &Lab, prelude: &str, command: &str) -> (i32, String) {
         .replace("/var/lib/twofold-lab", &lab.dir().to_string_lossy())
         .replace("$PWD/target/release/twofold", TWOFOLD);
     let output = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.code().unwrap_or(-1), text)
 }
 
@@ -244,7 +245,10 @@ fn the_guide_is_walked_through() {
             if so {
                 break said;
             }
-            assert!(wanted.until && Instant::now() < end, "{command}\nended with {code}:\n{said}\nwanted {wanted:?}");
+            assert!(
+                wanted.until && Instant::now() < end,
+                "{command}\nended with {code}:\n{said}\nwanted {wanted:?}"
+            );
             std::thread::park_timeout(Duration::from_millis(200));
         };
         if let Some(path) = found(&said, |w| w.ends_with(".seed")) {

@@ -146,7 +146,10 @@ fn group(f: &mut Formatter<'_>, group: &Group, manual: bool) -> fmt::Result {
     };
     writeln!(f, "  {}:", key(group.id.as_str()))?;
     if manual {
-        writeln!(f, "    # manual mode: leases last until a fence or the host's boot, and are never outwaited")?;
+        writeln!(
+            f,
+            "    # manual mode: leases last until a fence or the host's boot, and are never outwaited"
+        )?;
     } else {
         let (hold, wait) = (show(group.timing.hold()), show(group.timing.wait()));
         writeln!(f, "    # lease until {hold} after its renewal; W {wait}")?;

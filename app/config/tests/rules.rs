@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use app_config::{Checked, Config, Failover, Fence, Follows, Role, SecretSource, Timing, check};
+use app_config::{Checked, Config, Failover, Fence, Follows, NoQuorum, Role, SecretSource, Timing, check};
 
 const GOOD: &str = "\
 version: 1

@@ -238,8 +238,7 @@ fn explain_dns(
 
 /// Asks for a failover.
 pub fn failover(args: &Failover) -> Result<u8> {
-    let request =
-        FailoverRequest {
+    let request = FailoverRequest {
         to: args.to.clone(),
         accept_loss: args.accept_loss.clone(),
         fenced: args.fenced.clone(),

@@ -28,9 +28,11 @@ pub enum Quorum {
     /// Run it on the host of the surviving node whose log ends last (it says which), with that node stopped
     /// and the other survivors running. Then start the node. Each further voter: stop it, give it the same
     /// seed (--seed), start it. Bring the fenced nodes back one by one, with empty logs.
-    #[command(after_help = "Exit codes: 0 done (or, with --dry-run, it could be), 1 failed, 2 usage or bad input, \
+    #[command(
+        after_help = "Exit codes: 0 done (or, with --dry-run, it could be), 1 failed, 2 usage or bad input, \
                             3 refused: a node outside --voters answers, a survivor's log ends later, a quorum is \
-                            there, or the node's log is of an incarnation that is over.")]
+                            there, or a guard of a site without a voter is heard."
+    )]
     Force(Force),
 }
 
@@ -44,7 +46,13 @@ pub struct Force {
     #[arg(long, value_name = "NAME")]
     node: NodeId,
     /// The voters of the new incarnation: the nodes that are left, this one among them, comma-separated.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required_unless_present = "seed", conflicts_with = "seed")]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        required_unless_present = "seed",
+        conflicts_with = "seed"
+    )]
     voters: Vec<NodeId>,
     /// What was seen of all other nodes' and databases' hosts, and by whom: that they are off, or cut off
     /// from everybody for good. The audit keeps it.
@@ -119,7 +127,10 @@ fn begin(force: &Force, config: &Config) -> Result<u8> {
     let voters: Vec<NodeId> = voters.into_iter().collect();
     let names = list(&voters);
     if force.dry_run {
-        out(format_args!("a new incarnation of {names} could be begun from {}; nothing was done", force.node));
+        out(format_args!(
+            "a new incarnation of {names} could be begun from {}; nothing was done",
+            force.node
+        ));
         return Ok(0);
     }
     let fenced = FencedByHand { by: account(), seen: word.to_owned() };
@@ -142,7 +153,10 @@ fn begin(force: &Force, config: &Config) -> Result<u8> {
             path.display()
         ));
     }
-    out(format_args!("then start the node{}, and look at: twofold status", if voters.len() > 1 { "s" } else { "" }));
+    out(format_args!(
+        "then start the node{}, and look at: twofold status",
+        if voters.len() > 1 { "s" } else { "" }
+    ));
     Ok(0)
 }
 
@@ -155,7 +169,10 @@ fn follow(force: &Force, config: &Config, path: &std::path::Path) -> Result<u8> 
     }
     let mut refused = Vec::new();
     if survivor.incarnation != seed.from {
-        refused.push(format!("its log is of incarnation {}, the seed continues {}", survivor.incarnation, seed.from));
+        refused.push(format!(
+            "its log is of incarnation {}, the seed continues {}",
+            survivor.incarnation, seed.from
+        ));
     }
     if later(survivor.end, Position { index: seed.index, term: seed.term }) {
         let end = survivor.end;
@@ -171,7 +188,10 @@ fn follow(force: &Force, config: &Config, path: &std::path::Path) -> Result<u8> 
         return Ok(3);
     }
     if force.dry_run {
-        out(format_args!("node {} could become a voter of incarnation {}; nothing was done", force.node, seed.incarnation));
+        out(format_args!(
+            "node {} could become a voter of incarnation {}; nothing was done",
+            force.node, seed.incarnation
+        ));
         return Ok(0);
     }
     let kept = survivor.become_voter(config, &seed)?;
@@ -206,7 +226,8 @@ fn against(config: &Config, survivor: &Survivor, voters: &BTreeSet<NodeId>, othe
         let Ok(said) = &other.said else { continue };
         let life = Incarnation(said.incarnation);
         if said.quorum {
-            against.push(format!("{name} is confirmed by a quorum: there is one, and ordinary commands work"));
+            against
+                .push(format!("{name} is confirmed by a quorum: there is one, and ordinary commands work"));
         }
         for server in said.groups.iter().flat_map(|g| &g.servers) {
             let heard = server.heard_ms.is_some_and(|ms| ms < HEARD_MS);
@@ -275,7 +296,8 @@ fn ask_all(config: &Config, but: &NodeId, client: &str) -> Result<Vec<Other>> {
         }
         let mut others = Vec::new();
         for (node, asking) in asked {
-            let said = asking.await.unwrap_or_else(|error| Err(Silent { why: error.to_string(), lives: false }));
+            let said =
+                asking.await.unwrap_or_else(|error| Err(Silent { why: error.to_string(), lives: false }));
             others.push(Other { node, said });
         }
         Ok(others)
@@ -284,7 +306,11 @@ fn ask_all(config: &Config, but: &NodeId, client: &str) -> Result<Vec<Other>> {
 
 fn silent(error: reqwest::Error, lives: bool) -> Silent {
     let error = error.without_url();
-    let why = if error.is_timeout() || error.is_connect() { "nothing answers there".into() } else { error.to_string() };
+    let why = if error.is_timeout() || error.is_connect() {
+        "nothing answers there".into()
+    } else {
+        error.to_string()
+    };
     Silent { why, lives }
 }
 

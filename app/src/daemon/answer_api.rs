@@ -9,7 +9,9 @@ use app_api::v1::{
     SwitchoverRequest,
 };
 use app_link::Replier;
-use failover_core::{Act, Authority, Change, Command, Maintenance, Phase, fenced_by_hand, loss_of, plan_switchover};
+use failover_core::{
+    Act, Authority, Change, Command, Maintenance, Phase, fenced_by_hand, loss_of, plan_switchover,
+};
 use model::{GroupId, SiteId, WallTime};
 use serde_json::json;
 use tracing::info;

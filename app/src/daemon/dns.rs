@@ -217,7 +217,10 @@ impl Feed {
         let generation = generation(&state);
         let verdicts = probes.verdicts(now);
         let same = self.last.as_ref().is_some_and(|(g, r, f, v)| {
-            *g == generation && *f == freshness && *v == verdicts && if believed { routes_are(&state, r) } else { r.is_empty() }
+            *g == generation
+                && *f == freshness
+                && *v == verdicts
+                && if believed { routes_are(&state, r) } else { r.is_empty() }
         });
         // Before anything was applied the snapshot from disk knows more than this state does.
         if same || generation == Generation(0) && !fresh {
@@ -276,7 +279,10 @@ fn confirmed_in_this_boot(folder: &Path) -> bool {
 fn note_boot(folder: &Path) {
     let noted = clock::boot().and_then(|boot| Ok(std::fs::write(boot_path(folder), boot.0)?));
     if let Err(error) = noted {
-        warn!(error = format!("{error:#}"), "the boot is not noted; after a restart bound names wait for a quorum");
+        warn!(
+            error = format!("{error:#}"),
+            "the boot is not noted; after a restart bound names wait for a quorum"
+        );
     }
 }
 

@@ -123,7 +123,8 @@ impl Survivor {
     /// Nothing was changed then, or the new log is in place already.
     pub fn become_voter(self, config: &Config, seed: &Seed) -> Result<PathBuf> {
         let roster = Roster::new(config);
-        let number = |n: &NodeId| roster.number(n).with_context(|| format!("voter {n} is in no configuration"));
+        let number =
+            |n: &NodeId| roster.number(n).with_context(|| format!("voter {n} is in no configuration"));
         let mut voters = seed.voters.iter().map(number).collect::<Result<Vec<_>>>()?;
         voters.sort_unstable();
         let end = Position { index: seed.index, term: seed.term };

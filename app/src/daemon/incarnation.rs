@@ -51,7 +51,10 @@ pub fn heard(folder: &Path, own: Incarnation) -> Result<Option<Superseded>> {
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
     let heard: Superseded = serde_json::from_str(&text).with_context(|| {
-        format!("{} is damaged: look at what incarnation the other nodes are of: twofold status", path.display())
+        format!(
+            "{} is damaged: look at what incarnation the other nodes are of: twofold status",
+            path.display()
+        )
     })?;
     // A log that was put in place since is of the life that was heard, or of a later one.
     Ok((heard.heard.count() > own.count()).then_some(heard))

@@ -140,7 +140,10 @@ fn group(
             None => primary.map(|p| format!("the guard of {p} is not heard")),
             _ => None,
         },
-        lease_left_ms: fresh.map(|f| f.report.lease_us).filter(|us| *us > 0 && *us < u64::MAX).map(|us| us / 1_000),
+        lease_left_ms: fresh
+            .map(|f| f.report.lease_us)
+            .filter(|us| *us > 0 && *us < u64::MAX)
+            .map(|us| us / 1_000),
         lease_endless: fresh.is_some_and(|f| f.report.lease_us == u64::MAX),
         durability: mode.map(str::to_owned),
         durability_since_ms: since,

@@ -143,9 +143,10 @@ pub fn stay(lab: &Lab, target: &str, up: Stay) -> anyhow::Result<Exit> {
     let target: Target = target.parse()?;
     standing(lab)?;
     let (request, said) = match up {
-        Stay::Down => {
-            (SupervisorRequest::Down { target: target.clone() }, format!("stopped: {target}, until `lab start {target}`"))
-        }
+        Stay::Down => (
+            SupervisorRequest::Down { target: target.clone() },
+            format!("stopped: {target}, until `lab start {target}`"),
+        ),
         Stay::Up => (SupervisorRequest::Up { target: target.clone() }, format!("started: {target}")),
     };
     supervisor::tell(lab, &request)?;

@@ -62,8 +62,15 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
     leave_alone_what_is_in_use(&lab)?;
-    let ground =
-        up::gather(args.flavour, args.fence, Shape::Witness, args.twofold.as_deref(), Maker::Demo, &interrupt, &progress)?;
+    let ground = up::gather(
+        args.flavour,
+        args.fence,
+        Shape::Witness,
+        args.twofold.as_deref(),
+        Maker::Demo,
+        &interrupt,
+        &progress,
+    )?;
     up::clear(&lab, &lock, &progress)?;
     let outcome = up::make(&lab, &ground, &lock, &interrupt, &progress).and_then(|spec| {
         ready::wait(&lab, &spec, &interrupt, &progress)?;

@@ -107,10 +107,12 @@ pub fn wait_for_sync(
             tell(&now);
             last = now;
         }
-        Ok(status.filter(|s| s.group(cluster::GROUP).is_some_and(|g| match spec.shape {
-            Shape::Witness => g.serves_in_sync(),
-            Shape::TwoSite => g.serves_beside_a_replica(),
-        })))
+        Ok(status.filter(|s| {
+            s.group(cluster::GROUP).is_some_and(|g| match spec.shape {
+                Shape::Witness => g.serves_in_sync(),
+                Shape::TwoSite => g.serves_beside_a_replica(),
+            })
+        }))
     })?;
     found.with_context(|| format!("the group does not serve in Sync within {deadline:?}; last seen: {last}"))
 }

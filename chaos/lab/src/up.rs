@@ -72,7 +72,8 @@ pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
     let shape = if args.two_site { Shape::TwoSite } else { Shape::Witness };
-    let ground = gather(args.flavour, args.fence, shape, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
+    let ground =
+        gather(args.flavour, args.fence, shape, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
     clear(&lab, &lock, &progress)?;
     let spec = match make(&lab, &ground, &lock, &interrupt, &progress) {
         Ok(spec) => spec,

@@ -13,7 +13,8 @@ use model::{Epoch, Generation, GroupId, Version, WallTime};
 
 use crate::state::{EPOCHS_MAX, FINISHED_MAX};
 use crate::{
-    Authority, Change, Command, Event, ExecutionSummary, FencedByHand, Group, Maintenance, Phase, Reason, Route, State,
+    Authority, Change, Command, Event, ExecutionSummary, FencedByHand, Group, Maintenance, Phase, Reason,
+    Route, State,
 };
 use runbooks_core::{Action, Execution, ExecutionId, ExecutionStatus, IllegalStep, Outcome, Runbook};
 

@@ -29,7 +29,9 @@ use std::time::Duration;
 
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
-use crate::{Authority, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing};
+use crate::{
+    Authority, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing,
+};
 
 pub use latch::{Latch, LeaseOnDisk, Opened};
 pub use types::{

@@ -29,10 +29,10 @@ mod timing;
 
 pub use apply::{Refusal, apply};
 pub use authority::{Acker, Authority, Durability, Leases, Phase, Primary, Stamp};
-pub use command::{Change, Command, DecodeError, FencedByHand, GroupSpec, Reason, ServerSpec, decode, encode};
-pub use configuration::{
-    CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration,
+pub use command::{
+    Change, Command, DecodeError, FencedByHand, GroupSpec, Reason, ServerSpec, decode, encode,
 };
+pub use configuration::{CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration};
 pub use decide::{
     Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide,
     fenced_by_hand, loss_of, plan_switchover,
@@ -41,8 +41,8 @@ pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
 pub use event::Event;
 pub use guard::{
-    ActEnd, ActId, CallId, DatabaseAct, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig, Input, Lane,
-    Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
+    ActEnd, ActId, CallId, DatabaseAct, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig,
+    Input, Lane, Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
 };
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};

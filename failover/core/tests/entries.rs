@@ -8,7 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use failover_core::{Acker, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Primary, Reason, ServerSpec, decode, encode};
+use failover_core::{
+    Acker, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Primary, Reason,
+    ServerSpec, decode, encode,
+};
 use model::{Generation, GroupId, Incarnation, ProcessStart, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
 
@@ -101,18 +104,23 @@ fn samples() -> Vec<Command> {
     }));
     let spec = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), spec)]);
-    all.extend([(None, None), (Some(Generation(2)), Some("it was better".to_owned()))].map(|(restores, why)| {
-        let new = NewConfiguration {
-            expect: Generation(4),
-            text: "version: 1\n".into(),
-            changes: vec!["~ names.shop.ttl: 1s -> 2s".into()],
-            restores,
-            groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone(), leases: Leases::Timed })]),
-            by: "ana".into(),
-            why,
-        };
-        Command::Configure { new, at: AT }
-    }));
+    all.extend([(None, None), (Some(Generation(2)), Some("it was better".to_owned()))].map(
+        |(restores, why)| {
+            let new = NewConfiguration {
+                expect: Generation(4),
+                text: "version: 1\n".into(),
+                changes: vec!["~ names.shop.ttl: 1s -> 2s".into()],
+                restores,
+                groups: BTreeMap::from([(
+                    group(),
+                    GroupSpec { servers: servers.clone(), leases: Leases::Timed },
+                )]),
+                by: "ana".into(),
+                why,
+            };
+            Command::Configure { new, at: AT }
+        },
+    ));
     let fenced = FencedByHand { by: "ana".into(), seen: "pdc is without power".into() };
     let endless = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), endless)]);

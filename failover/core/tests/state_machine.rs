@@ -71,7 +71,10 @@ fn rows() -> Vec<(&'static str, State)> {
         let id = format!("{site}-db").parse().unwrap();
         (id, ServerSpec { site: site.parse().unwrap() })
     });
-    let groups = BTreeMap::from([(group_id(), GroupSpec { servers: BTreeMap::from(servers), leases: failover_core::Leases::Timed })]);
+    let groups = BTreeMap::from([(
+        group_id(),
+        GroupSpec { servers: BTreeMap::from(servers), leases: failover_core::Leases::Timed },
+    )]);
     apply(&mut state, Command::Found { incarnation: Incarnation(1), groups }).unwrap();
     rows.push(("not started", state.clone()));
     assert!(commit(&mut state, Change::Start { primary: primary("pdc"), reason: reason() }));

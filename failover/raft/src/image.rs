@@ -357,3 +357,20 @@ impl Storage for Recovered {
         Ok(self.snapshot.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the first log of another incarnation is sound, all of it is committed, and what follows its
+    /// snapshot is its one entry.
+    #[test]
+    fn an_incarnation_begins_with_a_sound_and_committed_log() {
+        let end = Position { index: 56, term: 3 };
+        let first = Recovered::incarnation(&[7, 9], end, b"state".to_vec(), b"entry".to_vec());
+        first.check().unwrap();
+        assert_eq!((first.snapshot_index(), first.hard_state.commit), (56, 57));
+        assert_eq!(first.end(), Position { index: 57, term: 3 });
+        assert_eq!(first.payloads().collect::<Vec<_>>(), [(57, &b"entry"[..])]);
+    }
+}

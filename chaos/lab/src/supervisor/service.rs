@@ -153,10 +153,16 @@ impl Service {
     /// Down and not started again, or started.
     fn stay(&self, target: &super::Target, power: Power) -> anyhow::Result<()> {
         let meant: Vec<_> = self.processes.iter().filter(|p| target.covers(p.spec())).collect();
-        anyhow::ensure!(!meant.is_empty(), "nothing called {target} runs in the lab; `lab status` lists what does");
+        anyhow::ensure!(
+            !meant.is_empty(),
+            "nothing called {target} runs in the lab; `lab status` lists what does"
+        );
         let site = Host::named(&target.host).map(|h| h.site);
         let off = self.off.lock().expect("no holder of the set panics");
-        anyhow::ensure!(!site.is_some_and(|s| off.contains(&s)), "{target} has no power; `lab heal` gives it");
+        anyhow::ensure!(
+            !site.is_some_and(|s| off.contains(&s)),
+            "{target} has no power; `lab heal` gives it"
+        );
         meant.iter().for_each(|p| p.set_power(power));
         if power == Power::Off {
             meant.iter().try_for_each(|p| p.signal(Signal::SIGKILL))?;

@@ -52,7 +52,10 @@ impl World {
                 (self.names.servers[h].clone(), ServerSpec { site })
             })
             .collect();
-        let groups = BTreeMap::from([(self.names.group.clone(), GroupSpec { servers, leases: failover_core::Leases::Timed })]);
+        let groups = BTreeMap::from([(
+            self.names.group.clone(),
+            GroupSpec { servers, leases: failover_core::Leases::Timed },
+        )]);
         Command::Found { incarnation: Incarnation(1), groups }
     }
 

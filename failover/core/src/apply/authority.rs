@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use model::{Epoch, Incarnation, ServerId, SyncGeneration, Version};
-use runbooks_core::{Action, Evidence, Execution, ExecutionId, Handover, Outcome, Runbook, failover, switchover};
+use runbooks_core::{
+    Action, Evidence, Execution, ExecutionId, Handover, Outcome, Runbook, failover, switchover,
+};
 
 use super::{Ctx, Refusal, authority_of, committed, end_execution, install, rule, start_execution};
 use crate::{

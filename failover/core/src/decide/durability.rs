@@ -95,7 +95,10 @@ fn prove(view: &View, authority: &Authority) -> Option<Change> {
 
 /// `Async` → `CatchUp(g+1)` when every server of the other sites that may ack is connected.
 fn arm(view: &View, authority: &Authority) -> Option<Change> {
-    if authority.phase != Phase::Serving || view.group.running().is_some() || unalone(view, authority).is_some() {
+    if authority.phase != Phase::Serving
+        || view.group.running().is_some()
+        || unalone(view, authority).is_some()
+    {
         return None;
     }
     let report = view.report(&authority.primary.server)?;

@@ -74,7 +74,8 @@ pub fn loss_of(
             format!("stated loss {}: {} transactions known", loss.id, loss.missing.count()),
         ],
     };
-    let act = Act { expect: authority.version, change: Change::Begin { candidate: primary, reason, fenced: None } };
+    let act =
+        Act { expect: authority.version, change: Change::Begin { candidate: primary, reason, fenced: None } };
     Ok((loss, act))
 }
 
@@ -98,9 +99,9 @@ pub fn fenced_by_hand(
     let heard = facts.report(primary, policy.timing.fresh(), now).is_some();
     match seen.map(str::trim) {
         Some(_) if heard => Err(format!("the guard of {primary} is heard, and confirms the fence itself")),
-        Some(seen) if !(SEEN_MIN..=SEEN_MAX).contains(&seen.len()) => {
-            Err(format!("say in {SEEN_MIN} to {SEEN_MAX} bytes what was seen of {primary}'s host, and by whom"))
-        }
+        Some(seen) if !(SEEN_MIN..=SEEN_MAX).contains(&seen.len()) => Err(format!(
+            "say in {SEEN_MIN} to {SEEN_MAX} bytes what was seen of {primary}'s host, and by whom"
+        )),
         Some(seen) => Ok(Some(FencedByHand { by: by.to_owned(), seen: seen.to_owned() })),
         None if heard || authority.leases.is_timed() => Ok(None),
         None => Err(format!(

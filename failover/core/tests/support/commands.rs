@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Perform, Primary, Reason,
-    ServerSpec, apply, awaited, perform, verify,
+    Acker, Act, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Perform,
+    Primary, Reason, ServerSpec, apply, awaited, perform, verify,
 };
 use model::{Generation, GtidSet, Incarnation, ProcessStart, ServerId, Version};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId, next};

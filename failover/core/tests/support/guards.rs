@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use failover_core::{
-    ActEnd, ActId, Answer, CallId, DatabaseAct, Defects, ENDLESS, Effect, Fencing, GateAct, GateRead, Grant, Guard,
-    GuardConfig, Input, Nonce, Order, PeerFact, Process, Told,
+    ActEnd, ActId, Answer, CallId, DatabaseAct, Defects, ENDLESS, Effect, Fencing, GateAct, GateRead, Grant,
+    Guard, GuardConfig, Input, Nonce, Order, PeerFact, Process, Told,
 };
 use model::{BootId, ProcessStart, ServerId};
 

@@ -408,7 +408,13 @@ pub fn status(r: &GuardReport, lease: Option<(Epoch, Duration)>) -> String {
     writeln!(
         out,
         "latches: seen {}version {} epoch {}, fenced through {}, no source through {}, opened {}, g {}",
-        incarnation(l.seen), l.seen.version, l.seen.epoch, l.fenced_through, l.no_source, l.opened, l.g
+        incarnation(l.seen),
+        l.seen.version,
+        l.seen.epoch,
+        l.fenced_through,
+        l.no_source,
+        l.opened,
+        l.g
     )
     .unwrap();
     let mut facts = Vec::new();

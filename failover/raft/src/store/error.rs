@@ -110,7 +110,8 @@ impl StoreError {
             ("incarnation", found.incarnation.to_string(), expected.incarnation.to_string()),
         ];
         for (what, found, expected) in pairs {
-            if found != expected && !(what == "incarnation" && expected == super::ANY_INCARNATION.to_string()) {
+            if found != expected && !(what == "incarnation" && expected == super::ANY_INCARNATION.to_string())
+            {
                 return Err(Self::Foreign { path: path.to_owned(), what, found, expected });
             }
         }
