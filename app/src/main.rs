@@ -11,6 +11,7 @@ mod audit;
 mod cli;
 mod clock;
 mod daemon;
+mod generation_file;
 mod guard;
 mod links;
 mod outage;

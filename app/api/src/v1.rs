@@ -48,6 +48,19 @@ pub struct NodeStatus {
     pub via: Option<String>,
     /// Milliseconds since it was heard directly.
     pub heard_ms: Option<u64>,
+    /// `voter`, `learner` (it gets the log and has no vote yet), `leaving`, `joins` (no member yet).
+    #[serde(default = "voter")]
+    pub member: String,
+    /// The generation of the configuration in force there; none when it is not heard.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// How the file on its disk differs from that; none where it does not, or it is not heard.
+    #[serde(default)]
+    pub drift: Option<String>,
+}
+
+fn voter() -> String {
+    "voter".to_owned()
 }
 
 /// One protection group.
@@ -434,6 +447,8 @@ pub enum Code {
     NotFound,
     /// A rule stands against it.
     Refused,
+    /// It was compared with a configuration that is in force no more.
+    StaleGeneration,
     /// The caller's role does not allow it.
     Forbidden,
     /// A loss must be accepted first.
@@ -449,7 +464,7 @@ impl Code {
         match self {
             Code::Failed => 1,
             Code::BadRequest | Code::NotFound => 2,
-            Code::Refused | Code::Forbidden | Code::LossNotAccepted => 3,
+            Code::Refused | Code::StaleGeneration | Code::Forbidden | Code::LossNotAccepted => 3,
             Code::NoQuorum => 4,
         }
     }
@@ -462,7 +477,7 @@ impl Code {
             Code::BadRequest => 400,
             Code::Forbidden => 403,
             Code::NotFound => 404,
-            Code::Refused | Code::LossNotAccepted => 409,
+            Code::Refused | Code::StaleGeneration | Code::LossNotAccepted => 409,
             Code::Failed => 500,
         }
     }
@@ -503,3 +518,127 @@ pub struct DnsExplanation {
     /// The way through the rules.
     pub because: Vec<String>,
 }
+
+/// `POST /v1/config`: another generation of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ConfigRequest {
+    /// The text of a `twofold.yaml`; this or `restores`.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// An earlier generation whose text is taken up again.
+    #[serde(default)]
+    pub restores: Option<u64>,
+    /// The generation that the caller compared it with; refused when another one is in force.
+    #[serde(default)]
+    pub expect: Option<u64>,
+    /// Compare and ask every node, and commit nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why; at most [`REASON_MAX`] bytes.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Nodes that need not be heard.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// Who asks.
+    pub by: String,
+}
+
+/// What a new generation would change, or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigPlan {
+    /// The generation that it was compared with.
+    pub base: u64,
+    /// The new generation; the same as `base` where nothing differs.
+    pub generation: u64,
+    /// What differs.
+    pub changes: Vec<ConfigChange>,
+    /// What every node says.
+    pub nodes: Vec<NodeVerdict>,
+    /// Nothing stands against it.
+    pub ready: bool,
+    /// It is committed.
+    pub applied: bool,
+}
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigChange {
+    /// Where, as in `names."shop.example.com.".ttl`.
+    pub path: String,
+    /// As it was; none where it is new.
+    pub before: Option<String>,
+    /// As it is to be; none where it goes.
+    pub after: Option<String>,
+    /// Why a running cluster cannot take it; none where it can.
+    pub refused: Option<String>,
+}
+
+/// What one node says of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeVerdict {
+    /// The node.
+    pub node: String,
+    /// `accepts`, `refuses`, `silent` (not heard), `passed-over` (not heard, and that was allowed), `joins`
+    /// (new: it is not asked), `leaves`.
+    pub verdict: String,
+    /// Why, or what to do.
+    pub detail: Vec<String>,
+}
+
+/// `GET /v1/config`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigStatus {
+    /// The node whose view this is.
+    pub answered_by: String,
+    /// A quorum confirmed this view.
+    pub quorum: bool,
+    /// In force; none before the first was committed.
+    pub current: Option<ConfigGeneration>,
+    /// Those before it, newest first.
+    pub earlier: Vec<ConfigGeneration>,
+    /// What each node goes by.
+    pub nodes: Vec<NodeConfig>,
+}
+
+/// One generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigGeneration {
+    /// Its number.
+    pub generation: u64,
+    /// The generation whose text it took up again.
+    pub restores: Option<u64>,
+    /// Who made it.
+    pub by: String,
+    /// Why.
+    pub why: Option<String>,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// What differed from the one before.
+    pub changes: Vec<String>,
+    /// Its text.
+    pub text: String,
+}
+
+/// The configuration that one node goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeConfig {
+    /// The node.
+    pub node: String,
+    /// The generation in force there; none when it is not heard.
+    pub generation: Option<u64>,
+    /// How the file on its disk differs from that: `same`, or in words; none when it is not heard.
+    pub file: Option<String>,
+    /// `voter`, `learner` (it gets the log and has no vote yet), `leaving`, `joins` (no member yet).
+    pub member: String,
+}
+
+/// The longest body of `POST /v1/config`, bytes: the longest configuration and what JSON adds to it.
+pub const CONFIG_BODY_MAX: usize = 600 * 1024;

@@ -126,7 +126,9 @@ fn compact(node: &Node) -> String {
 /// Why not, or none.
 fn refusal(path: &[&str], gone: bool, old: &Config, new: &Config) -> Option<&'static str> {
     match path {
-        ["cluster", ..] => Some("the name stands in every certificate and every node's log; found a new cluster"),
+        ["cluster", ..] => {
+            Some("the name stands in every certificate and every node's log; found a new cluster")
+        }
         ["data-dir" | "tls", ..] => Some("every process reads its own files from there since its start"),
         ["timing", "dwell" | "rtt" | "fsync"] => None,
         ["timing", ..] => Some("leases that run now were given by it, and W is counted from it"),
@@ -200,7 +202,10 @@ mod tests {
         let new = SMALLEST
             .replace("west-1: {site: west, address: 192.0.2.2}", "west-2: {site: west, address: 192.0.2.22}");
         let said = said(SMALLEST, &new);
-        assert!(said.iter().any(|s| s.starts_with("- nodes.west-1: {site: west, address: 192.0.2.2,")), "{said:?}");
+        assert!(
+            said.iter().any(|s| s.starts_with("- nodes.west-1: {site: west, address: 192.0.2.2,")),
+            "{said:?}"
+        );
         assert!(said.iter().any(|s| s.starts_with("+ nodes.west-2: ")), "{said:?}");
         assert!(said.iter().any(|s| s.starts_with("~ zone.ns: ")), "its name server follows: {said:?}");
         assert!(said.iter().all(|s| !s.contains("!!")), "{said:?}");
@@ -213,14 +218,25 @@ mod tests {
             ("cluster: small", "cluster: other", "cluster"),
             ("cluster: small", "cluster: small\ntiming: wide", "timing.lease"),
             ("cluster: small", "cluster: small\ndata-dir: /srv", "data-dir"),
-            ("east-1: {site: east, address: 192.0.2.1}", "east-1: {site: east, address: 192.0.2.9}", "nodes.east-1.address"),
-            ("{site: east, address: 192.0.2.11}", "{site: east, address: 192.0.2.11, port: 3307}", "databases.main.servers.east-db.port"),
+            (
+                "east-1: {site: east, address: 192.0.2.1}",
+                "east-1: {site: east, address: 192.0.2.9}",
+                "nodes.east-1.address",
+            ),
+            (
+                "{site: east, address: 192.0.2.11}",
+                "{site: east, address: 192.0.2.11, port: 3307}",
+                "databases.main.servers.east-db.port",
+            ),
             ("third: {role: witness}", "fourth: {role: witness}", ""),
         ];
         for (from, to, path) in cases {
-            let new = SMALLEST.replace(from, to).replace("site: third", if path.is_empty() { "site: fourth" } else { "site: third" });
+            let new = SMALLEST
+                .replace(from, to)
+                .replace("site: third", if path.is_empty() { "site: fourth" } else { "site: third" });
             let found = differences(&config(SMALLEST), &config(&new));
-            let refused: Vec<_> = found.iter().filter(|d| d.refused.is_some()).map(|d| d.path.as_str()).collect();
+            let refused: Vec<_> =
+                found.iter().filter(|d| d.refused.is_some()).map(|d| d.path.as_str()).collect();
             if path.is_empty() {
                 // The node of the old witness site cannot change its site, but the site itself may move.
                 assert_eq!(refused, ["nodes.third-1.site"], "{found:?}");

@@ -19,7 +19,7 @@ use tracing::{error, info};
 
 use super::caller::{Caller, KnowsCallers};
 use super::shared::Shared;
-use super::{answer_api, audit_page, view};
+use super::{answer_api, audit_page, config_api, view};
 use crate::links;
 use crate::wire::{ApiRequest, ApiResponse};
 
@@ -43,6 +43,12 @@ pub fn start(shared: &Arc<Shared>) -> Result<Api> {
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/metrics", get(metrics))
+        .route(
+            "/v1/config",
+            get(config_api::show)
+                .post(config_api::apply)
+                .layer(DefaultBodyLimit::max(app_api::v1::CONFIG_BODY_MAX)),
+        )
         .route("/v1/audit", get(audit))
         .route("/v1/dns/explain", get(explain_dns))
         .route("/v1/groups/{group}/explain", get(explain))
@@ -52,7 +58,7 @@ pub fn start(shared: &Arc<Shared>) -> Result<Api> {
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(shared.clone());
-    listen(&shared.config, &shared.own, router)
+    listen(&shared.start, &shared.own, router)
 }
 
 /// The API of a node that can say no more than what is wrong with it.
@@ -118,7 +124,7 @@ async fn audit(
         Ok(Query(query)) => query.after,
         Err(rejection) => return bad_request(rejection.body_text()),
     };
-    let path = super::audit_path(&shared.config, &shared.own.id);
+    let path = super::audit_path(&shared.start, &shared.own.id);
     let node = shared.own.id.to_string();
     let read = tokio::task::spawn_blocking(move || audit_page::read(&path, &node, after));
     match read.await {
@@ -268,7 +274,7 @@ async fn end_maintenance(
 }
 
 /// A refusal when the caller may not; none when it may.
-fn needs(role: Role, caller: &Caller, what: &str) -> Option<Response> {
+pub fn needs(role: Role, caller: &Caller, what: &str) -> Option<Response> {
     if caller.role >= role {
         return None;
     }
@@ -287,7 +293,7 @@ async fn nothing_here() -> Response {
         code: Code::NotFound,
         title: "there is no such path".into(),
         detail: vec![
-            "paths: /metrics, /v1/status, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover, /v1/groups/{group}/switchover, /v1/groups/{group}/maintenance"
+            "paths: /metrics, /v1/status, /v1/config, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover, /v1/groups/{group}/switchover, /v1/groups/{group}/maintenance"
                 .into(),
         ],
         loss: None,
@@ -296,7 +302,7 @@ async fn nothing_here() -> Response {
     respond(ApiResponse { status: 404, body })
 }
 
-fn bad_request(title: String) -> Response {
+pub fn bad_request(title: String) -> Response {
     refuse(Code::BadRequest, title)
 }
 
@@ -310,7 +316,7 @@ fn refuse(code: Code, title: String) -> Response {
     respond(ApiResponse { status: code.http_status(), body })
 }
 
-fn respond(response: ApiResponse) -> Response {
+pub fn respond(response: ApiResponse) -> Response {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
     (status, [(header::CONTENT_TYPE, kind)], response.body.to_string()).into_response()

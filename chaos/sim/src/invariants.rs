@@ -124,5 +124,6 @@ fn line(event: &failover_core::Event) -> String {
         E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
         E::Maintenance { by, .. } => format!("maintenance by {by}"),
         E::Founded { .. } => "founded".to_owned(),
+        E::Configured { generation, by, .. } => format!("configuration {generation} by {by}"),
     }
 }

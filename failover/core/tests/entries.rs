@@ -104,18 +104,20 @@ fn samples() -> Vec<Command> {
     }));
     let spec = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), spec)]);
-    all.extend([(None, None), (Some(Generation(2)), Some("it was better".to_owned()))].map(|(restores, why)| {
-        let new = NewConfiguration {
-            expect: Generation(4),
-            text: "version: 1\n".into(),
-            changes: vec!["~ names.shop.ttl: 1s -> 2s".into()],
-            restores,
-            groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone() })]),
-            by: "ana".into(),
-            why,
-        };
-        Command::Configure { new, at: AT }
-    }));
+    all.extend([(None, None), (Some(Generation(2)), Some("it was better".to_owned()))].map(
+        |(restores, why)| {
+            let new = NewConfiguration {
+                expect: Generation(4),
+                text: "version: 1\n".into(),
+                changes: vec!["~ names.shop.ttl: 1s -> 2s".into()],
+                restores,
+                groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone() })]),
+                by: "ana".into(),
+                why,
+            };
+            Command::Configure { new, at: AT }
+        },
+    ));
     all
 }
 

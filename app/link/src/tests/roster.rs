@@ -12,11 +12,10 @@ async fn who_leaves_the_roster_is_cut_off_and_who_comes_back_is_dialed() {
     without.peers.retain(|node, _| node.as_str() != "b");
     without.guards.clear();
     lab.links("node/a").set_roster(&without.peers, &without.guards).unwrap();
-    until("b and the guard are gone", async || {
-        !lab.up("node/b", "node/a") && !lab.up("guard/db", "node/a")
-    })
-    .await;
-    let refused = lab.links("node/a").call(&endpoint("node/b"), 1, b"", std::time::Duration::from_secs(1)).await;
+    until("b and the guard are gone", async || !lab.up("node/b", "node/a") && !lab.up("guard/db", "node/a"))
+        .await;
+    let refused =
+        lab.links("node/a").call(&endpoint("node/b"), 1, b"", std::time::Duration::from_secs(1)).await;
     assert_eq!(refused, Err(CallError::NoPath), "not through w either");
     assert!(lab.up("node/a", "node/w"), "who stays keeps its link");
     until("b is told why", async || {
