@@ -92,6 +92,9 @@ pub enum ConfigCommand {
         #[command(flatten)]
         connect: Connect,
     },
+    /// The JSON Schema of twofold.yaml, for editors.
+    #[command(after_help = "Exit codes: 0 printed.")]
+    Schema,
 }
 
 /// Applies a file.
@@ -160,6 +163,10 @@ fn told(plan: &ConfigPlan) -> String {
 /// The configuration by generation.
 pub fn config(command: &ConfigCommand) -> Result<u8> {
     match command {
+        ConfigCommand::Schema => {
+            out(format_args!("{:#}", app_config::json_schema()));
+            Ok(0)
+        }
         ConfigCommand::Rollback { generation, how, connect } => {
             request(connect, how, None, Some(*generation))
         }
