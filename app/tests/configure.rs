@@ -249,6 +249,20 @@ fn a_configuration_is_applied_taken_back_or_refused_with_the_reason() {
     assert_eq!(forgotten.status.code(), Some(2), "{}", said(&forgotten));
     let audit = said(&seat.lab.inside_cli(&["audit"]));
     assert!(audit.matches("configured").count() >= 4 && audit.contains("by=root"), "{audit}");
+    // The decision not to act is on the record, with its inputs: a cut link moves nothing.
+    let cut = seat.lab.twofold(&["lab", "cut", "pdc", "mdc"], true);
+    assert!(cut.status.success(), "{}", said(&cut));
+    let audited = |words: &[&str]| {
+        until(|| {
+            let audit = said(&seat.lab.inside_cli(&["audit"]));
+            let found = audit.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            if found { Ok(()) } else { Err(audit) }
+        })
+    };
+    audited(&["held-still", "link-cut", "because="]);
+    let healed = seat.lab.twofold(&["lab", "heal"], true);
+    assert!(healed.status.success(), "{}", said(&healed));
+    audited(&["held-no-more"]);
     assert_eq!(seat.lab.settled(), first, "no failover came of it");
 }
 

@@ -2,6 +2,7 @@
 //! desk, answers renewals, decides when it leads, pushes changed authorities, and starts steps.
 
 mod configuration;
+mod holding;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::supervised::Supervised;
 use crate::{clock, wire};
 
 use configuration::Following;
+use holding::Holding;
 
 /// What a node sees is told to the others this often.
 const VANTAGE_EVERY: Duration = Duration::from_millis(100);
@@ -47,6 +49,8 @@ pub enum News {
     Settled { group: GroupId, begin: bool },
     /// The proposal of a change of members is settled.
     Steered,
+    /// That of a note is.
+    Noted { group: GroupId },
     /// That of the first configuration is.
     FirstConfigured,
     /// A step's task is over.
@@ -76,6 +80,7 @@ struct Brain {
     transfer_due: Timestamp,
     following: Following,
     drift: Drift,
+    holding: Holding,
 }
 
 /// Runs until the links or Raft end.
@@ -109,6 +114,7 @@ pub async fn run(
         transfer_due: now + TRANSFER_AFTER,
         following,
         drift,
+        holding: Holding::default(),
     };
     brain.feed.start(&brain.shared);
     let mut supervised = Supervised::ready();
@@ -240,6 +246,7 @@ impl Brain {
                 }
             }
             News::Steered => self.steered(),
+            News::Noted { group } => self.noted(&group),
             News::FirstConfigured => self.first_configured(),
             News::StepOver { group, execution, step } => {
                 self.steps.remove(&(group, execution, step));
@@ -395,6 +402,7 @@ impl Brain {
                 self.propose(group.clone(), command, matches!(act.change, Change::Begin { .. }));
             }
         }
+        self.note_what_is_held(&state, &decision, now);
         *self.shared.decision.lock().expect("no holder of this lock panics") = Arc::new(decision);
         executor::advance(&self.shared, &state, &mut self.steps, &self.news);
         self.prefer_standby(&state, now);

@@ -429,6 +429,11 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
         Event::Maintenance { group, maintenance: None, by, .. } => {
             (group, format!("maintenance ended by {by}"))
         }
+        Event::Held { group, held, .. } => {
+            let why = held.holds.as_ref().map_or(String::new(), |why| format!("; it holds still: {why}"));
+            (group, format!("{} ({}){why}", held.diagnosis, held.because.join("; ")))
+        }
+        Event::HeldNoMore { group, .. } => (group, "what it held still at is over".to_owned()),
         Event::ExecutionStarted { group, execution, runbook, subject, .. } => {
             (group, format!("execution {execution}: {runbook} of {subject} begins"))
         }

@@ -123,6 +123,8 @@ fn line(event: &failover_core::Event) -> String {
         E::ExecutionEnded { execution, status, .. } => format!("execution {execution}: {status:?}"),
         E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
         E::Maintenance { by, .. } => format!("maintenance by {by}"),
+        E::Held { held, .. } => format!("held still at {}", held.diagnosis),
+        E::HeldNoMore { .. } => "held no more".to_owned(),
         E::Founded { .. } => "founded".to_owned(),
         E::Configured { generation, by, .. } => format!("configuration {generation} by {by}"),
     }

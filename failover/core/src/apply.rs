@@ -11,7 +11,8 @@ use model::{Epoch, Generation, GroupId, Version, WallTime};
 
 use crate::state::{EPOCHS_MAX, FINISHED_MAX};
 use crate::{
-    Authority, Change, Command, Event, ExecutionSummary, Group, Maintenance, Phase, Reason, Route, State,
+    Authority, Change, Command, Event, ExecutionSummary, Group, Held, Maintenance, Phase, Reason, Route,
+    State,
 };
 use runbooks_core::{Action, Execution, ExecutionId, ExecutionStatus, IllegalStep, Outcome, Runbook};
 
@@ -81,6 +82,10 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
             }
         }
         Command::Configure { new, at } => configure::configure(state, new, at),
+        Command::Hold { group, held, at } => {
+            let target = group_mut(state, &group)?;
+            hold(target, held, &Ctx { id: &group, at })
+        }
         Command::Maintain { group, maintenance, by, at } => {
             let target = group_mut(state, &group)?;
             maintain(target, maintenance, by, &Ctx { id: &group, at })
@@ -128,6 +133,24 @@ fn rule<T>(text: impl Into<String>) -> Result<T, Refusal> {
 
 fn authority_of(group: &Group) -> Result<&Authority, Refusal> {
     group.authority.as_ref().ok_or_else(|| Refusal::Rule("the group has not been started".into()))
+}
+
+/// The same decision is noted once, whichever leader makes it.
+fn hold(group: &mut Group, held: Option<Held>, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+    let known = match (&group.held, &held) {
+        (Some(a), Some(b)) => a.is_like(b),
+        (None, None) => true,
+        _ => false,
+    };
+    if known {
+        return rule("it is noted already");
+    }
+    let event = match &held {
+        Some(held) => Event::Held { group: ctx.id.clone(), held: held.clone(), at: ctx.at },
+        None => Event::HeldNoMore { group: ctx.id.clone(), at: ctx.at },
+    };
+    group.held = held;
+    Ok(vec![event])
 }
 
 /// A window has an end that is not behind it already; ending what is not on is refused.

@@ -7,7 +7,7 @@ use model::{GroupId, GtidSet, Incarnation, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, Outcome, Performer, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Maintenance, NewConfiguration, Primary};
+use crate::{Acker, Held, Maintenance, NewConfiguration, Primary};
 
 /// A proposal, and when committed, a fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Command {
     Configure { new: NewConfiguration, at: WallTime },
     /// Changes one group; refused unless its version is `expect`.
     Change { group: GroupId, expect: Version, change: Change, at: WallTime },
+    /// Notes that something is the matter and the leader holds still; none when that is over.
+    Hold { group: GroupId, held: Option<Held>, at: WallTime },
     /// Begins or prolongs maintenance of a group, or ends it (`None`), whatever its version.
     Maintain { group: GroupId, maintenance: Option<Maintenance>, by: String, at: WallTime },
     /// Intent of a step.

@@ -4,7 +4,7 @@ use model::{Epoch, Generation, GroupId, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, ExecutionStatus, Outcome, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Durability, Maintenance, Phase, Reason};
+use crate::{Durability, Held, Maintenance, Phase, Reason};
 
 /// Something that was committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,11 @@ pub enum Event {
     ExecutionEnded { group: GroupId, execution: ExecutionId, status: ExecutionStatus, at: WallTime },
     /// Maintenance began or was prolonged, or was ended by somebody.
     Maintenance { group: GroupId, maintenance: Option<Maintenance>, by: String, at: WallTime },
+    /// Something is the matter and the leader holds still: with its inputs, and why.
+    #[serde(rename = "held-still")]
+    Held { group: GroupId, held: Held, at: WallTime },
+    /// What it held still at is over.
+    HeldNoMore { group: GroupId, at: WallTime },
     /// A server waits for a person.
     Quarantined { group: GroupId, server: ServerId, reason: Reason, at: WallTime },
 }
@@ -73,6 +78,8 @@ impl Event {
             Event::StepEnded { .. } => "step-ended",
             Event::ExecutionEnded { .. } => "execution-ended",
             Event::Maintenance { .. } => "maintenance",
+            Event::Held { .. } => "held-still",
+            Event::HeldNoMore { .. } => "held-no-more",
             Event::Quarantined { .. } => "quarantined",
         }
     }
@@ -91,6 +98,8 @@ impl Event {
             | Event::StepEnded { at, .. }
             | Event::ExecutionEnded { at, .. }
             | Event::Maintenance { at, .. }
+            | Event::Held { at, .. }
+            | Event::HeldNoMore { at, .. }
             | Event::Quarantined { at, .. } => Some(*at),
         }
     }

@@ -32,8 +32,8 @@ pub use authority::{Acker, Authority, Durability, Phase, Primary, Stamp};
 pub use command::{Change, Command, DecodeError, GroupSpec, Reason, ServerSpec, decode, encode};
 pub use configuration::{CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration};
 pub use decide::{
-    Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide,
-    loss_of, plan_switchover,
+    Act, Candidacy, Decision, Diagnosis, Explanation, Held, LossStatement, Precondition, SwitchoverPlan,
+    decide, loss_of, plan_switchover,
 };
 pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};

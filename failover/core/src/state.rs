@@ -6,7 +6,7 @@ use model::{Epoch, GroupId, GtidSet, Incarnation, ServerId, SiteId, WallTime};
 use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Authority, Configurations, Durability, GroupSpec, Primary, Reason, ServerSpec};
+use crate::{Acker, Authority, Configurations, Durability, GroupSpec, Held, Primary, Reason, ServerSpec};
 
 /// Epochs remembered for each group: at one failover a day that is most of a year; older ones are
 /// dropped, and a server that returns from so far back goes to quarantine.
@@ -58,6 +58,9 @@ pub struct Group {
     /// A person keeps it from moving by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
+    /// What the leader noted last that it does not act on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
 }
 
 /// Somebody works at a group: it is not moved without a person's word until then.
@@ -163,6 +166,7 @@ impl Group {
             next_execution: 1,
             returns: BTreeMap::new(),
             maintenance: None,
+            held: None,
         }
     }
 

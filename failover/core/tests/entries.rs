@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Change, Command, GroupSpec, Maintenance, NewConfiguration, Primary, Reason, ServerSpec, decode,
-    encode,
+    Acker, Change, Command, GroupSpec, Held, Maintenance, NewConfiguration, Primary, Reason, ServerSpec,
+    decode, encode,
 };
 use model::{Generation, GroupId, Incarnation, ProcessStart, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
@@ -118,6 +118,16 @@ fn samples() -> Vec<Command> {
             Command::Configure { new, at: AT }
         },
     ));
+    let held = Held {
+        diagnosis: "link-cut".into(),
+        because: vec!["site mdc hears nothing of pdc-db".into()],
+        holds: Some("no server may take over by itself".into()),
+    };
+    all.extend([Some(Held { holds: None, ..held.clone() }), Some(held), None].map(|held| Command::Hold {
+        group: group(),
+        held,
+        at: AT,
+    }));
     all
 }
 
@@ -127,6 +137,7 @@ fn every_variant_has_a_sample(command: &Command) {
         Command::Found { .. }
         | Command::Maintain { .. }
         | Command::Configure { .. }
+        | Command::Hold { .. }
         | Command::StepStarted { .. }
         | Command::StepEnded { .. } => {}
         Command::Change { change, .. } => match change {

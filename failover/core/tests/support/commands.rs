@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, GroupSpec, Maintenance, NewConfiguration, Perform, Primary, Reason,
+    Acker, Act, Change, Command, GroupSpec, Held, Maintenance, NewConfiguration, Perform, Primary, Reason,
     ServerSpec, apply, awaited, perform, verify,
 };
 use model::{Generation, GtidSet, Incarnation, ProcessStart, ServerId, Version};
@@ -111,6 +111,14 @@ impl World {
                     why: None,
                 };
                 vec![Command::Configure { new, at }]
+            }
+            "hold" => {
+                let held = (!line.flag("end")).then(|| Held {
+                    diagnosis: line.word(),
+                    because: line.all("because"),
+                    holds: line.take("holds"),
+                });
+                vec![Command::Hold { group, held, at }]
             }
             "step-start" => vec![start(StepId(line.word()))],
             "step-end" => {

@@ -51,6 +51,11 @@ pub fn event(event: &Event) -> String {
             let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
             format!("configuration {generation} by {by}{restores}{why}: {}", changes.join("; "))
         }
+        Event::Held { held, .. } => {
+            let holds = held.holds.as_deref().unwrap_or("no move is asked for");
+            format!("held still at {} ({}): {holds}", held.diagnosis, held.because.join("; "))
+        }
+        Event::HeldNoMore { .. } => "held no more".into(),
         Event::Maintenance { maintenance, by, .. } => match maintenance {
             Some(m) => format!("maintenance by {by} until {}: {}", m.until.0, m.reason),
             None => format!("maintenance ended by {by}"),
@@ -132,6 +137,7 @@ pub fn command(command: &Command) -> String {
         Command::Found { .. } => "found".into(),
         Command::Change { expect, change: c, .. } => format!("{} (expects version {expect})", change(c)),
         Command::Configure { new, .. } => format!("configuration (expects generation {})", new.expect),
+        Command::Hold { held, .. } => format!("hold {}", held.as_ref().map_or("no more", |h| &h.diagnosis)),
         Command::Maintain { maintenance, .. } => format!("maintenance {}", maintenance.is_some()),
         Command::StepStarted { step, .. } => format!("start of step {step}"),
         Command::StepEnded { step, outcome: o, .. } => format!("end of step {step}: {}", outcome(o)),
