@@ -13,6 +13,7 @@ mod audit_file;
 mod audit_page;
 mod brain;
 mod caller;
+mod checks;
 mod crash;
 mod dns;
 mod executor;
@@ -20,6 +21,7 @@ mod halted;
 mod machine;
 mod metrics;
 mod probes;
+mod readings;
 mod roster;
 mod shared;
 mod view;
@@ -116,7 +118,7 @@ pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
         timing,
         Defects::NONE,
     ));
-    let probes = probes::Probes::start(&shared.config, &shared.own.site);
+    let probes = probes::Probes::start(&shared.config, &shared.own.site, shared.readings.clone());
     let api = api::start(&shared)?;
     let mut brain = tokio::spawn(brain::run(shared.clone(), inbound, probes, dns.feed()));
     let mut stop = links::stop_signal()?;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::dns::Answers;
 use super::machine::{Applied, Results};
+use super::readings::Readings;
 use super::roster::Roster;
 
 /// Deadline of a proposal: a commit takes milliseconds, an election under one second.
@@ -29,6 +30,8 @@ pub struct Shared {
     pub applied: watch::Receiver<Applied>,
     /// What this node's DNS answers.
     pub answers: Answers,
+    /// What its own probes of pool members saw last.
+    pub readings: Readings,
     results: Results,
     pub timing: Timing,
     pub policy: Policy,
@@ -66,6 +69,7 @@ impl Shared {
     ) -> Self {
         let policy = policy(&config, timing, defects);
         let desk = Mutex::new(policy.desk());
+        let readings = Readings::new(&config);
         Self {
             config,
             own,
@@ -74,6 +78,7 @@ impl Shared {
             raft,
             applied,
             answers,
+            readings,
             results,
             timing,
             policy,
