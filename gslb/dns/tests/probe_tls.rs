@@ -25,13 +25,12 @@ fn ca() -> Ca {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
+/// What clients sent: the server name, and how the handshake was made.
+type Heard = Arc<Mutex<Vec<(Option<String>, Option<rustls::HandshakeKind>)>>>;
+
 /// A TLS server with a certificate of `ca` for `names`, valid from and until so long after now, and the
 /// server names that its clients sent.
-async fn server(
-    ca: &Ca,
-    names: &[&str],
-    valid: (SystemTime, SystemTime),
-) -> (SocketAddr, Arc<Mutex<Vec<Option<String>>>>) {
+async fn server(ca: &Ca, names: &[&str], valid: (SystemTime, SystemTime)) -> (SocketAddr, Heard) {
     let mut params =
         CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
     (params.not_before, params.not_after) = (valid.0.into(), valid.1.into());
@@ -54,7 +53,9 @@ async fn server(
             let (acceptor, sent) = (acceptor.clone(), sent.clone());
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                sent.lock().unwrap().push(stream.get_ref().1.server_name().map(str::to_owned));
+                let session = stream.get_ref().1;
+                let name = session.server_name().map(str::to_owned);
+                sent.lock().unwrap().push((name, session.handshake_kind()));
                 let mut request = Vec::new();
                 while !request.ends_with(b"\r\n\r\n") {
                     let Ok(byte) = stream.read_u8().await else { return };
@@ -71,7 +72,7 @@ async fn server(
     (address, heard)
 }
 
-async fn probed(address: SocketAddr, path: &str, tls: Tls) -> Probed {
+fn spec(address: SocketAddr, path: &str, tls: Tls) -> CheckSpec {
     let check = HttpCheck {
         tls: Some(tls),
         host: Some("shop.example".to_owned()),
@@ -79,7 +80,7 @@ async fn probed(address: SocketAddr, path: &str, tls: Tls) -> Probed {
         status: vec![200..=299],
         body: Some("well".to_owned()),
     };
-    let spec = CheckSpec {
+    CheckSpec {
         pool: "web".parse().unwrap(),
         member: "m".parse().unwrap(),
         vantage: "pdc".parse().unwrap(),
@@ -87,12 +88,23 @@ async fn probed(address: SocketAddr, path: &str, tls: Tls) -> Probed {
         kind: CheckKind::Http(check),
         interval: Duration::from_millis(50),
         timeout: Duration::from_secs(5),
-    };
+    }
+}
+
+async fn probed(address: SocketAddr, path: &str, tls: Tls) -> Probed {
+    run(spec(address, path, tls), 1).await
+}
+
+/// What the probe of this number brings.
+async fn run(spec: CheckSpec, number: usize) -> Probed {
     let (sender, mut receiver) = mpsc::channel(1);
     let prober = Prober::start(vec![spec], sender);
-    let probed = tokio::time::timeout(DEADLINE, receiver.recv()).await.unwrap().unwrap();
+    let mut probed = None;
+    for _ in 0..number {
+        probed = tokio::time::timeout(DEADLINE, receiver.recv()).await.unwrap();
+    }
     prober.stop().await;
-    probed
+    probed.unwrap()
 }
 
 /// A check of a name, by a CA.
@@ -121,7 +133,8 @@ async fn a_right_certificate_passes_and_its_end_is_read() {
     good.observation.result.unwrap();
     let ends = i64::try_from(valid.1.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     assert_eq!(good.certificate_ends.map(|at| at.0 / 1_000), Some(ends));
-    assert_eq!(heard.lock().unwrap().first(), Some(&Some("entry.example".to_owned())), "by SNI");
+    let sent = heard.lock().unwrap()[0].0.clone();
+    assert_eq!(sent.as_deref(), Some("entry.example"), "by SNI");
     let down = probed(address, "/down", asking(Some("entry.example"), &ca)).await;
     let why = down.observation.result.unwrap_err();
     assert!(why.contains("status 503"), "{why}");
@@ -134,7 +147,7 @@ async fn without_a_name_the_certificate_is_held_against_the_address() {
     let ca = ca();
     let (address, heard) = server(&ca, &["127.0.0.1"], well()).await;
     probed(address, "/", asking(None, &ca)).await.observation.result.unwrap();
-    assert_eq!(heard.lock().unwrap().first(), Some(&None));
+    assert_eq!(heard.lock().unwrap()[0].0, None);
     let (named, _) = server(&ca, &["entry.example"], well()).await;
     let why = refused(named, asking(None, &ca)).await;
     assert!(why.contains("it is not for 127.0.0.1"), "{why}");
@@ -180,4 +193,15 @@ async fn what_is_no_certificate_at_all_is_told_as_well() {
     let broken = "ca \"/nowhere.pem\" cannot be read: no such file";
     let tls = Tls { server_name: None, trust: Trust::Broken(broken.to_owned()) };
     assert_eq!(refused(address, tls).await, broken);
+}
+
+/// Goal: every probe verifies the certificate anew: none resumes a session, in which none is presented.
+#[tokio::test]
+async fn every_probe_makes_a_whole_handshake() {
+    let ca = ca();
+    let (address, heard) = server(&ca, &["entry.example"], well()).await;
+    let third = run(spec(address, "/", asking(Some("entry.example"), &ca)), 3).await;
+    third.observation.result.unwrap();
+    let kinds: Vec<_> = heard.lock().unwrap().iter().map(|(_, kind)| *kind).collect();
+    assert!(kinds.len() >= 3 && kinds.iter().all(|k| *k == Some(rustls::HandshakeKind::Full)), "{kinds:?}");
 }

@@ -5,12 +5,18 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use model::WallTime;
+use reqwest::Url;
 use reqwest::header::{HOST, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::tls::TlsInfo;
-use reqwest::{Certificate, Url};
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::failure::{chain, told};
@@ -46,15 +52,10 @@ impl Client {
             Some(tls) => ("https", authority(tls, address)),
         };
         if let Some(tls) = &check.tls {
-            builder = builder.tls_info(true);
+            builder = builder.tls_info(true).tls_backend_preconfigured(config(&tls.trust)?);
             if let Some(name) = &tls.server_name {
                 builder = builder.resolve(name, address);
             }
-            builder = match &tls.trust {
-                Trust::System => builder,
-                Trust::Pem(pem) => builder.tls_certs_only(roots(pem)?),
-                Trust::Broken(why) => return Err(why.clone()),
-            };
         }
         let client = builder.build().map_err(|e| format!("http client: {}", chain(&e)))?;
         let written = format!("{scheme}://{authority}{}", check.path);
@@ -111,12 +112,31 @@ fn host(written: Option<&str>, scheme: &str, address: SocketAddr) -> String {
     }
 }
 
-fn roots(pem: &str) -> Result<Vec<Certificate>, String> {
-    match Certificate::from_pem_bundle(pem.as_bytes()) {
-        Ok(roots) if roots.is_empty() => Err("ca: it holds no certificate in PEM".to_owned()),
-        Ok(roots) => Ok(roots),
-        Err(error) => Err(format!("ca: {}", chain(&error))),
+/// How certificates are verified: each time anew, since a resumed session presents none, so that one
+/// which has ended meanwhile would pass.
+fn config(trust: &Trust) -> Result<ClientConfig, String> {
+    let tls = |error: rustls::Error| format!("tls: {error}");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(tls)?;
+    let builder = match trust {
+        Trust::System => builder.with_platform_verifier().map_err(tls)?,
+        Trust::Pem(pem) => builder.with_root_certificates(roots(pem)?),
+        Trust::Broken(why) => return Err(why.clone()),
+    };
+    let mut config = builder.with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn roots(pem: &str) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|e| format!("ca: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("ca: {e}"))?;
     }
+    if roots.is_empty() { Err("ca: it holds no certificate in PEM".to_owned()) } else { Ok(roots) }
 }
 
 /// When the server's own certificate ends; those of its issuers end later, or are not valid together.
@@ -175,13 +195,11 @@ mod tests {
         }
     }
 
-    /// Goal: a chain is as good as its first certificate's end; what is not PEM is no trust in everybody.
     #[test]
     fn a_ca_without_a_certificate_is_no_ca() {
         assert!(roots("").unwrap_err().starts_with("ca: "));
         assert!(roots("hello").unwrap_err().starts_with("ca: "));
-        assert!(
-            roots("-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n").is_ok_and(|r| r.len() == 1)
-        );
+        let broken = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        assert!(roots(broken).unwrap_err().starts_with("ca: "));
     }
 }
