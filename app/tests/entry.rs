@@ -29,7 +29,11 @@ fn until_up(lab: &Lab, count: u32) -> Value {
     let wanted = format!("{count} of 2 up");
     until(|| {
         let explained = explained(lab)?;
-        if explained["because"].to_string().contains(&wanted) { Ok(explained) } else { Err(explained.to_string()) }
+        if explained["because"].to_string().contains(&wanted) {
+            Ok(explained)
+        } else {
+            Err(explained.to_string())
+        }
     })
 }
 
@@ -73,7 +77,10 @@ fn a_pooled_name_leaves_an_entry_without_web_hosts_and_comes_back() {
     let failure = probe(&struck, "pdc-entry")["failure"].as_str().expect("it fails");
     assert!(failure.contains("status 503"), "{failure}");
     let text = said(&lab.inside_cli(&["explain", "dns", NAME]));
-    assert!(text.contains("probed web/pdc-entry from here") && text.contains("its certificate ends"), "{text}");
+    assert!(
+        text.contains("probed web/pdc-entry from here") && text.contains("its certificate ends"),
+        "{text}"
+    );
     let other = Host::entry_of(LabSite::Mdc).expect("it has one").address().to_string();
     for client in ["198.18.0.1", "198.18.1.1", "198.18.2.1", "198.18.3.1", "198.18.4.1"] {
         let asked = lab.inside_cli(&["explain", "dns", NAME, "--client", client, "-o", "json"]);
