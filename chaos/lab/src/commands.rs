@@ -217,7 +217,10 @@ pub fn heal(lab: &Lab, site: Option<&str>) -> anyhow::Result<Exit> {
     let site: Option<LabSite> = site.map(str::parse).transpose()?;
     let there = standing(lab)?;
     let off = there.powered_off;
-    let held = there.processes.iter().filter(|p| p.held && site.is_none_or(|s| is_of(&p.label, s)));
+    // What has no power gets it with its site.
+    let lit = |label: &str| !off.iter().any(|s| is_of(label, *s));
+    let meant = |label: &str| site.is_none_or(|s| is_of(label, s)) && lit(label);
+    let held = there.processes.iter().filter(|p| p.held && meant(&p.label));
     let held: Vec<_> = held.map(|p| p.label.clone()).collect();
     let before = wan::status(lab)?;
     let sites = site.map_or_else(|| off.clone(), |s| vec![s]);
