@@ -291,7 +291,7 @@ fn no_quorum(lab: &Lab) {
     let status = ask(&["status"]);
     assert!(said(&status).contains("answer SERVFAIL on this node"), "{}", said(&status));
     let pooled = dig("www");
-    assert!(pooled.contains("NOERROR") && pooled.contains("10.77.1.20"), "{pooled}");
+    assert!(pooled.contains("NOERROR") && pooled.contains("10.77.1.40"), "{pooled}");
 }
 
 fn find(dir: &Path, name: &str) -> PathBuf {

@@ -517,6 +517,29 @@ pub struct DnsExplanation {
     pub answers: Vec<String>,
     /// The way through the rules.
     pub because: Vec<String>,
+    /// What this node's own last probes of the members saw; empty for names that are not pooled.
+    #[serde(default)]
+    pub probes: Vec<ProbeStatus>,
+}
+
+/// One node's last probe of one member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProbeStatus {
+    /// The pool.
+    pub pool: String,
+    /// The member.
+    pub member: String,
+    /// How long ago it ended.
+    pub age_ms: u64,
+    /// How long a good answer took; none when it failed.
+    pub latency_us: Option<u64>,
+    /// Why it failed; none when it did not.
+    pub failure: Option<String>,
+    /// When the certificate ends that the member last presented to an https check.
+    pub certificate_ends_ms: Option<i64>,
+    /// Whether that is sooner than the check's `expiry-warning`.
+    pub certificate_ends_soon: bool,
 }
 
 /// `POST /v1/config`: another generation of the configuration.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use app_api::v1::{
     DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss, MaintenanceStatus,
-    NodeStatus, ServerStatus, Status, SwitchoverPlan,
+    NodeStatus, ProbeStatus, ServerStatus, Status, SwitchoverPlan,
 };
 
 /// The screen.
@@ -302,7 +302,26 @@ pub fn dns(e: &DnsExplanation) -> String {
     for line in &e.because {
         let _ = writeln!(out, "  because {line}");
     }
+    for probe in &e.probes {
+        let _ = writeln!(out, "  {}", self::probe(probe));
+    }
     out
+}
+
+/// What the node's own last probe of a member saw.
+fn probe(p: &ProbeStatus) -> String {
+    let said = match (&p.failure, p.latency_us) {
+        (Some(why), _) => format!("failed: {why}"),
+        (None, Some(us)) => format!("good in {}.{} ms", us / 1_000, us % 1_000 / 100),
+        (None, None) => "good".to_owned(),
+    };
+    let ends = p.certificate_ends_ms.map(|ms| {
+        let day = time(ms).split(' ').next().unwrap_or_default().to_owned();
+        let soon = if p.certificate_ends_soon { ", SOON: renew it" } else { "" };
+        format!("; its certificate ends {day}{soon}")
+    });
+    let age = p.age_ms / 1_000;
+    format!("probed {}/{} from here {age} s ago, {said}{}", p.pool, p.member, ends.unwrap_or_default())
 }
 
 /// Why a group did or did not move.

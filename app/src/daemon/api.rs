@@ -103,7 +103,9 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
 /// This node's own view, never the leader's: whoever scrapes, scrapes every node.
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let confirmed = shared.leading().is_some() && answer_api::confirmed(&shared).await;
-    let text = super::metrics::render(&view::status(&shared, confirmed), &shared.answers.tallies());
+    let probes = shared.readings.show(None, crate::clock::now(), crate::clock::wall());
+    let status = view::status(&shared, confirmed);
+    let text = super::metrics::render(&status, &probes, &shared.answers.tallies());
     ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
 }
 
@@ -192,7 +194,8 @@ fn dns_explanation(shared: &Shared, asked: &DnsQuery) -> Result<DnsExplanation, 
             format!("node {node} serves no DNS; ask another: --api https://ADDRESS:PORT"),
         ));
     };
-    let confirmed = shared.answers.confirmed_ago(crate::clock::now());
+    let now = crate::clock::now();
+    let confirmed = shared.answers.confirmed_ago(now);
     Ok(DnsExplanation {
         answered_by: shared.own.id.to_string(),
         name: name.to_string(),
@@ -203,6 +206,7 @@ fn dns_explanation(shared: &Shared, asked: &DnsQuery) -> Result<DnsExplanation, 
         rcode: format!("{:?}", why.rcode).to_uppercase(),
         answers: why.answers,
         because: why.because,
+        probes: shared.readings.show(Some(&why.pools), now, crate::clock::wall()),
     })
 }
 

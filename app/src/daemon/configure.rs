@@ -55,8 +55,10 @@ fn problems_here(shared: &Shared, text: &str) -> Vec<String> {
     if !config.nodes().contains_key(&shared.own.id) {
         return Vec::new(); // it leaves, and nothing is asked of it
     }
+    let mut problems = super::checks::unreadable(&config);
     let trusted = links::trust(&config, app_cert::Kind::Node, shared.own.id.as_str());
-    trusted.err().map(|error| format!("its certificate: {error:#}")).into_iter().collect()
+    problems.extend(trusted.err().map(|error| format!("its certificate: {error:#}")));
+    problems
 }
 
 /// Plans, and commits unless it is a dry run or something stands against it. On the leader.

@@ -17,6 +17,7 @@ use tracing::{error, info};
 
 use super::dns::Dns;
 use super::probes::Probes;
+use super::readings::Readings;
 use super::{api, store_path};
 use crate::supervised::Supervised;
 use crate::{clock, links};
@@ -55,7 +56,7 @@ pub async fn run(config: &Config, file: &Path, own: &Node, dns: Dns, why: StoreE
 }
 
 async fn answer_on(config: &Config, own: &Node, dns: &Dns) -> Result<()> {
-    let mut probes = Probes::start(config, &own.site);
+    let mut probes = Probes::start(config, &own.site, Readings::new(config));
     let mut known = probes.verdicts(clock::now());
     let mut ticks = tokio::time::interval(config.timing().tick);
     let mut stop = links::stop_signal()?;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::dns::Answers;
 use super::machine::{Applied, Results};
+use super::readings::Readings;
 use super::settings::{InForce, Settings};
 use crate::wire::SeenConfiguration;
 
@@ -35,6 +36,8 @@ pub struct Shared {
     pub applied: watch::Receiver<Applied>,
     /// What this node's DNS answers.
     pub answers: Answers,
+    /// What its own probes of pool members saw last.
+    pub readings: Readings,
     results: Results,
     pub timing: Timing,
     desk: Mutex<Desk>,
@@ -87,6 +90,7 @@ impl Shared {
             raft,
             applied,
             answers: parts.answers,
+            readings: Readings::new(&settings.config),
             results: parts.results,
             timing: settings.policy.timing,
             desk: Mutex::new(settings.policy.desk()),

@@ -19,7 +19,7 @@ use crate::tree::Node;
 pub(crate) use databases::{AccountFile, DatabaseFile, FenceFile, GroupFile, ServerFile};
 pub(crate) use dns::{
     BoundFile, CheckFile, HttpFile, MemberFile, NameFile, NameKind, PoolFile, PooledFile, ProbeFile,
-    RecordFile, SoaFile, ZoneFile,
+    ProbeTlsFile, RecordFile, SoaFile, ZoneFile, is_server_name,
 };
 pub(crate) use places::{NodeFile, Profile, SiteFile, TimingFile, TlsFile};
 
