@@ -12,9 +12,9 @@ mod api;
 mod audit_file;
 mod audit_page;
 mod brain;
-mod caller;
 mod crash;
 mod dns;
+mod door;
 mod executor;
 mod halted;
 mod machine;
@@ -22,6 +22,7 @@ mod metrics;
 mod probes;
 mod roster;
 mod shared;
+mod tokens;
 mod view;
 
 use std::path::{Path, PathBuf};

@@ -1,9 +1,13 @@
 //! Version 1 of requests and responses.
 
+mod people;
+
+pub use people::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One screen: `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The cluster's name.
@@ -28,12 +32,18 @@ pub struct Status {
     pub trouble: Option<String>,
     /// All nodes.
     pub nodes: Vec<NodeStatus>,
-    /// All groups.
+    /// All groups; to a token that is for some of them, those.
     pub groups: Vec<GroupStatus>,
+    /// Uses of break-glass tokens that nobody has acknowledged.
+    #[serde(default)]
+    pub break_glass: Vec<BreakGlassStatus>,
+    /// Uses of break-glass tokens on record since the cluster was founded.
+    #[serde(default)]
+    pub break_glass_uses: u64,
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NodeStatus {
     /// Its name.
@@ -51,7 +61,7 @@ pub struct NodeStatus {
 }
 
 /// One protection group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct GroupStatus {
     /// Its name.
@@ -111,7 +121,7 @@ pub struct GroupStatus {
 }
 
 /// What one node's DNS answers for a bound name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NameStatus {
     /// The name.
@@ -121,7 +131,7 @@ pub struct NameStatus {
 }
 
 /// One database server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ServerStatus {
     /// Its name.
@@ -148,7 +158,7 @@ pub struct ServerStatus {
 }
 
 /// Whether a failover would work now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailoverStatus {
     /// By itself.
@@ -160,7 +170,7 @@ pub struct FailoverStatus {
 }
 
 /// An operation under way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExecutionStatus {
     /// Its number in the group.
@@ -180,7 +190,7 @@ pub struct ExecutionStatus {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct StepStatus {
     /// Its name.
@@ -198,7 +208,7 @@ pub struct StepStatus {
 }
 
 /// An operation that ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FinishedExecution {
     /// Its number.
@@ -218,7 +228,7 @@ pub struct FinishedExecution {
 }
 
 /// `GET /v1/groups/{group}/explain`: why it did or did not fail over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
     /// The node whose view this is.
@@ -244,7 +254,7 @@ pub struct Explanation {
 }
 
 /// One candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CandidateStatus {
     /// The server.
@@ -258,7 +268,7 @@ pub struct CandidateStatus {
 }
 
 /// Something that was committed, as a line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EventLine {
     /// Milliseconds since 1970.
@@ -270,32 +280,44 @@ pub struct EventLine {
 }
 
 /// `POST /v1/groups/{group}/failover`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FailoverRequest {
     /// Site to move to.
+    #[schemars(regex(pattern = NAME))]
     pub to: String,
-    /// Id of the loss that is accepted.
+    /// Id of the loss that is accepted; needs the role `approver`.
     pub accept_loss: Option<String>,
-    /// Who asks.
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// Under which account the command runs; the audit names it beside who has proven to ask.
+    #[serde(default)]
     pub by: String,
 }
 
 /// `POST /v1/groups/{group}/switchover`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SwitchoverRequest {
     /// Site to move to.
+    #[schemars(regex(pattern = NAME))]
     pub to: String,
     /// Plan, and begin nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Who asks.
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// As in a failover.
+    #[serde(default)]
     pub by: String,
 }
 
 /// What a switchover would do, or does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SwitchoverPlan {
     /// The group.
@@ -319,7 +341,7 @@ pub struct SwitchoverPlan {
 }
 
 /// One thing that must be so before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Precondition {
     /// Stable name.
@@ -333,7 +355,7 @@ pub struct Precondition {
 }
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedStep {
     /// Its name.
@@ -347,7 +369,7 @@ pub struct PlannedStep {
 }
 
 /// Maintenance of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct MaintenanceStatus {
     /// Who began it.
@@ -359,24 +381,41 @@ pub struct MaintenanceStatus {
 }
 
 /// `POST /v1/groups/{group}/maintenance`: begins or prolongs it. `DELETE` of the same path ends it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MaintenanceRequest {
-    /// For how long from now, in seconds: 1 to [`MAINTENANCE_MAX_S`].
+    /// For how long from now, in seconds.
+    #[schemars(range(min = 1, max = MAINTENANCE_MAX_S))]
     pub for_s: u64,
-    /// Why; at most [`REASON_MAX`] bytes, and not empty.
+    /// Why; at most 500 characters, and not blank.
+    #[schemars(length(min = 1, max = 500), regex(pattern = SOMETHING))]
     pub reason: String,
-    /// Who asks.
+    /// As in a failover.
+    #[serde(default)]
     pub by: String,
+}
+
+/// What became of a group's maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MaintenanceAnswer {
+    /// The group.
+    pub group: String,
+    /// Milliseconds since 1970 when it ends by itself; none when it is ended.
+    pub until_ms: Option<i64>,
 }
 
 /// The longest maintenance: a week. What lasts longer is a policy (`failover: manual`).
 pub const MAINTENANCE_MAX_S: u64 = 7 * 24 * 60 * 60;
-/// The longest reason.
+/// The longest reason, in characters.
 pub const REASON_MAX: usize = 500;
+/// What names of groups, sites and tokens look like: a DNS label.
+pub const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+/// A text that is not blank.
+const SOMETHING: &str = r"\S";
 
 /// What was begun.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailoverStarted {
     /// The group.
@@ -390,7 +429,7 @@ pub struct FailoverStarted {
 }
 
 /// What a failover loses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Loss {
     /// Names this statement; it lapses when the state changes.
@@ -407,23 +446,37 @@ pub struct Loss {
 }
 
 /// A refusal or failure, as `application/problem+json` (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Problem {
     /// Stable code.
     pub code: Code,
     /// What could not be done, to what, and a next act.
     pub title: String,
-    /// More of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// More of it, line by line; on the wire one string, as RFC 9457 has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "lines")]
+    #[schemars(with = "String")]
     pub detail: Vec<String>,
     /// The loss that must be accepted, when that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
 }
 
+/// Lines as one string.
+mod lines {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&lines.join("\n"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(String::deserialize(deserializer)?.lines().map(str::to_owned).collect())
+    }
+}
+
 /// Stable codes, each with its exit code of the CLI (DESIGN §7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
     /// No leader, or no quorum confirmed.
@@ -434,8 +487,18 @@ pub enum Code {
     NotFound,
     /// A rule stands against it.
     Refused,
-    /// The caller's role does not allow it.
+    /// Who asks has proven nothing that counts: no certificate, no token, or a token that does not stand.
+    Unauthenticated,
+    /// The token has expired.
+    TokenExpired,
+    /// The caller's role, or what its token is for, does not allow it.
     Forbidden,
+    /// The path is there and takes no such method.
+    MethodNotAllowed,
+    /// The body is longer than any request.
+    TooLarge,
+    /// The body is not said to be `application/json`.
+    UnsupportedMediaType,
     /// A loss must be accepted first.
     LossNotAccepted,
     /// It was tried and failed.
@@ -443,13 +506,56 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Code; 12] = [
+        Code::NoQuorum,
+        Code::BadRequest,
+        Code::NotFound,
+        Code::Refused,
+        Code::Unauthenticated,
+        Code::TokenExpired,
+        Code::Forbidden,
+        Code::MethodNotAllowed,
+        Code::TooLarge,
+        Code::UnsupportedMediaType,
+        Code::LossNotAccepted,
+        Code::Failed,
+    ];
+
+    /// Its word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::NoQuorum => "no-quorum",
+            Code::BadRequest => "bad-request",
+            Code::NotFound => "not-found",
+            Code::Refused => "refused",
+            Code::Unauthenticated => "unauthenticated",
+            Code::TokenExpired => "token-expired",
+            Code::Forbidden => "forbidden",
+            Code::MethodNotAllowed => "method-not-allowed",
+            Code::TooLarge => "too-large",
+            Code::UnsupportedMediaType => "unsupported-media-type",
+            Code::LossNotAccepted => "loss-not-accepted",
+            Code::Failed => "failed",
+        }
+    }
+
     /// Exit code of the CLI.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
             Code::Failed => 1,
-            Code::BadRequest | Code::NotFound => 2,
-            Code::Refused | Code::Forbidden | Code::LossNotAccepted => 3,
+            Code::BadRequest
+            | Code::NotFound
+            | Code::MethodNotAllowed
+            | Code::TooLarge
+            | Code::UnsupportedMediaType => 2,
+            Code::Refused
+            | Code::Unauthenticated
+            | Code::TokenExpired
+            | Code::Forbidden
+            | Code::LossNotAccepted => 3,
             Code::NoQuorum => 4,
         }
     }
@@ -460,8 +566,12 @@ impl Code {
         match self {
             Code::NoQuorum => 503,
             Code::BadRequest => 400,
+            Code::Unauthenticated | Code::TokenExpired => 401,
             Code::Forbidden => 403,
             Code::NotFound => 404,
+            Code::MethodNotAllowed => 405,
+            Code::TooLarge => 413,
+            Code::UnsupportedMediaType => 415,
             Code::Refused | Code::LossNotAccepted => 409,
             Code::Failed => 500,
         }
@@ -469,7 +579,7 @@ impl Code {
 }
 
 /// A part of one node's audit log: `GET /v1/audit?after=N`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuditPage {
     /// Whose file it is.
@@ -481,7 +591,7 @@ pub struct AuditPage {
 }
 
 /// `GET /v1/dns/explain?name=…&type=…&client=…`: why one node answers as it does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DnsExplanation {
     /// The node whose responder it is.

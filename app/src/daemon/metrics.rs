@@ -51,6 +51,7 @@ pub fn render(status: &Status, dns: &[(&'static str, Tally)]) -> String {
     node(&mut page, status);
     for_groups(&mut page, status);
     servers(&mut page, status);
+    people(&mut page, status);
     responder(&mut page, dns);
     let mut text = String::new();
     encode(&mut text, &page.registry).expect("a String takes what is written");
@@ -151,6 +152,20 @@ fn servers(page: &mut Page, status: &Status) {
     each("server_unapplied_transactions", "Received and not applied", &|s| s.unapplied.map(real));
 }
 
+fn people(page: &mut Page, status: &Status) {
+    page.counter(
+        "break_glass_uses",
+        "Uses of break-glass tokens on record since the cluster was founded",
+        [(vec![], status.break_glass_uses)],
+    );
+    let waiting: u64 = status.break_glass.iter().map(|alarm| alarm.uses).sum();
+    page.gauge(
+        "break_glass_unacknowledged",
+        "Uses of break-glass tokens that no admin has acknowledged",
+        [(vec![], Some(real(waiting)))],
+    );
+}
+
 /// RCODEs by name (RFC 1035 §4.1.1, RFC 6895); others by number.
 const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
 
@@ -190,7 +205,7 @@ fn seconds(ms: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use app_api::v1::{FailoverStatus, FinishedExecution, NodeStatus, ServerStatus};
+    use app_api::v1::{BreakGlassStatus, FailoverStatus, FinishedExecution, NodeStatus, ServerStatus};
 
     use super::*;
 
@@ -262,6 +277,14 @@ mod tests {
                 heard_ms: None,
             }],
             groups: vec![group],
+            break_glass: vec![BreakGlassStatus {
+                token: "night".into(),
+                uses: 2,
+                since_ms: 1,
+                last_ms: 2,
+                what: "GET /v1/status".into(),
+            }],
+            break_glass_uses: 5,
         }
     }
 
@@ -288,6 +311,8 @@ mod tests {
             "twofold_node_up{node=\"pdc-1\",node_site=\"pdc\"} 0.0",
             "twofold_raft_leader{} 1.0",
             "twofold_quorum_confirmed_age_seconds{} 0.0",
+            "twofold_break_glass_uses_total{} 5",
+            "twofold_break_glass_unacknowledged{} 2.0",
             "twofold_dns_queries_total{transport=\"udp\"} 9",
             "twofold_dns_responses_total{transport=\"udp\",rcode=\"NXDOMAIN\"} 2",
         ] {

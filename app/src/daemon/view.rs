@@ -13,6 +13,7 @@ use model::{Flavour, GroupId, GtidSet, ServerId, SiteId, Timestamp};
 use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
 
 use super::shared::Shared;
+use super::tokens;
 use crate::clock;
 
 /// The screen. `quorum` says that a read index confirmed it just now.
@@ -59,6 +60,8 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
         trouble,
         nodes,
         groups,
+        break_glass: tokens::alarms(&state),
+        break_glass_uses: state.people.break_glass_uses,
     }
 }
 
@@ -394,7 +397,11 @@ pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanatio
 fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
     let at_ms = event.at()?.0;
     let (group, text) = match event {
-        Event::Founded { .. } => return None,
+        Event::Founded { .. }
+        | Event::TokenIssued { .. }
+        | Event::TokenRevoked { .. }
+        | Event::BreakGlassUsed { .. }
+        | Event::BreakGlassAcknowledged { .. } => return None,
         Event::Authority { group, from, to, primary, site, reason, .. } => {
             let from = from.map_or("nothing".into(), |(e, p)| format!("epoch {e} {p}"));
             let why = reason.as_ref().map_or(String::new(), |r| {
@@ -411,8 +418,9 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
         Event::Maintenance { group, maintenance: Some(m), by, .. } => {
             (group, format!("maintenance by {by} for {} min: {}", (m.until.0 - at_ms) / 60_000, m.reason))
         }
-        Event::Maintenance { group, maintenance: None, by, .. } => {
-            (group, format!("maintenance ended by {by}"))
+        Event::Maintenance { group, maintenance: None, by, reason, .. } => {
+            let why = reason.as_ref().map_or(String::new(), |r| format!(": {r}"));
+            (group, format!("maintenance ended by {by}{why}"))
         }
         Event::ExecutionStarted { group, execution, runbook, subject, .. } => {
             (group, format!("execution {execution}: {runbook} of {subject} begins"))

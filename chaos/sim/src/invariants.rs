@@ -123,6 +123,10 @@ fn line(event: &failover_core::Event) -> String {
         E::ExecutionEnded { execution, status, .. } => format!("execution {execution}: {status:?}"),
         E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
         E::Maintenance { by, .. } => format!("maintenance by {by}"),
+        E::TokenIssued { token, .. }
+        | E::TokenRevoked { token, .. }
+        | E::BreakGlassUsed { token, .. }
+        | E::BreakGlassAcknowledged { token, .. } => format!("token {token}"),
         E::Founded { .. } => "founded".to_owned(),
     }
 }

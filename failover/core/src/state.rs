@@ -6,7 +6,7 @@ use model::{Epoch, GroupId, GtidSet, Incarnation, ServerId, SiteId, WallTime};
 use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Authority, Durability, Primary, Reason, ServerSpec};
+use crate::{Acker, Authority, Durability, People, Primary, Reason, ServerSpec};
 
 /// Epochs remembered for each group: at one failover a day that is most of a year; older ones are
 /// dropped, and a server that returns from so far back goes to quarantine.
@@ -22,6 +22,9 @@ pub struct State {
     pub incarnation: Incarnation,
     /// The groups.
     pub groups: BTreeMap<GroupId, Group>,
+    /// Tokens, and alarms about them.
+    #[serde(default, skip_serializing_if = "People::is_empty")]
+    pub people: People,
 }
 
 /// One protection group.

@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Change, Command, GroupSpec, Maintenance, Primary, Reason, ServerSpec, decode, encode,
+    Acker, Change, Command, GroupSpec, Maintenance, PeopleChange, Primary, Reason, ServerSpec, Terms, decode,
+    encode,
 };
-use model::{GroupId, Incarnation, ProcessStart, Version, WallTime};
+use model::{GroupId, Incarnation, ProcessStart, Role, TokenId, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
 
 const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
@@ -99,9 +100,28 @@ fn samples() -> Vec<Command> {
         group: group(),
         maintenance,
         by: "ana".into(),
+        reason: None,
         at: AT,
     }));
+    all.extend(people().into_iter().map(|change| Command::People { change, by: "ana".into(), at: AT }));
     all
+}
+
+fn people() -> Vec<PeopleChange> {
+    let token: TokenId = "ci".parse().unwrap();
+    let terms = Terms {
+        role: Role::Operator,
+        groups: BTreeSet::from([group()]),
+        expires: WallTime(AT.0 + 86_400_000),
+        break_glass: false,
+    };
+    let reason = || Some("the release pipeline".to_owned());
+    vec![
+        PeopleChange::Issue { token: token.clone(), hash: "0f".repeat(32), terms, reason: reason() },
+        PeopleChange::Revoke { token: token.clone(), reason: None },
+        PeopleChange::BreakGlass { token: token.clone(), what: "POST /v1/groups/shop/failover".into() },
+        PeopleChange::Acknowledge { token, reason: reason() },
+    ]
 }
 
 /// A new variant makes this stop to compile, so that nobody forgets its sample.
@@ -111,6 +131,12 @@ fn every_variant_has_a_sample(command: &Command) {
         | Command::Maintain { .. }
         | Command::StepStarted { .. }
         | Command::StepEnded { .. } => {}
+        Command::People { change, .. } => match change {
+            PeopleChange::Issue { .. }
+            | PeopleChange::Revoke { .. }
+            | PeopleChange::BreakGlass { .. }
+            | PeopleChange::Acknowledge { .. } => {}
+        },
         Command::Change { change, .. } => match change {
             Change::Start { .. }
             | Change::Begin { .. }
