@@ -284,7 +284,7 @@ pub struct EventLine {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FailoverRequest {
     /// Site to move to.
-    #[schemars(regex(pattern = NAME))]
+    #[schemars(regex(pattern = NAME), example = &"mdc")]
     pub to: String,
     /// Id of the loss that is accepted; needs the role `approver`.
     pub accept_loss: Option<String>,
@@ -302,7 +302,7 @@ pub struct FailoverRequest {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SwitchoverRequest {
     /// Site to move to.
-    #[schemars(regex(pattern = NAME))]
+    #[schemars(regex(pattern = NAME), example = &"mdc")]
     pub to: String,
     /// Plan, and begin nothing.
     #[serde(default)]
@@ -385,6 +385,7 @@ pub struct MaintenanceStatus {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MaintenanceRequest {
     /// For how long from now, in seconds.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(min = 1, max = MAINTENANCE_MAX_S))]
     pub for_s: u64,
     /// Why; at most 500 characters, and not blank.
@@ -460,6 +461,30 @@ pub struct Problem {
     /// The loss that must be accepted, when that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+}
+
+/// A whole number: to JSON 420.0 is one as well as 420 (and to JSON Schema, in which the API is described).
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    /// Whole numbers up to here have an exact form among floating-point numbers: 2^53.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    struct Whole;
+    impl serde::de::Visitor<'_> for Whole {
+        type Value = u64;
+        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("a whole number that is not negative")
+        }
+        fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+        fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<u64, E> {
+            if number.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&number) {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was just looked at")]
+                return Ok(number as u64);
+            }
+            Err(E::invalid_value(serde::de::Unexpected::Float(number), &self))
+        }
+    }
+    deserializer.deserialize_any(Whole)
 }
 
 /// Lines as one string.

@@ -135,6 +135,9 @@ async fn metrics(State(shared): State<Arc<Shared>>, Extension(rights): Extension
     ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
 }
 
+/// The largest number that every JSON reader takes exactly: 2^53 - 1.
+const AFTER_MAX: u64 = (1 << 53) - 1;
+
 /// Where to go on.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,6 +157,9 @@ async fn audit(
         return refuse(&problem);
     }
     let after = match query {
+        Ok(Query(query)) if query.after > AFTER_MAX => {
+            return bad_request(format!("after={} is beyond every entry: the largest is {AFTER_MAX}", query.after));
+        }
         Ok(Query(query)) => query.after,
         Err(rejection) => return bad_request(rejection.body_text()),
     };

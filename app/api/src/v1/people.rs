@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::NAME;
+use super::{NAME, whole};
 
 /// What somebody may do. Each may do all that those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +60,7 @@ pub struct TokenRequest {
     #[schemars(length(max = 64), inner(regex(pattern = NAME)))]
     pub groups: Vec<String>,
     /// For how long from now, in seconds.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(min = 1, max = TOKEN_MAX_S))]
     pub expires_s: u64,
     /// It lies in an envelope and every use of it raises an alarm; role `admin`, all groups.
