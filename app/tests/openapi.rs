@@ -65,6 +65,11 @@ fn the_api_is_as_it_is_described() {
     runs_clean(&lab, &schemathesis, "admin", &admin);
 
     assert_eq!(lab.settled(), epoch, "nothing moved");
+    let told = said(&lab.inside_cli(&["audit"]));
+    for event in ["  maintenance  ", "  token-issued  "] {
+        let count = told.matches(event).count();
+        assert!(count > 3, "requests got through: {count} times{event}in\n{told}");
+    }
     let audit = lab.inside_cli(&["audit", "--verify"]);
     assert_eq!(audit.status.code(), Some(0), "{}", said(&audit));
 }
@@ -80,8 +85,19 @@ fn runs_clean(lab: &Lab, schemathesis: &Path, who: &str, further: &[&str]) {
         description.to_string_lossy(),
     );
     let mut words = vec![
-        "timeout", RUN_WITHIN, &program, "--config-file", &config, "run", &description, "--url", NODE,
-        "--tls-verify", &ca, "--max-examples", EXAMPLES,
+        "timeout",
+        RUN_WITHIN,
+        &program,
+        "--config-file",
+        &config,
+        "run",
+        &description,
+        "--url",
+        NODE,
+        "--tls-verify",
+        &ca,
+        "--max-examples",
+        EXAMPLES,
     ];
     words.extend(further);
     let output = lab.inside("cli", &words);

@@ -478,7 +478,11 @@ fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
         }
         fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<u64, E> {
             if number.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&number) {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was just looked at")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "it was just looked at"
+                )]
                 return Ok(number as u64);
             }
             Err(E::invalid_value(serde::de::Unexpected::Float(number), &self))

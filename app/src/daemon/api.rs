@@ -158,7 +158,10 @@ async fn audit(
     }
     let after = match query {
         Ok(Query(query)) if query.after > AFTER_MAX => {
-            return bad_request(format!("after={} is beyond every entry: the largest is {AFTER_MAX}", query.after));
+            return bad_request(format!(
+                "after={} is beyond every entry: the largest is {AFTER_MAX}",
+                query.after
+            ));
         }
         Ok(Query(query)) => query.after,
         Err(rejection) => return bad_request(rejection.body_text()),
