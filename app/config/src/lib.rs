@@ -16,6 +16,7 @@
 mod check;
 mod config;
 mod database;
+mod diff;
 mod fields;
 mod name;
 mod print;
@@ -31,6 +32,7 @@ mod zone;
 pub use check::{Checked, check};
 pub use config::{Config, IdentityFiles, Node, Role, Site, Tls};
 pub use database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server, Watchdog};
+pub use diff::{Difference, differences};
 pub use name::{CheckId, ClusterName, DatabaseId, DnsName, DnsNameError};
 pub use problem::Problem;
 pub use secret::{Account, Credentials, Password, SecretError, SecretSource};

@@ -297,9 +297,11 @@ async fn write(
 }
 
 /// The table let go of this connection: because it ended, and then the goodbye was ordered before that,
-/// or because there are newer ones.
+/// or because there are newer ones, or because the peer left the roster.
 async fn pushed_out(writer: &mut (impl AsyncWrite + Unpin), goodbye: &mut oneshot::Receiver<String>) -> End {
-    let why = goodbye.try_recv().unwrap_or_else(|_| "a newer connection took its place".to_owned());
+    let why = goodbye.try_recv().unwrap_or_else(|_| {
+        "it was let go: a newer connection took its place, or the roster changed".to_owned()
+    });
     bye(writer, &why).await;
     End { why: Problem::plain(why), silent: false }
 }

@@ -27,7 +27,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 const ATTEMPTS_MAX: usize = 4;
 
 /// A node to dial.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Target {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,

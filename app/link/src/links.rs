@@ -1,11 +1,12 @@
 //! The handle through which a process sends, calls, looks at its links, and stops them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use model::{NodeId, ServerId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -15,7 +16,7 @@ use crate::dial::{Target, keep_dialing};
 use crate::listen::keep_listening;
 use crate::shared::Shared;
 use crate::wire::{FRAME_MAX, Kind};
-use crate::{CallError, Endpoint, Inbound, LinkConfig, LinkView, Sent, StartError};
+use crate::{CallError, Endpoint, Inbound, LinkConfig, LinkTls, LinkView, Sent, StartError};
 
 /// The longest body of a message, bytes. With its envelope it fits a frame.
 pub const BODY_MAX: usize = FRAME_MAX - 1024;
@@ -62,7 +63,7 @@ impl Links {
         if !is_node && !config.guards.is_empty() {
             return Err(StartError::Guards(config.me));
         }
-        let targets = targets(&config)?;
+        let targets = targets(&config.me, &config.tls, &config.peers)?;
         let listener = match config.listen {
             Some(address) => Some(listen(address).await?),
             None => None,
@@ -70,9 +71,9 @@ impl Links {
         let address = listener.as_ref().and_then(|l| l.local_addr().ok());
 
         let (inbound, received) = mpsc::channel(INBOUND_QUEUE);
-        let shared = Arc::new(Shared::new(&config, inbound));
+        let shared = Arc::new(Shared::new(&config, targets, inbound));
         let (ended, over) = watch::channel(());
-        let root = tokio::spawn(run(shared.clone(), listener, targets, ended));
+        let root = tokio::spawn(run(shared.clone(), listener, ended));
         let root = Mutex::new(Some(root.abort_handle()));
         let running = Arc::new(Running { shared: shared.clone(), address, root, over });
         Ok((Self { shared, running }, received))
@@ -81,6 +82,27 @@ impl Links {
     /// The address listened on, with the port the system chose where 0 was asked for.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.running.address
+    }
+
+    /// Changes whom these links know: every node with its address, and the guards that may connect. Who
+    /// stays keeps its connections; who goes loses them and is refused from then on.
+    ///
+    /// # Errors
+    /// A name that is no server name, or guards for a guard; then nothing changes.
+    pub fn set_roster(
+        &self,
+        peers: &BTreeMap<NodeId, SocketAddr>,
+        guards: &BTreeSet<ServerId>,
+    ) -> Result<(), StartError> {
+        let me = &self.shared.me;
+        if me.node().is_none() && !guards.is_empty() {
+            return Err(StartError::Guards(me.clone()));
+        }
+        let targets = targets(me, &self.shared.tls, peers)?;
+        let nodes = peers.keys().cloned().map(Endpoint::Node);
+        self.shared.state().table.set_roster(nodes.chain(guards.iter().cloned().map(Endpoint::Guard)));
+        self.shared.targets.send_replace(targets);
+        Ok(())
     }
 
     /// Queues a message and returns at once. A message to `me` is handed in locally.
@@ -154,10 +176,14 @@ impl fmt::Debug for Links {
     }
 }
 
-fn targets(config: &LinkConfig) -> Result<Vec<Target>, StartError> {
-    let others = config.peers.iter().filter(|(node, _)| config.me.node() != Some(node));
-    let target = |(node, address): (&model::NodeId, &SocketAddr)| {
-        let name = (config.tls.server_name)(node).map_err(|_| StartError::ServerName(node.clone()))?;
+fn targets(
+    me: &Endpoint,
+    tls: &LinkTls,
+    peers: &BTreeMap<NodeId, SocketAddr>,
+) -> Result<Vec<Target>, StartError> {
+    let others = peers.iter().filter(|(node, _)| me.node() != Some(node));
+    let target = |(node, address): (&NodeId, &SocketAddr)| {
+        let name = (tls.server_name)(node).map_err(|_| StartError::ServerName(node.clone()))?;
         Ok(Target { node: node.clone(), address: *address, name })
     };
     others.map(target).collect()
@@ -168,23 +194,43 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// The root task: everything else runs under it. `ended` is dropped with it.
-async fn run(
-    shared: Arc<Shared>,
-    listener: Option<TcpListener>,
-    targets: Vec<Target>,
-    ended: watch::Sender<()>,
-) {
+async fn run(shared: Arc<Shared>, listener: Option<TcpListener>, ended: watch::Sender<()>) {
     let mut tasks = JoinSet::new();
     if let Some(listener) = listener {
         tasks.spawn(keep_listening(shared.clone(), listener));
     }
-    for target in targets {
-        tasks.spawn(keep_dialing(shared.clone(), target));
-    }
-    while let Some(task) = tasks.join_next().await {
-        if let Err(error) = task {
-            tracing::error!("a link task failed: {error}");
+    let mut targets = shared.targets.subscribe();
+    let mut dialing: Vec<(Target, AbortHandle)> = Vec::new();
+    loop {
+        let wanted = targets.borrow_and_update().clone();
+        dialing.retain(|(target, task)| {
+            let stays = wanted.contains(target);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for target in wanted {
+            if !dialing.iter().any(|(known, _)| *known == target) {
+                let task = tasks.spawn(keep_dialing(shared.clone(), target.clone()));
+                dialing.push((target, task));
+            }
+        }
+        tokio::select! {
+            () = shared.stopped() => break,
+            // The sender lives in shared.
+            _ = targets.changed() => {}
+            Some(task) = tasks.join_next() => told_of(task),
         }
     }
+    while let Some(task) = tasks.join_next().await {
+        told_of(task);
+    }
     drop(ended);
+}
+
+fn told_of(task: Result<(), tokio::task::JoinError>) {
+    if let Some(error) = task.err().filter(tokio::task::JoinError::is_panic) {
+        tracing::error!("a link task failed: {error}");
+    }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use model::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::dial::Target;
 use crate::links::BODY_MAX;
 use crate::outbox::{Outbox, PushError};
 use crate::refusal::{Problem, Refusal, RefusalLog};
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) timing: LinkTiming,
     /// Set once, for every task to see.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Whom to dial.
+    pub(crate) targets: watch::Sender<Vec<Target>>,
     /// Changes when a link came up, so that the others are told before the next beat is due.
     pub(crate) news: watch::Sender<()>,
     state: Mutex<State>,
@@ -64,7 +67,7 @@ impl Drop for CallUnderWay<'_> {
 }
 
 impl Shared {
-    pub(crate) fn new(config: &LinkConfig, inbound: mpsc::Sender<Inbound>) -> Self {
+    pub(crate) fn new(config: &LinkConfig, targets: Vec<Target>, inbound: mpsc::Sender<Inbound>) -> Self {
         let nodes = config.peers.keys().cloned().map(Endpoint::Node);
         let guards = config.guards.iter().cloned().map(Endpoint::Guard);
         let roster = nodes.chain(guards);
@@ -74,6 +77,7 @@ impl Shared {
             tls: config.tls.clone(),
             timing: config.timing,
             stopping: watch::Sender::new(false),
+            targets: watch::Sender::new(targets),
             news: watch::Sender::new(()),
             state: Mutex::new(State {
                 table,

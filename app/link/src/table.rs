@@ -110,11 +110,22 @@ impl Table {
         self.peers.get(peer).is_some_and(|entry| !entry.connections.is_empty())
     }
 
-    /// A connection came to stand. Pushes out the oldest accepted one where there are too many.
+    /// These are the peers from now on. Who goes loses its connections: their writers see their outboxes
+    /// gone and end them.
+    pub(crate) fn set_roster(&mut self, roster: impl IntoIterator<Item = Endpoint>) {
+        let roster: BTreeSet<Endpoint> = roster.into_iter().filter(|e| *e != self.me).collect();
+        self.peers.retain(|endpoint, _| roster.contains(endpoint));
+        for endpoint in roster {
+            self.peers.entry(endpoint).or_default();
+        }
+    }
+
+    /// A connection came to stand. Pushes out the oldest accepted one where there are too many. Where the
+    /// peer left the roster during the handshake the outbox is dropped, which ends the connection.
     pub(crate) fn join(&mut self, peer: &Endpoint, side: Side, outbox: Outbox, now: Instant) -> ConnectionId {
         self.connections += 1;
         let id = ConnectionId(self.connections);
-        let entry = self.peers.get_mut(peer).expect("only peers of the roster get past the handshake");
+        let Some(entry) = self.peers.get_mut(peer) else { return id };
         let accepted = || entry.connections.iter().filter(|c| c.side == Side::Accepted);
         if side == Side::Accepted && accepted().count() >= ACCEPTED_MAX {
             let oldest = accepted().map(|c| c.id).min().expect("there are some");

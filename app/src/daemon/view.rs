@@ -398,6 +398,7 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
     let at_ms = event.at()?.0;
     let (group, text) = match event {
         Event::Founded { .. }
+        | Event::Configured { .. }
         | Event::TokenIssued { .. }
         | Event::TokenRevoked { .. }
         | Event::BreakGlassUsed { .. }

@@ -2,12 +2,13 @@
 //! so every node gets the same result (S5). A refusal changes nothing.
 
 mod authority;
+mod configure;
 mod durability;
 mod execution;
 mod people;
 mod returning;
 
-use model::{Epoch, GroupId, Version, WallTime};
+use model::{Epoch, Generation, GroupId, Version, WallTime};
 
 use crate::state::{EPOCHS_MAX, FINISHED_MAX};
 use crate::{
@@ -33,6 +34,9 @@ pub enum Refusal {
     /// The cluster was founded before.
     #[error("the cluster is founded already")]
     Founded,
+    /// Compared with an older configuration.
+    #[error("the configuration is at generation {now}, the command expected {expected}")]
+    Generation { now: Generation, expected: Generation },
     /// The rule that stands against it.
     #[error("{0}")]
     Rule(String),
@@ -80,6 +84,7 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                 }
             }
         }
+        Command::Configure { new, at } => configure::configure(state, new, at),
         Command::Maintain { group, maintenance, by, reason, at } => {
             let target = group_mut(state, &group)?;
             maintain(target, maintenance, by, reason, &Ctx { id: &group, at })
@@ -113,19 +118,7 @@ fn found(
     state.incarnation = incarnation;
     let names = groups.keys().cloned().collect();
     for (id, spec) in groups {
-        state.groups.entry(id).or_insert_with(|| Group {
-            servers: spec.servers,
-            authority: None,
-            since: WallTime(0),
-            revoked: None,
-            route: None,
-            epochs: Default::default(),
-            execution: None,
-            finished: Default::default(),
-            next_execution: 1,
-            returns: Default::default(),
-            maintenance: None,
-        });
+        state.groups.entry(id).or_insert_with(|| Group::of(spec));
     }
     Ok(vec![Event::Founded { groups: names }])
 }

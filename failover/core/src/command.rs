@@ -7,7 +7,7 @@ use model::{GroupId, GtidSet, Incarnation, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, Outcome, Performer, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Maintenance, PeopleChange, Primary};
+use crate::{Acker, Maintenance, NewConfiguration, PeopleChange, Primary};
 
 /// A proposal, and when committed, a fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ use crate::{Acker, Maintenance, PeopleChange, Primary};
 pub enum Command {
     /// Names the groups and their servers, once in the life of a cluster.
     Found { incarnation: Incarnation, groups: BTreeMap<GroupId, GroupSpec> },
+    /// Puts another generation of the configuration in force.
+    Configure { new: NewConfiguration, at: WallTime },
     /// Changes one group; refused unless its version is `expect`.
     Change { group: GroupId, expect: Version, change: Change, at: WallTime },
     /// Begins or prolongs maintenance of a group, or ends it (`None`), whatever its version.

@@ -1,6 +1,6 @@
 //! The one list of things that happen. Audit, log lines, counters and timelines derive from it.
 
-use model::{Epoch, GroupId, ServerId, SiteId, TokenId, Version, WallTime};
+use model::{Epoch, Generation, GroupId, ServerId, SiteId, TokenId, Version, WallTime};
 use runbooks_core::{ExecutionId, ExecutionStatus, Outcome, StepId};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,17 @@ use crate::{Alarm, Durability, Maintenance, Phase, Reason, Terms};
 pub enum Event {
     /// The cluster knows its groups.
     Founded { groups: Vec<GroupId> },
+    /// Another generation of the configuration is in force.
+    Configured {
+        generation: Generation,
+        changes: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restores: Option<Generation>,
+        by: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        at: WallTime,
+    },
     /// Authority moved to another phase, epoch or holder.
     Authority {
         group: GroupId,
@@ -72,6 +83,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::Founded { .. } => "founded",
+            Event::Configured { .. } => "configured",
             Event::Authority { .. } => "authority",
             Event::Durability { .. } => "durability",
             Event::Routed { .. } => "routed",
@@ -93,7 +105,8 @@ impl Event {
     pub fn at(&self) -> Option<WallTime> {
         match self {
             Event::Founded { .. } => None,
-            Event::Authority { at, .. }
+            Event::Configured { at, .. }
+            | Event::Authority { at, .. }
             | Event::Durability { at, .. }
             | Event::Routed { at, .. }
             | Event::ExecutionStarted { at, .. }

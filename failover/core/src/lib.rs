@@ -15,6 +15,7 @@
 mod apply;
 mod authority;
 mod command;
+mod configuration;
 mod decide;
 mod defect;
 mod desk;
@@ -30,6 +31,7 @@ mod timing;
 pub use apply::{Refusal, apply};
 pub use authority::{Acker, Authority, Durability, Phase, Primary, Stamp};
 pub use command::{Change, Command, DecodeError, GroupSpec, Reason, ServerSpec, decode, encode};
+pub use configuration::{CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration};
 pub use decide::{
     Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide,
     loss_of, plan_switchover,

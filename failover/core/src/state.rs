@@ -6,7 +6,7 @@ use model::{Epoch, GroupId, GtidSet, Incarnation, ServerId, SiteId, WallTime};
 use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Authority, Durability, People, Primary, Reason, ServerSpec};
+use crate::{Acker, Authority, Configurations, Durability, GroupSpec, People, Primary, Reason, ServerSpec};
 
 /// Epochs remembered for each group: at one failover a day that is most of a year; older ones are
 /// dropped, and a server that returns from so far back goes to quarantine.
@@ -22,9 +22,16 @@ pub struct State {
     pub incarnation: Incarnation,
     /// The groups.
     pub groups: BTreeMap<GroupId, Group>,
+    /// What the cluster is configured to be.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub configuration: Configurations,
     /// Tokens, and alarms about them.
     #[serde(default, skip_serializing_if = "People::is_empty")]
     pub people: People,
+}
+
+fn is_default(configurations: &Configurations) -> bool {
+    *configurations == Configurations::default()
 }
 
 /// One protection group.
@@ -145,6 +152,23 @@ pub struct ReturnState {
 }
 
 impl Group {
+    /// A group that nobody has started.
+    pub(crate) fn of(spec: GroupSpec) -> Self {
+        Self {
+            servers: spec.servers,
+            authority: None,
+            since: WallTime(0),
+            revoked: None,
+            route: None,
+            epochs: BTreeMap::new(),
+            execution: None,
+            finished: VecDeque::new(),
+            next_execution: 1,
+            returns: BTreeMap::new(),
+            maintenance: None,
+        }
+    }
+
     /// The execution that still runs.
     #[must_use]
     pub fn running(&self) -> Option<&Execution> {

@@ -9,10 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Change, Command, GroupSpec, Maintenance, PeopleChange, Primary, Reason, ServerSpec, Terms, decode,
-    encode,
+    Acker, Change, Command, GroupSpec, Maintenance, NewConfiguration, PeopleChange, Primary, Reason,
+    ServerSpec, Terms, decode, encode,
 };
-use model::{GroupId, Incarnation, ProcessStart, Role, TokenId, Version, WallTime};
+use model::{Generation, GroupId, Incarnation, ProcessStart, Role, TokenId, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
 
 const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
@@ -103,6 +103,22 @@ fn samples() -> Vec<Command> {
         reason: None,
         at: AT,
     }));
+    let spec = ServerSpec { site: "pdc".parse().unwrap() };
+    let servers = BTreeMap::from([("pdc-db".parse().unwrap(), spec)]);
+    all.extend([(None, None), (Some(Generation(2)), Some("it was better".to_owned()))].map(
+        |(restores, why)| {
+            let new = NewConfiguration {
+                expect: Generation(4),
+                text: "version: 1\n".into(),
+                changes: vec!["~ names.shop.ttl: 1s -> 2s".into()],
+                restores,
+                groups: BTreeMap::from([(group(), GroupSpec { servers: servers.clone() })]),
+                by: "ana".into(),
+                why,
+            };
+            Command::Configure { new, at: AT }
+        },
+    ));
     all.extend(people().into_iter().map(|change| Command::People { change, by: "ana".into(), at: AT }));
     all
 }
@@ -129,6 +145,7 @@ fn every_variant_has_a_sample(command: &Command) {
     match command {
         Command::Found { .. }
         | Command::Maintain { .. }
+        | Command::Configure { .. }
         | Command::StepStarted { .. }
         | Command::StepEnded { .. } => {}
         Command::People { change, .. } => match change {

@@ -11,6 +11,7 @@ use raft::eraftpb::{EntryType, Message, MessageType};
 use raft::{Raft, StateRole};
 
 use crate::image::{Recovered, check_configuration};
+use crate::membership::read_change;
 
 /// A term that no cluster reaches by elections; above it arithmetic on terms could overflow.
 const MAX_TERM: u64 = 1 << 48;
@@ -28,7 +29,7 @@ pub enum Refused {
         /// This node.
         id: u64,
     },
-    /// The sender is no member.
+    /// The sender is no member, and what it says only members say.
     #[error("message is from node {from}, which is not in the configuration")]
     UnknownSender {
         /// The sender.
@@ -104,7 +105,7 @@ pub(crate) fn admit(raft: &Raft<Recovered>, message: &Message) -> Result<(), Ref
     if message.to != raft.id {
         return Err(Refused::NotForUs { to: message.to, id: raft.id });
     }
-    if from == raft.id || raft.prs().get(from).is_none() {
+    if from == raft.id || (raft.prs().get(from).is_none() && !may_come_first(message.get_msg_type())) {
         return Err(Refused::UnknownSender { from });
     }
     if message.term == 0 || message.term > MAX_TERM || message.index > MAX_INDEX || message.commit > MAX_INDEX
@@ -137,6 +138,20 @@ pub(crate) fn admit(raft: &Raft<Recovered>, message: &Message) -> Result<(), Ref
     }
 }
 
+/// What a member may have to say to a node that does not know yet that it is one: a leader and a
+/// candidate speak first, and the log that names them comes after. That they belong to the cluster at
+/// all is the connection's business.
+fn may_come_first(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgAppend
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgSnapshot
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestPreVote
+    )
+}
+
 fn admit_append(raft: &Raft<Recovered>, message: &Message) -> Result<(), Refused> {
     let from = message.from;
     let malformed = |index| Refused::MalformedAppend { from, index };
@@ -149,7 +164,12 @@ fn admit_append(raft: &Raft<Recovered>, message: &Message) -> Result<(), Refused
         if entry.index != index + 1 || entry.term < term || entry.term > message.term {
             return Err(malformed(entry.index));
         }
-        if entry.get_entry_type() != EntryType::EntryNormal {
+        let sound = match entry.get_entry_type() {
+            EntryType::EntryNormal => true,
+            EntryType::EntryConfChangeV2 => read_change(&entry.data).is_some(),
+            EntryType::EntryConfChange => false,
+        };
+        if !sound {
             return Err(malformed(entry.index));
         }
         (index, term) = (entry.index, entry.term);

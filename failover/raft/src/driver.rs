@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use handle::{Handle, ProposeError, Proposed, ReadError, StepError, StopError, TransferError};
+pub use handle::{
+    Handle, MemberError, ProposeError, Proposed, ReadError, StepError, StopError, TransferError,
+};
 pub use run::{RaftStatus, Stopped};
 
 use crate::replica::{Replica, ReplicaConfig, ReplicaError};

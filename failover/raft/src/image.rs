@@ -7,12 +7,14 @@
 //! Invariants: entries are contiguous and begin right after `trimmed`; the snapshot's index lies
 //! between `trimmed` and the last index; `hard_state.commit` lies between snapshot and last index.
 //!
-//! Deliberately absent: files. Configuration other than plain voters and learners.
+//! Deliberately absent: files.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+
+use crate::membership::Members;
 
 /// Index and term of the snapshot that every node of a new cluster starts from. Not zero, so that
 /// a node that holds nothing differs from one that holds the genesis, and term 0 never travels.
@@ -48,7 +50,7 @@ pub enum ImageError {
     /// No snapshot, hence no voters.
     #[error("log has no snapshot")]
     NoSnapshot,
-    /// Voters missing, repeated, zero, or a joint configuration.
+    /// Voters missing, repeated or zero, or one node with two parts.
     #[error("snapshot names voters {voters:?} and learners {learners:?}, which is no configuration")]
     Configuration {
         /// As stored.
@@ -125,6 +127,27 @@ impl Recovered {
         Self { hard_state, snapshot, trimmed: GENESIS, entries: VecDeque::new() }
     }
 
+    /// What a node starts from that is to join a cluster: nothing, and no vote. It hears a leader, is
+    /// sent a snapshot, and learns from it who the members are.
+    #[must_use]
+    pub fn joining(state: Vec<u8>) -> Self {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_data(state.into());
+        Self { hard_state: HardState::default(), snapshot, trimmed: (0, 0), entries: VecDeque::new() }
+    }
+
+    /// It is what [`Recovered::joining`] gives, or has only heard of terms since: no snapshot came yet.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let metadata = self.snapshot.get_metadata();
+        metadata.index == 0
+            && metadata.term == 0
+            && metadata.get_conf_state() == &ConfState::default()
+            && self.trimmed == (0, 0)
+            && self.entries.is_empty()
+            && self.hard_state.commit == 0
+    }
+
     /// Index of the snapshot: what the state machine holds when it has restored it.
     #[must_use]
     pub fn snapshot_index(&self) -> u64 {
@@ -192,6 +215,9 @@ impl Recovered {
     /// # Errors
     /// The first one that does not hold.
     pub fn check(&self) -> Result<(), ImageError> {
+        if self.is_blank() {
+            return Ok(());
+        }
         let metadata = self.snapshot.get_metadata();
         if metadata.index == 0 || metadata.term == 0 {
             return Err(ImageError::NoSnapshot);
@@ -221,15 +247,21 @@ impl Recovered {
     }
 }
 
-/// Accepts plain voters and learners. Joint configurations belong to a later version; a snapshot
-/// that carries one is refused before raft-rs sees it.
+/// Accepts voters and learners, also in a joint configuration: a snapshot may be taken within one.
+/// raft-rs asserts on the rest, so it never sees it.
 pub(crate) fn check_configuration(conf_state: &ConfState) -> Result<(), ImageError> {
     let (voters, learners) = (conf_state.get_voters(), conf_state.get_learners());
-    let all: std::collections::BTreeSet<u64> = voters.iter().chain(learners).copied().collect();
-    let plain = conf_state.get_voters_outgoing().is_empty()
+    let outgoing = conf_state.get_voters_outgoing();
+    let distinct = |ids: &[u64]| ids.iter().collect::<BTreeSet<_>>().len() == ids.len() && !ids.contains(&0);
+    let sound = !voters.is_empty()
+        && distinct(voters)
+        && distinct(learners)
+        && distinct(outgoing)
+        && !learners.iter().any(|id| voters.contains(id) || outgoing.contains(id))
+        // Nobody is demoted from voter to learner here, and joint configurations are left by an entry.
         && conf_state.get_learners_next().is_empty()
         && !conf_state.auto_leave;
-    if !plain || voters.is_empty() || all.contains(&0) || all.len() != voters.len() + learners.len() {
+    if !sound {
         return Err(ImageError::Configuration { voters: voters.to_vec(), learners: learners.to_vec() });
     }
     Ok(())
@@ -284,8 +316,11 @@ impl Storage for Recovered {
         Ok(Recovered::last_index(self))
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.snapshot_index() < request_index {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        // A member that is younger than the snapshot would throw it away; one is taken after each
+        // change of members.
+        let knows = Members::of(self.snapshot.get_metadata().get_conf_state()).holds(to);
+        if self.snapshot_index() < request_index || !knows {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         Ok(self.snapshot.clone())

@@ -16,6 +16,7 @@
 mod admission;
 mod driver;
 mod image;
+mod membership;
 mod replica;
 mod store;
 pub mod wire;
@@ -23,14 +24,15 @@ pub mod wire;
 pub use admission::Refused;
 pub use bytes::Bytes;
 pub use driver::{
-    Driver, DriverConfig, Handle, ProposeError, Proposed, RaftStatus, ReadError, SNAPSHOT_EVERY, StartError,
-    StateMachine, StepError, StopError, Stopped, TransferError,
+    Driver, DriverConfig, Handle, MemberError, ProposeError, Proposed, RaftStatus, ReadError, SNAPSHOT_EVERY,
+    StartError, StateMachine, StepError, StopError, Stopped, TransferError,
 };
 pub use image::{Compaction, ImageError, Persist, Recovered};
+pub use membership::{MemberStep, Members, Next, Waiting, next_step};
 pub use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot};
 pub use replica::{
     Change, Committed, ENTRIES_KEPT, MAX_PROPOSAL_BYTES, MAX_SNAPSHOT_BYTES, Position, Progress,
     ProposeRefused, ReadRefused, Replica, ReplicaConfig, ReplicaError, ReplicaStatus, Role, SnapshotRefused,
-    TransferRefused, Work,
+    StepRefused, TransferRefused, Work,
 };
 pub use store::{Identity, Store, StoreError};

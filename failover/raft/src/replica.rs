@@ -17,23 +17,24 @@
 //! raft-rs's own random election timeout is overwritten before it can be used; nothing raft-rs
 //! panics on reaches it from a peer (`admission.rs`).
 //!
-//! Deliberately absent: time, forwarding of proposals or reads to the leader, changes of the
-//! configuration (entries of that kind are refused; `Recovered` has the room).
+//! Deliberately absent: time, forwarding of proposals or reads to the leader, and who ought to be a
+//! member (`membership.rs`).
 
 mod refused;
 mod work;
 
 use std::collections::BTreeMap;
 
-use raft::eraftpb::{Message, MessageType, Snapshot};
+use raft::eraftpb::{ConfChangeV2, EntryType, Message, MessageType, Snapshot};
 use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::admission::{Refused, admit};
 use crate::image::{Compaction, Persist, Recovered};
+use crate::membership::{MemberStep, Members, change_of, read_change};
 use crate::wire::MAX_MESSAGE_BYTES;
-pub use refused::{ProposeRefused, ReadRefused, ReplicaError, SnapshotRefused, TransferRefused};
+pub use refused::{ProposeRefused, ReadRefused, ReplicaError, SnapshotRefused, StepRefused, TransferRefused};
 pub use work::{Change, Committed, Position, Progress, ReplicaStatus, Role, Work};
 
 /// Appends on their way to one follower that were not answered yet. 256 is raft-rs's own default;
@@ -90,6 +91,8 @@ pub struct Replica {
     snapshot_patience: u32,
     /// Entries that stay behind a snapshot of our own.
     entries_kept: u64,
+    /// Index of the last change of members that is applied; the snapshot's where it is older.
+    members_since: u64,
     /// False only if nothing happened since `ready` last found nothing: then it need not look.
     stirred: bool,
     /// The work the caller is busy with.
@@ -99,6 +102,7 @@ pub struct Replica {
 struct Outstanding {
     number: u64,
     applied: u64,
+    changes: Vec<(u64, ConfChangeV2)>,
 }
 
 impl Replica {
@@ -128,12 +132,13 @@ impl Replica {
         let mut replica = Self {
             timeout: random.random_range(min..max),
             drawn_for: (raw.raft.term, raw.raft.state),
-            told: change_of(&raw),
+            told: role_of(&raw),
             random,
             election_ticks: min..max,
             snapshots_sent: BTreeMap::new(),
             snapshot_patience: config.election_ticks_max.saturating_mul(SNAPSHOT_PATIENCE),
             entries_kept: ENTRIES_KEPT,
+            members_since: snapshot_index,
             stirred: true,
             outstanding: None,
             raw,
@@ -195,6 +200,43 @@ impl Replica {
         Ok(Position { index: self.raw.raft.raft_log.last_index(), term: self.raw.raft.term })
     }
 
+    /// Appends a change of members to the leader's log. It is in force, here and elsewhere, where it is
+    /// applied, and [`Replica::members`] shows it.
+    ///
+    /// # Errors
+    /// When it was not appended.
+    pub fn change_members(&mut self, step: &MemberStep) -> Result<Position, StepRefused> {
+        self.assert_idle();
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader {
+            return Err(StepRefused::NotLeader { leader: self.leader() });
+        }
+        if let Some(to) = raft.lead_transferee {
+            return Err(StepRefused::Transferring { to });
+        }
+        // raft-rs would put an empty entry in its place.
+        if raft.has_pending_conf() {
+            return Err(StepRefused::Pending);
+        }
+        self.members().admit(step).map_err(|why| StepRefused::Rule { why })?;
+        self.raw.propose_conf_change(Vec::new(), change_of(step)).map_err(|_| StepRefused::Busy)?;
+        self.stirred = true;
+        Ok(Position { index: self.raw.raft.raft_log.last_index(), term: self.raw.raft.term })
+    }
+
+    /// The members as the applied log names them.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        Members::of(&self.raw.raft.prs().conf().to_conf_state())
+    }
+
+    /// The members changed since the last snapshot: one should be taken, since a new member can be sent
+    /// no other.
+    #[must_use]
+    pub fn wants_snapshot(&self) -> bool {
+        self.members_since > self.raw.store().snapshot_index()
+    }
+
     /// Begins a Safe read round: once a quorum confirmed that this node still leads, `reads` of
     /// some work holds `context` and the index to have applied. Lost without a word when
     /// leadership is lost. `context` must never be used twice in one term: a late answer to the
@@ -252,20 +294,23 @@ impl Replica {
     /// When the log was left as it is.
     pub fn snapshot_taken(&mut self, index: u64, data: Vec<u8>) -> Result<Compaction, SnapshotRefused> {
         self.assert_idle();
-        let (least, most) = (self.raw.store().snapshot_index() + 1, self.raw.raft.raft_log.applied);
+        // Below the last change of members other ones stood than are known now.
+        let least = (self.raw.store().snapshot_index() + 1).max(self.members_since);
+        let most = self.raw.raft.raft_log.applied;
         if index < least || index > most {
             return Err(SnapshotRefused::Index { index, least, most });
         }
         if data.len() > MAX_SNAPSHOT_BYTES {
             return Err(SnapshotRefused::TooLong { bytes: data.len() });
         }
+        let conf_state = self.raw.raft.prs().conf().to_conf_state();
         let store = self.raw.mut_store();
         let mut snapshot = Snapshot::default();
         snapshot.set_data(data.into());
         let metadata = snapshot.mut_metadata();
         metadata.index = index;
         metadata.term = store.term_at(index).expect("an applied index is in the log");
-        metadata.set_conf_state(store.snapshot.get_metadata().get_conf_state().clone());
+        metadata.set_conf_state(conf_state);
         let trim_to = index.saturating_sub(self.entries_kept).max(store.trimmed.0);
         let trim_term = store.term_at(trim_to).expect("what is not trimmed is in the log");
         let compaction = Compaction { snapshot, trimmed: (trim_to, trim_term) };
@@ -304,9 +349,13 @@ impl Replica {
         if let Some(snapshot) = &persist.snapshot {
             applied = applied.max(snapshot.get_metadata().index);
         }
+        let mut changes = Vec::new();
         for entry in ready.take_committed_entries() {
             applied = entry.index;
-            if !entry.data.is_empty() {
+            if entry.get_entry_type() == EntryType::EntryConfChangeV2 {
+                let change = read_change(&entry.data).expect("only sound changes get into the log");
+                changes.push((entry.index, change));
+            } else if !entry.data.is_empty() {
                 let (index, term) = (entry.index, entry.term);
                 work.committed.push(Committed { index, term, data: entry.data });
             }
@@ -317,7 +366,7 @@ impl Replica {
         self.note_snapshots(&work.send_before);
         self.raw.mut_store().absorb(&persist);
         work.persist = persist;
-        self.outstanding = Some(Outstanding { number: ready.number(), applied });
+        self.outstanding = Some(Outstanding { number: ready.number(), applied, changes });
         self.raw.advance_append_async(ready);
         Some(work)
     }
@@ -327,6 +376,11 @@ impl Replica {
     pub fn persisted(&mut self) {
         let outstanding = self.outstanding.take().expect("persisted() follows ready()");
         self.raw.on_persist_ready(outstanding.number);
+        for (index, change) in outstanding.changes {
+            self.raw.apply_conf_change(&change).expect("a leader proposes only what fits the members");
+            self.members_since = index;
+            self.stirred = true;
+        }
         self.raw.advance_apply_to(outstanding.applied);
     }
 
@@ -339,7 +393,7 @@ impl Replica {
     /// Role, term and leader now.
     #[must_use]
     pub fn current(&self) -> Change {
-        change_of(&self.raw)
+        role_of(&self.raw)
     }
 
     /// The voters, ascending.
@@ -380,6 +434,7 @@ impl Replica {
             last_index: raft.raft_log.last_index(),
             snapshot_index: self.raw.store().snapshot_index(),
             progress,
+            members: self.members(),
         }
     }
 
@@ -452,7 +507,7 @@ impl Replica {
     }
 }
 
-fn change_of(raw: &RawNode<Recovered>) -> Change {
+fn role_of(raw: &RawNode<Recovered>) -> Change {
     let raft = &raw.raft;
     let leader = (raft.leader_id != raft::INVALID_ID).then_some(raft.leader_id);
     Change { leader, term: raft.term, role: raft.state.into() }

@@ -8,3 +8,4 @@ mod limits;
 mod proxy;
 mod refusals;
 mod relays;
+mod roster;

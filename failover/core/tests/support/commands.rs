@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, GroupSpec, Maintenance, PeopleChange, Perform, Primary, Reason, ServerSpec,
-    Terms, apply, awaited, perform, verify,
+    Acker, Act, Change, Command, GroupSpec, Maintenance, NewConfiguration, PeopleChange, Perform, Primary,
+    Reason, ServerSpec, Terms, apply, awaited, perform, verify,
 };
-use model::{GtidSet, Incarnation, ProcessStart, ServerId, TokenId, Version, WallTime};
+use model::{Generation, GtidSet, Incarnation, ProcessStart, ServerId, TokenId, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId, next};
 
 use super::line::Line;
@@ -81,6 +81,38 @@ impl World {
                 vec![Command::Maintain { group, maintenance, by: "ana".into(), reason: None, at }]
             }
             "token" => vec![people(line, at)],
+            "configure" => {
+                let expect = line.number("expect").map(Generation);
+                let expect = expect.unwrap_or_else(|| self.state.configuration.generation());
+                let mut groups: BTreeMap<_, _> = self
+                    .state
+                    .groups
+                    .iter()
+                    .map(|(id, g)| (id.clone(), GroupSpec { servers: g.servers.clone() }))
+                    .collect();
+                if line.flag("without-group") {
+                    groups.clear();
+                }
+                if line.flag("without-server") {
+                    groups.values_mut().for_each(|g| drop(g.servers.pop_last()));
+                }
+                if line.flag("another-group") {
+                    groups.insert("second".parse().unwrap(), GroupSpec { servers: BTreeMap::new() });
+                }
+                let long = line.number("bytes").map(|n| "x".repeat(usize::try_from(n).unwrap()));
+                let restores = line.number("restores").map(Generation);
+                let text = line.take("text").unwrap_or_else(|| line.fail("text=… is missing"));
+                let new = NewConfiguration {
+                    expect,
+                    text: long.unwrap_or_else(|| text.clone()).into(),
+                    changes: vec![format!("~ names.shop: {text}")],
+                    restores,
+                    groups,
+                    by: "ana".into(),
+                    why: None,
+                };
+                vec![Command::Configure { new, at }]
+            }
             "step-start" => vec![start(StepId(line.word()))],
             "step-end" => {
                 let step = StepId(line.word());

@@ -46,6 +46,11 @@ pub fn event(event: &Event) -> String {
         Event::Durability { from, to, reason: r, .. } => {
             format!("durability {from} -> {to}{}", because(r.as_ref()))
         }
+        Event::Configured { generation, changes, restores, by, why, .. } => {
+            let restores = restores.map_or(String::new(), |g| format!(", generation {g} again"));
+            let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+            format!("configuration {generation} by {by}{restores}{why}: {}", changes.join("; "))
+        }
         Event::Maintenance { maintenance, by, .. } => match maintenance {
             Some(m) => format!("maintenance by {by} until {}: {}", m.until.0, m.reason),
             None => format!("maintenance ended by {by}"),
@@ -150,6 +155,7 @@ pub fn command(command: &Command) -> String {
     match command {
         Command::Found { .. } => "found".into(),
         Command::Change { expect, change: c, .. } => format!("{} (expects version {expect})", change(c)),
+        Command::Configure { new, .. } => format!("configuration (expects generation {})", new.expect),
         Command::Maintain { maintenance, .. } => format!("maintenance {}", maintenance.is_some()),
         Command::People { .. } => "people".into(),
         Command::StepStarted { step, .. } => format!("start of step {step}"),

@@ -13,7 +13,8 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::run::{RaftStatus, Stopped};
-use crate::replica::MAX_PROPOSAL_BYTES;
+use crate::membership::MemberStep;
+use crate::replica::{MAX_PROPOSAL_BYTES, StepRefused};
 use crate::wire::{self, WireError};
 
 /// Bytes of payload that wait in the queue. A few snapshots' worth; beyond it callers hear `Busy`
@@ -26,6 +27,7 @@ pub(super) enum Input {
     Propose { data: Vec<u8>, answer: oneshot::Sender<Result<Proposed, ProposeError>> },
     Read { answer: oneshot::Sender<Result<u64, ReadError>> },
     Transfer { to: u64, answer: oneshot::Sender<Result<(), TransferError>> },
+    Members { step: MemberStep, answer: oneshot::Sender<Result<(), MemberError>> },
     Unreachable { peer: u64 },
 }
 
@@ -139,6 +141,26 @@ pub enum TransferError {
     Busy,
     /// The thread did not take the request in time.
     #[error("raft did not take the transfer within its deadline")]
+    TimedOut,
+    /// Raft ended here; the reason is in the status.
+    #[error("raft has stopped on this node: {why}")]
+    Stopped {
+        /// As in the status.
+        why: String,
+    },
+}
+
+/// Why a change of members was not begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// Ask again later, of whoever leads then.
+    #[error(transparent)]
+    Refused(#[from] StepRefused),
+    /// Try again.
+    #[error("raft is busy: its queue is full")]
+    Busy,
+    /// Unknown: the thread did not answer in time.
+    #[error("raft did not take the change of members within its deadline")]
     TimedOut,
     /// Raft ended here; the reason is in the status.
     #[error("raft has stopped on this node: {why}")]
@@ -289,6 +311,23 @@ impl Handle {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(TransferError::Stopped { why: self.why() }),
             Err(_) => Err(TransferError::TimedOut),
+        }
+    }
+
+    /// Begins a step of a change of members. That it is done shows in the status.
+    ///
+    /// # Errors
+    /// When it was not begun.
+    pub async fn change_members(&self, step: MemberStep, deadline: Instant) -> Result<(), MemberError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::Members { step, answer }, 0).map_err(|not_sent| match not_sent {
+            NotSent::Busy => MemberError::Busy,
+            NotSent::Stopped { why } => MemberError::Stopped { why },
+        })?;
+        match tokio::time::timeout_at(deadline.into(), answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(MemberError::Stopped { why: self.why() }),
+            Err(_) => Err(MemberError::TimedOut),
         }
     }
 

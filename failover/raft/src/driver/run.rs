@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::handle::{Input, ProposeError, Proposed, Queued, ReadError, TransferError};
+use super::handle::{Input, MemberError, ProposeError, Proposed, Queued, ReadError, TransferError};
 use super::waiting::{Proposals, ProposeAnswer, Reads};
 use super::{DriverConfig, StateMachine};
+use crate::membership::Members;
 use crate::replica::{
     Change, Position, Progress, ProposeRefused, ReadRefused, Replica, ReplicaStatus, Role, TransferRefused,
     Work,
@@ -52,6 +53,8 @@ pub struct RaftStatus {
     pub snapshot_index: u64,
     /// The members as the leader sees them, by id; empty elsewhere.
     pub progress: Vec<Progress>,
+    /// The members as applied here.
+    pub members: Members,
     /// On the leader: a moment at or after its election, in µs of the configured clock.
     pub elected_at: Option<u64>,
     /// When role, term or leader last changed, in µs of the configured clock.
@@ -79,6 +82,7 @@ impl RaftStatus {
             last_index: 0,
             snapshot_index: 0,
             progress: Vec::new(),
+            members: Members::default(),
             elected_at: None,
             since: now,
             refused: 0,
@@ -91,8 +95,18 @@ impl RaftStatus {
     }
 
     fn take(&mut self, status: ReplicaStatus) {
-        let ReplicaStatus { id, change, commit, applied, current, last_index, snapshot_index, progress } =
-            status;
+        let ReplicaStatus {
+            id,
+            change,
+            commit,
+            applied,
+            current,
+            last_index,
+            snapshot_index,
+            progress,
+            members,
+        } = status;
+        self.members = members;
         self.current = current;
         let Change { leader, term, role } = change;
         (self.id, self.role, self.term, self.leader) = (id, role, term, leader);
@@ -279,6 +293,10 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
                 });
                 let _ = answer.send(outcome);
             }
+            Input::Members { step, answer } => {
+                let outcome = self.replica.change_members(&step);
+                let _ = answer.send(outcome.map(|_| ()).map_err(MemberError::from));
+            }
             Input::Unreachable { peer } => self.replica.peer_unreachable(peer),
         }
     }
@@ -372,7 +390,9 @@ impl<M: StateMachine, O: FnMut(u64, Vec<u8>)> Body<M, O> {
 
     fn snapshot_when_due(&mut self) -> Result<(), StoreError> {
         let applied = self.replica.applied();
-        if applied - self.snapshot_tried < self.snapshot_every {
+        let due = applied - self.snapshot_tried >= self.snapshot_every
+            || (self.replica.wants_snapshot() && applied > self.snapshot_tried);
+        if !due {
             return Ok(());
         }
         self.snapshot_tried = applied;

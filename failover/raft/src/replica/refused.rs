@@ -106,3 +106,32 @@ pub enum SnapshotRefused {
         bytes: usize,
     },
 }
+
+/// Why a change of members was not taken. It is in no log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepRefused {
+    /// Ask the leader, if one is known.
+    #[error("this node does not lead (leader: {leader:?})")]
+    NotLeader {
+        /// Who does.
+        leader: Option<u64>,
+    },
+    /// Ask again, of whoever leads then.
+    #[error("leadership is being handed to node {to}")]
+    Transferring {
+        /// To whom.
+        to: u64,
+    },
+    /// An earlier change may not be applied yet. Try again after the next work.
+    #[error("an earlier change of members is not applied yet")]
+    Pending,
+    /// It does not fit the members.
+    #[error("the members cannot change so: {why}")]
+    Rule {
+        /// Why.
+        why: String,
+    },
+    /// Too much is waiting to be committed; try again later.
+    #[error("over {MAX_UNCOMMITTED_BYTES} bytes of proposals wait for a quorum")]
+    Busy,
+}

@@ -5,6 +5,7 @@ use raft::StateRole;
 use raft::eraftpb::Message;
 
 use crate::image::Persist;
+use crate::membership::Members;
 
 /// What a replica is in its term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,4 +116,6 @@ pub struct ReplicaStatus {
     pub snapshot_index: u64,
     /// The leader's view of every member, itself included, by id; empty elsewhere.
     pub progress: Vec<Progress>,
+    /// The members as applied here.
+    pub members: Members,
 }

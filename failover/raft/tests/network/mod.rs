@@ -4,11 +4,14 @@
 //! Messages are dropped, doubled, delayed and so reordered; a node crashes between any two acts of
 //! its work. Everything random comes from the seed, so a failing seed is the whole story.
 
+#![allow(dead_code, reason = "each test that includes this uses its own part")]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use failover_raft::{
-    Change, Message, Position, ReadRefused, Recovered, Replica, ReplicaConfig, Role, Work, wire,
+    Change, Message, Next, Position, ReadRefused, Recovered, Replica, ReplicaConfig, Role, Work, next_step,
+    wire,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -148,6 +151,37 @@ impl Cluster {
         node.replica = Some(replica);
     }
 
+    /// A node that joins: an empty log, and nobody knows it yet.
+    pub fn join(&mut self, id: u64) {
+        let disk = Recovered::joining(encode_state(&[]));
+        let node = Node { replica: None, disk, applied: Vec::new(), applied_index: 0, starts: 0 };
+        assert!(self.nodes.insert(id, node).is_none(), "a node joins once");
+        self.start(id);
+        self.at(id, Event::Tick { node: id });
+    }
+
+    /// Takes the next step towards `target` on the leader; true when nothing is left to do.
+    pub fn steer(&mut self, target: &BTreeSet<u64>) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let replica = self.replica(leader);
+        if !replica.is_current() {
+            return false;
+        }
+        let status = replica.status();
+        match next_step(target, &status.members, leader, &status.progress, status.commit) {
+            Next::Settled => return true,
+            Next::Propose(step) => {
+                let _ = replica.change_members(&step);
+            }
+            Next::HandOver(to) => {
+                let _ = replica.transfer_leader(to);
+            }
+            Next::Wait(_) => {}
+        }
+        self.work(leader);
+        false
+    }
+
     pub fn crash(&mut self, id: u64) {
         self.crashes += 1;
         self.nodes.get_mut(&id).unwrap().replica = None;
@@ -163,11 +197,13 @@ impl Cluster {
         let event = self.pending.remove(&event).unwrap();
         match event {
             Event::Tick { node } => {
-                self.at(TICK_MS, Event::Tick { node });
-                if let Some(replica) = &mut self.nodes.get_mut(&node).unwrap().replica {
+                // One that was taken away ticks no more.
+                let Some(ticking) = self.nodes.get_mut(&node) else { return true };
+                if let Some(replica) = &mut ticking.replica {
                     replica.tick();
                     self.work(node);
                 }
+                self.at(TICK_MS, Event::Tick { node });
             }
             Event::Deliver { bytes, to } => {
                 let message = wire::decode(&bytes).unwrap();
@@ -176,7 +212,7 @@ impl Cluster {
                 }
             }
             Event::Restart { node } => {
-                if self.nodes[&node].replica.is_none() {
+                if self.nodes.get(&node).is_some_and(|node| node.replica.is_none()) {
                     self.start(node);
                     self.work(node);
                 }
@@ -206,7 +242,7 @@ impl Cluster {
     }
 
     pub fn deliver(&mut self, to: u64, message: Message) {
-        if let Some(replica) = &mut self.nodes.get_mut(&to).unwrap().replica {
+        if let Some(replica) = self.nodes.get_mut(&to).and_then(|node| node.replica.as_mut()) {
             if let Err(refused) = replica.step(message) {
                 self.refusals.push(refused.to_string());
             }
@@ -341,7 +377,7 @@ impl Cluster {
         let node = self.nodes.get_mut(&id).unwrap();
         let replica = node.replica.as_mut().unwrap();
         let snapshot_index = replica.image().snapshot.get_metadata().index;
-        if replica.applied() - snapshot_index < self.snapshot_every {
+        if replica.applied() - snapshot_index < self.snapshot_every && !replica.wants_snapshot() {
             return;
         }
         let state = encode_state(&node.applied);
