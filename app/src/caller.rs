@@ -87,7 +87,7 @@ impl Caller {
     ///
     /// # Errors
     /// The problem to answer: a token that does not stand (any more), or has expired.
-    pub fn rights(&self, state: &State, now: WallTime) -> Result<Rights, Problem> {
+    pub fn rights(&self, state: &State, now: WallTime) -> Result<Rights, Box<Problem>> {
         let hash = match &self.proof {
             Proof::Certificate { role } => {
                 return Ok(Rights { role: *role, groups: None, break_glass: false });
@@ -116,7 +116,7 @@ impl Caller {
     ///
     /// # Errors
     /// That problem.
-    pub fn may(&self, rights: &Rights, need: Need) -> Result<(), Problem> {
+    pub fn may(&self, rights: &Rights, need: Need) -> Result<(), Box<Problem>> {
         let who = match self.proof {
             Proof::Certificate { .. } => format!("client {:?}", self.name),
             Proof::Token { .. } => format!("token {:?}", self.name),
@@ -170,7 +170,7 @@ impl ApiRequest {
 
 /// Who bears a secret, by the tokens of `state`. Every token is looked at, and each hash to its end, so
 /// that the time taken tells nothing.
-pub fn bearer(state: &State, secret: &str) -> Result<Caller, Problem> {
+pub fn bearer(state: &State, secret: &str) -> Result<Caller, Box<Problem>> {
     let hash = hash(secret);
     let mut found: Option<&TokenId> = None;
     for (name, Token { hash: kept, .. }) in &state.people.tokens {
@@ -204,7 +204,7 @@ fn same(kept: &str, shown: &str) -> bool {
     kept.as_bytes().ct_eq(shown.as_bytes()).into()
 }
 
-fn unknown_token() -> Problem {
+fn unknown_token() -> Box<Problem> {
     problem(
         Code::Unauthenticated,
         "no such token stands: it was revoked, or never issued here".into(),
@@ -212,8 +212,8 @@ fn unknown_token() -> Problem {
     )
 }
 
-fn problem(code: Code, title: String, hint: &str) -> Problem {
-    Problem { code, title, detail: vec![hint.to_owned()], loss: None }
+fn problem(code: Code, title: String, hint: &str) -> Box<Problem> {
+    Box::new(Problem { code, title, detail: vec![hint.to_owned()], loss: None })
 }
 
 #[cfg(test)]

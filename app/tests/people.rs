@@ -3,12 +3,14 @@
 
 mod lab;
 
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Output;
 use std::time::Instant;
 
 use app_api::openapi::OPERATIONS;
-use chaos_lab::inside::in_runtime;
+use chaos_lab::inside::{in_runtime, in_thread};
 use chaos_lab::layout::{Host, Lab as Layout};
 use lab::{Lab, PATIENCE, TWOFOLD, said};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -28,6 +30,7 @@ fn a_running_cluster_knows_who_may_do_what() {
     a_token_ends_with_its_time(&lab);
     breaking_the_glass_is_heard_until_somebody_looks(&lab);
     bad_input_has_one_form_and_a_stable_code(&lab);
+    connections_have_an_end(&lab);
     a_revoked_token_orders_nothing_where_nobody_has_heard_of_it(&lab);
     assert_eq!(lab.settled(), epoch, "nothing moved");
 }
@@ -342,6 +345,32 @@ fn bad_input_has_one_form_and_a_stable_code(lab: &Lab) {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/openapi.json"));
     let parsed = |text: &str| serde_json::from_str::<Value>(text).expect("a document");
     assert_eq!(parsed(&served.text), parsed(&kept.expect("the checked-in description")));
+}
+
+/// Goal: whoever reaches the port and says nothing takes places, not memory without end, and gives them back.
+fn connections_have_an_end(lab: &Lab) {
+    /// As many as the API has places, and some.
+    const MANY: usize = 520;
+    let layout = Layout::at(&lab.dir());
+    let host = Host::named("cli").expect("the operator's seat");
+    let refused = in_thread(&layout, &host, move || {
+        let address = "10.77.2.2:7443".parse()?;
+        let mut open = Vec::new();
+        for _ in 0..MANY {
+            open.push(TcpStream::connect_timeout(&address, PATIENCE)?);
+        }
+        // The last one found no place: it is closed without a word, while the first one still may speak.
+        let last = open.last_mut().expect("there are many");
+        last.set_read_timeout(Some(PATIENCE))?;
+        let closed = last.read(&mut [0; 1]).map_or(true, |length| length == 0);
+        let first = open.first_mut().expect("there are many");
+        first.set_nonblocking(true)?;
+        let waits = first.read(&mut [0; 1]).is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+        Ok((closed, waits))
+    });
+    assert_eq!(refused.expect("the port is there"), (true, true), "the last is closed, the first is not");
+    let api = ["status", "--api", "https://10.77.2.2:7443"];
+    settles(|| lab.inside_cli(&api), 0, "group shop");
 }
 
 /// A node that is cut off goes on showing its own view to whoever it knew, and orders nothing.

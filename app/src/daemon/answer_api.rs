@@ -64,7 +64,7 @@ pub async fn answer(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) 
 
 /// Whether this caller may, by the state as applied here. The node that is asked looks, and the leader
 /// looks again behind a read index: a token that was revoked orders nothing, whoever has not heard of it.
-fn permitted(shared: &Shared, caller: &Caller, request: &ApiRequest) -> Result<(), Problem> {
+fn permitted(shared: &Shared, caller: &Caller, request: &ApiRequest) -> Result<(), Box<Problem>> {
     let rights = caller.rights(&shared.state(), clock::wall())?;
     caller.may(&rights, request.need())
 }

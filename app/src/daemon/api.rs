@@ -118,10 +118,15 @@ type Known = (Extension<Caller>, Extension<Rights>);
 async fn status(State(shared): State<Arc<Shared>>, known: Known) -> Response {
     let (Extension(caller), Extension(rights)) = known;
     let mut answered = answer_api::answer(&shared, &caller, ApiRequest::Status).await;
-    if let (Some(own), Some(groups)) = (&rights.groups, answered.body["groups"].as_array_mut()) {
+    show_only(&rights, &mut answered.body);
+    respond_with(answered)
+}
+
+/// Leaves the groups that these rights reach.
+fn show_only(rights: &Rights, status: &mut serde_json::Value) {
+    if let (Some(own), Some(groups)) = (&rights.groups, status["groups"].as_array_mut()) {
         groups.retain(|g| own.iter().any(|name| g["name"] == name.as_str()));
     }
-    respond_with(answered)
 }
 
 /// This node's own view, never the leader's: whoever scrapes, scrapes every node.
@@ -433,4 +438,33 @@ pub fn respond_with(response: ApiResponse) -> Response {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let kind = if status.is_success() { "application/json" } else { door::PROBLEM };
     (status, [(header::CONTENT_TYPE, kind)], response.body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_for_some_groups_is_shown_those() {
+        let rights = |groups: Option<&[&str]>| Rights {
+            role: Role::Viewer,
+            groups: groups.map(|g| g.iter().map(|name| (*name).to_owned()).collect()),
+            break_glass: false,
+        };
+        let all = json!({ "groups": [{ "name": "shop" }, { "name": "bank" }] });
+        for (groups, shown) in [
+            (None, json!([{ "name": "shop" }, { "name": "bank" }])),
+            (Some(&["bank", "gone"][..]), json!([{ "name": "bank" }])),
+            (Some(&["gone"]), json!([])),
+        ] {
+            let mut status = all.clone();
+            show_only(&rights(groups), &mut status);
+            assert_eq!(status["groups"], shown);
+        }
+        let mut problem = json!({ "code": "no-quorum" });
+        show_only(&rights(Some(&["bank"])), &mut problem);
+        assert_eq!(problem["code"], "no-quorum", "a problem has no groups");
+    }
 }

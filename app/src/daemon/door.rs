@@ -123,19 +123,19 @@ pub async fn enter(
 }
 
 /// A token decides where one is given: it was named in the request itself.
-fn known(shared: &Shared, shown: &Shown, headers: &HeaderMap) -> Result<(Caller, Rights), Problem> {
+fn known(shared: &Shared, shown: &Shown, headers: &HeaderMap) -> Result<(Caller, Rights), Box<Problem>> {
     let state = shared.state();
     let caller = match (secret(headers)?, &shown.certificate) {
         (Some(secret), _) => {
             // A node that was confirmed by nobody since its start may not have heard of the token yet.
             bearer(&state, secret).map_err(|unknown| match shared.answers.confirmed_ago(clock::now()) {
                 Some(_) => unknown,
-                None => Problem {
+                None => Box::new(Problem {
                     code: Code::NoQuorum,
                     title: format!("node {} has not heard from a quorum since its start", shared.own.id),
                     detail: vec!["it cannot know tokens yet: ask another node, or show a certificate".into()],
                     loss: None,
-                },
+                }),
             })?
         }
         (None, Some(certificate)) => certificate.clone(),
@@ -148,7 +148,7 @@ fn known(shared: &Shared, shown: &Shown, headers: &HeaderMap) -> Result<(Caller,
 }
 
 /// The secret of the header `Authorization`, if there is one.
-fn secret(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+fn secret(headers: &HeaderMap) -> Result<Option<&str>, Box<Problem>> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let text = value.to_str().ok().and_then(|text| text.split_once(' '));
     match text {
@@ -157,13 +157,13 @@ fn secret(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-pub fn unauthenticated(title: &str) -> Problem {
+fn unauthenticated(title: &str) -> Box<Problem> {
     let detail = vec![
         "show a certificate of this cluster (twofold cert client NAME), or send \"Authorization: Bearer tf_…\" \
          (twofold token create NAME)"
             .into(),
     ];
-    Problem { code: Code::Unauthenticated, title: title.to_owned(), detail, loss: None }
+    Box::new(Problem { code: Code::Unauthenticated, title: title.to_owned(), detail, loss: None })
 }
 
 /// The refusal, and how to do better (RFC 9110 §11.6.1).
