@@ -159,6 +159,11 @@ impl ApiRequest {
             }
             ApiRequest::Switchover { group, .. } => need(Role::Operator, Scope::Group(group), "a switchover"),
             ApiRequest::Maintain { group, .. } => need(Role::Operator, Scope::Group(group), "maintenance"),
+            ApiRequest::Config => need(Role::Viewer, Scope::Cluster, "the configuration"),
+            ApiRequest::Configure { body } if body.dry_run => {
+                need(Role::Viewer, Scope::Cluster, "a plan of the configuration")
+            }
+            ApiRequest::Configure { .. } => need(Role::Admin, Scope::Cluster, "another configuration"),
             ApiRequest::Tokens => need(Role::Viewer, Scope::Cluster, "the list of tokens"),
             ApiRequest::IssueToken { .. } => need(Role::Admin, Scope::Cluster, "issuing a token"),
             ApiRequest::RevokeToken { .. } => need(Role::Admin, Scope::Cluster, "revoking a token"),

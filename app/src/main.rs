@@ -12,6 +12,7 @@ mod caller;
 mod cli;
 mod clock;
 mod daemon;
+mod generation_file;
 mod guard;
 mod links;
 mod outage;

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::openapi::schema;
 use crate::v1::{
-    AcknowledgeRequest, AuditPage, Code, DnsExplanation, Explanation, FailoverRequest, FailoverStarted,
-    IssuedToken, MaintenanceAnswer, MaintenanceRequest, Status, SwitchoverPlan, SwitchoverRequest,
-    TokenAnswer, TokenList, TokenRequest,
+    AcknowledgeRequest, AuditPage, Code, ConfigPlan, ConfigRequest, ConfigStatus, DnsExplanation,
+    Explanation, FailoverRequest, FailoverStarted, IssuedToken, MaintenanceAnswer, MaintenanceRequest,
+    Status, SwitchoverPlan, SwitchoverRequest, TokenAnswer, TokenList, TokenRequest,
 };
 
 /// One operation.
@@ -138,6 +138,26 @@ pub const OPERATIONS: &[Operation] = &[
         summary: "This document.",
         answer: Answer::Json(any_object),
         ..READS
+    },
+    Operation {
+        path: "/v1/config",
+        id: "configuration",
+        summary: "The configuration in force, those before it, and what every node goes by.",
+        note: "Not for a token that is for some groups only.",
+        answer: Answer::Json(schema::<ConfigStatus>),
+        ..READS
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/config",
+        id: "configure",
+        summary: "Puts another configuration in force, or plans it.",
+        role: "admin",
+        note: "A dry run changes nothing and needs `viewer`. Give either `text` or `restores`.",
+        parameters: &[],
+        body: Some(schema::<ConfigRequest>),
+        answer: Answer::Json(schema::<ConfigPlan>),
+        further: &[Code::NotFound, Code::Refused, Code::StaleGeneration],
     },
     Operation {
         path: "/v1/audit",

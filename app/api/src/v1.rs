@@ -58,6 +58,19 @@ pub struct NodeStatus {
     pub via: Option<String>,
     /// Milliseconds since it was heard directly.
     pub heard_ms: Option<u64>,
+    /// `voter`, `learner` (it gets the log and has no vote yet), `leaving`, `joins` (no member yet).
+    #[serde(default = "voter")]
+    pub member: String,
+    /// The generation of the configuration in force there; none when it is not heard.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// How the file on its disk differs from that; none where it does not, or it is not heard.
+    #[serde(default)]
+    pub drift: Option<String>,
+}
+
+fn voter() -> String {
+    "voter".to_owned()
 }
 
 /// One protection group.
@@ -491,6 +504,13 @@ fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
     deserializer.deserialize_any(Whole)
 }
 
+/// The same, or null.
+fn whole_maybe<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Number(#[serde(deserialize_with = "whole")] u64);
+    Ok(Option::<Number>::deserialize(deserializer)?.map(|Number(number)| number))
+}
+
 /// Lines as one string.
 mod lines {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -516,6 +536,8 @@ pub enum Code {
     NotFound,
     /// A rule stands against it.
     Refused,
+    /// It was compared with a configuration that is in force no more.
+    StaleGeneration,
     /// Who asks has proven nothing that counts: no certificate, no token, or a token that does not stand.
     Unauthenticated,
     /// The token has expired.
@@ -536,11 +558,12 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 12] = [
+    pub const ALL: [Code; 13] = [
         Code::NoQuorum,
         Code::BadRequest,
         Code::NotFound,
         Code::Refused,
+        Code::StaleGeneration,
         Code::Unauthenticated,
         Code::TokenExpired,
         Code::Forbidden,
@@ -559,6 +582,7 @@ impl Code {
             Code::BadRequest => "bad-request",
             Code::NotFound => "not-found",
             Code::Refused => "refused",
+            Code::StaleGeneration => "stale-generation",
             Code::Unauthenticated => "unauthenticated",
             Code::TokenExpired => "token-expired",
             Code::Forbidden => "forbidden",
@@ -581,6 +605,7 @@ impl Code {
             | Code::TooLarge
             | Code::UnsupportedMediaType => 2,
             Code::Refused
+            | Code::StaleGeneration
             | Code::Unauthenticated
             | Code::TokenExpired
             | Code::Forbidden
@@ -601,7 +626,7 @@ impl Code {
             Code::MethodNotAllowed => 405,
             Code::TooLarge => 413,
             Code::UnsupportedMediaType => 415,
-            Code::Refused | Code::LossNotAccepted => 409,
+            Code::Refused | Code::StaleGeneration | Code::LossNotAccepted => 409,
             Code::Failed => 500,
         }
     }
@@ -642,3 +667,129 @@ pub struct DnsExplanation {
     /// The way through the rules.
     pub because: Vec<String>,
 }
+
+/// `POST /v1/config`: another generation of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ConfigRequest {
+    /// The text of a `twofold.yaml`; this or `restores`.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// An earlier generation whose text is taken up again.
+    #[serde(default, deserialize_with = "whole_maybe")]
+    pub restores: Option<u64>,
+    /// The generation that the caller compared it with; refused when another one is in force.
+    #[serde(default, deserialize_with = "whole_maybe")]
+    pub expect: Option<u64>,
+    /// Compare and ask every node, and commit nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why, for the history and the audit.
+    #[serde(default)]
+    #[schemars(length(max = 500))]
+    pub why: Option<String>,
+    /// Nodes that need not be heard.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// As in a failover.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// What a new generation would change, or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigPlan {
+    /// The generation that it was compared with.
+    pub base: u64,
+    /// The new generation; the same as `base` where nothing differs.
+    pub generation: u64,
+    /// What differs.
+    pub changes: Vec<ConfigChange>,
+    /// What every node says.
+    pub nodes: Vec<NodeVerdict>,
+    /// Nothing stands against it.
+    pub ready: bool,
+    /// It is committed.
+    pub applied: bool,
+}
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigChange {
+    /// Where, as in `names."shop.example.com.".ttl`.
+    pub path: String,
+    /// As it was; none where it is new.
+    pub before: Option<String>,
+    /// As it is to be; none where it goes.
+    pub after: Option<String>,
+    /// Why a running cluster cannot take it; none where it can.
+    pub refused: Option<String>,
+}
+
+/// What one node says of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeVerdict {
+    /// The node.
+    pub node: String,
+    /// `accepts`, `refuses`, `silent` (not heard), `passed-over` (not heard, and that was allowed), `joins`
+    /// (new: it is not asked), `leaves`.
+    pub verdict: String,
+    /// Why, or what to do.
+    pub detail: Vec<String>,
+}
+
+/// `GET /v1/config`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigStatus {
+    /// The node whose view this is.
+    pub answered_by: String,
+    /// A quorum confirmed this view.
+    pub quorum: bool,
+    /// In force; none before the first was committed.
+    pub current: Option<ConfigGeneration>,
+    /// Those before it, newest first.
+    pub earlier: Vec<ConfigGeneration>,
+    /// What each node goes by.
+    pub nodes: Vec<NodeConfig>,
+}
+
+/// One generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigGeneration {
+    /// Its number.
+    pub generation: u64,
+    /// The generation whose text it took up again.
+    pub restores: Option<u64>,
+    /// Who made it.
+    pub by: String,
+    /// Why.
+    pub why: Option<String>,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// What differed from the one before.
+    pub changes: Vec<String>,
+    /// Its text.
+    pub text: String,
+}
+
+/// The configuration that one node goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeConfig {
+    /// The node.
+    pub node: String,
+    /// The generation in force there; none when it is not heard.
+    pub generation: Option<u64>,
+    /// How the file on its disk differs from that: `same`, or in words; none when it is not heard.
+    pub file: Option<String>,
+    /// `voter`, `learner` (it gets the log and has no vote yet), `leaving`, `joins` (no member yet).
+    pub member: String,
+}
+
+/// The longest body of `POST /v1/config`, bytes: the longest configuration and what JSON adds to it.
+pub const CONFIG_BODY_MAX: usize = 600 * 1024;

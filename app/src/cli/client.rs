@@ -47,7 +47,7 @@ pub enum Answer<T> {
 }
 
 /// The base of a node's URL.
-fn parse_api(text: &str) -> Result<String, String> {
+pub fn parse_api(text: &str) -> Result<String, String> {
     let wanted = || "write https://ADDRESS:PORT, for example https://10.77.1.1:7443".to_owned();
     let rest = text.strip_prefix("https://").ok_or_else(wanted)?;
     let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(wanted)?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::shared::{Fate, Shared};
-use super::{tokens, view};
+use super::{configure, tokens, view};
 use crate::caller::Caller;
 use crate::clock;
 use crate::wire::{self, ApiRequest, ApiResponse, AskedBy};
@@ -45,7 +45,7 @@ pub async fn answer(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) 
     if shared.leading().is_some() {
         return lead(shared, caller, request).await;
     }
-    let leader = shared.raft_status().leader.and_then(|n| shared.roster.endpoint(n));
+    let leader = shared.raft_status().leader.and_then(|n| shared.settings().roster.endpoint(n));
     let asked_by = AskedBy { caller: caller.clone(), request };
     let asked = match &leader {
         None => Err("no leader is known to this node".to_owned()),
@@ -77,9 +77,11 @@ fn alone(shared: &Shared, request: &ApiRequest, why: &str) -> ApiResponse {
         // A node that has not applied anything yet knows no group; another one may.
         ApiRequest::Explain { .. } if shared.state().groups.is_empty() => no_quorum(why),
         ApiRequest::Explain { group } => explained(shared, group, false),
+        ApiRequest::Config => ok(&configure::status(shared, false)),
         ApiRequest::Tokens => ok(&tokens::list(shared, false)),
         ApiRequest::Failover { .. }
         | ApiRequest::Switchover { .. }
+        | ApiRequest::Configure { .. }
         | ApiRequest::Maintain { .. }
         | ApiRequest::IssueToken { .. }
         | ApiRequest::RevokeToken { .. }
@@ -109,6 +111,14 @@ async fn lead(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) -> Api
     match request {
         ApiRequest::Status => ok(&view::status(shared, confirmed.is_ok())),
         ApiRequest::Explain { group } => explained(shared, &group, confirmed.is_ok()),
+        ApiRequest::Config => ok(&configure::status(shared, confirmed.is_ok())),
+        ApiRequest::Configure { body } => match confirmed {
+            Ok(_) => match configure::configure(shared, body).await {
+                Ok(plan) => ok(&plan),
+                Err(problem) => refused(&problem),
+            },
+            Err(error) => no_quorum(&error.to_string()),
+        },
         ApiRequest::Failover { group, body } => match confirmed {
             Ok(_) => failover(shared, &group, &body).await,
             Err(error) => no_quorum(&error.to_string()),
@@ -179,9 +189,9 @@ fn window(asked: &MaintenanceRequest, by: &str, now: WallTime) -> Result<Mainten
 fn named(shared: &Shared, group: &str, site: &str) -> Result<(GroupId, SiteId), ApiResponse> {
     let id = group.parse::<GroupId>().ok().filter(|id| shared.state().groups.contains_key(id));
     let id = id.ok_or_else(|| no_group(shared, group))?;
-    let known = site.parse::<SiteId>().ok().filter(|site| shared.config.sites().contains_key(site));
+    let known = site.parse::<SiteId>().ok().filter(|site| shared.config().sites().contains_key(site));
     let site = known.ok_or_else(|| {
-        let names: Vec<String> = shared.config.sites().keys().map(ToString::to_string).collect();
+        let names: Vec<String> = shared.config().sites().keys().map(ToString::to_string).collect();
         let detail = vec![format!("known: {}", names.join(", "))];
         problem(Code::NotFound, format!("there is no site {site:?}"), detail)
     })?;
@@ -195,8 +205,15 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
         Err(response) => return response,
     };
     let state = shared.state();
-    let planned =
-        plan_switchover(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, clock::now());
+    let planned = plan_switchover(
+        &state,
+        shared.desk().facts(),
+        &shared.settings().policy,
+        &id,
+        &site,
+        &request.by,
+        clock::now(),
+    );
     let plan = match planned {
         Ok(plan) => plan,
         Err(why) => {
@@ -257,7 +274,8 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     };
     let state = shared.state();
     let now = clock::now();
-    let stated = loss_of(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, now);
+    let stated =
+        loss_of(&state, shared.desk().facts(), &shared.settings().policy, &id, &site, &request.by, now);
     let (loss, mut act) = match stated {
         Ok(stated) => stated,
         Err(why) => {
@@ -361,7 +379,7 @@ pub fn no_quorum(why: &str) -> ApiResponse {
 }
 
 fn no_group(shared: &Shared, group: &str) -> ApiResponse {
-    let known: Vec<String> = shared.config.groups().keys().map(ToString::to_string).collect();
+    let known: Vec<String> = shared.config().groups().keys().map(ToString::to_string).collect();
     problem(
         Code::NotFound,
         format!("there is no group {group:?}"),

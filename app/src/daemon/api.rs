@@ -24,7 +24,7 @@ use tracing::{error, info};
 
 use super::door::{self, Door, Shown};
 use super::shared::Shared;
-use super::{answer_api, audit_page, view};
+use super::{answer_api, audit_page, config_api, view};
 use crate::caller::{Caller, Need, Rights, Scope};
 use crate::links;
 use crate::wire::{ApiRequest, ApiResponse};
@@ -51,13 +51,19 @@ pub fn start(shared: &Arc<Shared>) -> Result<Api> {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn_with_state(shared.clone(), door::enter))
         .with_state(shared.clone());
-    listen(&shared.config, &shared.own, router)
+    listen(&shared.start, &shared.own, router)
 }
 
 fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/status", get(status))
         .route("/metrics", get(metrics))
+        .route(
+            "/v1/config",
+            get(config_api::show)
+                .post(config_api::apply)
+                .layer(DefaultBodyLimit::max(app_api::v1::CONFIG_BODY_MAX)),
+        )
         .route("/v1/audit", get(audit))
         .route("/v1/dns/explain", get(explain_dns))
         .route("/v1/groups/{group}/explain", get(explain))
@@ -171,7 +177,7 @@ async fn audit(
         Ok(Query(query)) => query.after,
         Err(rejection) => return bad_request(rejection.body_text()),
     };
-    let path = super::audit_path(&shared.config, &shared.own.id);
+    let path = super::audit_path(&shared.start, &shared.own.id);
     let node = shared.own.id.to_string();
     let read = tokio::task::spawn_blocking(move || audit_page::read(&path, &node, after));
     match read.await {
@@ -395,7 +401,7 @@ async fn nothing_here() -> Response {
     refuse(&Problem { code: Code::NotFound, title: "there is no such path".into(), detail, loss: None })
 }
 
-async fn ask(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) -> Response {
+pub async fn ask(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) -> Response {
     respond_with(answer_api::answer(shared, caller, request).await)
 }
 
@@ -408,14 +414,14 @@ fn long_reason() -> Response {
 }
 
 /// A body that is too long, of another kind, no JSON, or not what is asked for.
-fn wrong_body(rejection: &JsonRejection) -> Response {
+pub fn wrong_body(rejection: &JsonRejection) -> Response {
     let code = match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
         _ => Code::BadRequest,
     };
     let title = match code {
-        Code::TooLarge => format!("the body is longer than {BODY_MAX} bytes"),
+        Code::TooLarge => "the body is longer than any request of this path".to_owned(),
         _ => rejection.body_text(),
     };
     refuse(&Problem { code, title, detail: vec![], loss: None })

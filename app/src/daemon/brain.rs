@@ -1,13 +1,15 @@
 //! The one task that wakes a node: what guards and nodes send, Raft's changes, ticks. It keeps the
 //! desk, answers renewals, decides when it leads, pushes changed authorities, and starts steps.
 
+mod configuration;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use app_link::{Endpoint, Inbound};
-use failover_core::{Change, Command, GroupSpec, Renewal, ServerSpec, Told, Vantage, decide};
+use failover_core::{Change, Command, Renewal, Told, Vantage, decide};
 use failover_raft::Role;
 use model::{GroupId, Incarnation, NodeId, ServerId, SiteId, Timestamp, Version};
 use runbooks_core::{ExecutionId, StepId};
@@ -15,11 +17,15 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::dns::Feed;
+use super::drift::Drift;
 use super::probes::Probes;
 use super::shared::{Fate, Shared};
-use super::{answer_api, executor};
+use super::{answer_api, configure, executor};
+use crate::generation_file::Committed;
 use crate::supervised::Supervised;
 use crate::{clock, wire};
+
+use configuration::Following;
 
 /// What a node sees is told to the others this often.
 const VANTAGE_EVERY: Duration = Duration::from_millis(100);
@@ -39,6 +45,10 @@ pub enum News {
     Unreadable,
     /// A proposal of a decision is settled.
     Settled { group: GroupId, begin: bool },
+    /// The proposal of a change of members is settled.
+    Steered,
+    /// That of the first configuration is.
+    FirstConfigured,
     /// A step's task is over.
     StepOver { group: GroupId, execution: ExecutionId, step: StepId },
 }
@@ -64,6 +74,8 @@ struct Brain {
     seen: BTreeMap<NodeId, (Timestamp, SiteId, BTreeSet<ServerId>)>,
     vantage_due: Timestamp,
     transfer_due: Timestamp,
+    following: Following,
+    drift: Drift,
 }
 
 /// Runs until the links or Raft end.
@@ -79,6 +91,8 @@ pub async fn run(
     let mut ticks = tokio::time::interval(shared.timing.tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let now = clock::now();
+    let following = Following::new(shared.settings().generation, now);
+    let drift = Drift::watch(&shared);
     let mut brain = Brain {
         shared,
         probes,
@@ -93,6 +107,8 @@ pub async fn run(
         seen: BTreeMap::new(),
         vantage_due: now,
         transfer_due: now + TRANSFER_AFTER,
+        following,
+        drift,
     };
     brain.feed.start(&brain.shared);
     let mut supervised = Supervised::ready();
@@ -117,7 +133,7 @@ pub async fn run(
             }
             _ = ticks.tick() => {}
         }
-        brain.settle();
+        brain.settle()?;
     }
 }
 
@@ -130,7 +146,7 @@ impl Brain {
         let now = clock::now();
         match message {
             Inbound::Cast { topic: wire::RAFT, from: Endpoint::Node(node), body, .. } => {
-                let Some(number) = self.shared.roster.number(&node) else { return };
+                let Some(number) = self.shared.settings().roster.number(&node) else { return };
                 if let Err(error) = self.shared.raft.step(number, &body) {
                     debug!(%error, "raft message dropped");
                 }
@@ -159,6 +175,7 @@ impl Brain {
                 match wire::unpack::<wire::Seen>(&body) {
                     Ok(seen) => {
                         self.probes.heard(&seen, now);
+                        self.shared.saw_configuration(&node, &seen.configuration);
                         self.seen.insert(node, (now, seen.site, seen.hears.into_iter().collect()));
                     }
                     Err(why) => warn!(node = %node, why, "vantage is not readable"),
@@ -175,6 +192,15 @@ impl Brain {
                         Err(error) => reply.error(error.to_string()),
                     }
                 });
+            }
+            Inbound::Call { topic: wire::VALIDATE, body, reply, .. } => {
+                configure::validate(self.shared.clone(), &body, reply);
+            }
+            Inbound::Call { topic: wire::CONFIGURATION, reply, .. } => {
+                match &self.shared.state().configuration.current {
+                    Some(c) => reply.ok(wire::pack(&Committed::new(c.generation, c.text.as_str()))),
+                    None => reply.error("no configuration is committed"),
+                }
             }
             Inbound::Call { topic, reply, .. } => {
                 reply.error(format!("a node does not answer topic {topic}"))
@@ -193,7 +219,7 @@ impl Brain {
             }
             return;
         }
-        let leader = self.shared.raft_status().leader.and_then(|n| self.shared.roster.endpoint(n));
+        let leader = self.shared.raft_status().leader.and_then(|n| self.shared.settings().roster.endpoint(n));
         if let Some(leader) = leader.filter(|_| own) {
             let body = wire::pack(&wire::PassedOn { guard, renewal });
             let _ = self.shared.links.cast(&leader, wire::PASSED_ON, &body);
@@ -213,6 +239,8 @@ impl Brain {
                     self.shared.desk().resume(&group);
                 }
             }
+            News::Steered => self.steered(),
+            News::FirstConfigured => self.first_configured(),
             News::StepOver { group, execution, step } => {
                 self.steps.remove(&(group, execution, step));
             }
@@ -233,9 +261,11 @@ impl Brain {
         }
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self) -> Result<()> {
         let now = clock::now();
         self.follow_raft(now);
+        self.follow_configuration(&self.shared.state(), now);
+        self.leave_when_removed(now)?;
         self.look_around(now);
         self.read_for_renewals();
         // Before that its state may lack what an earlier leader committed last: a step that is done
@@ -244,6 +274,7 @@ impl Brain {
             self.lead(now);
         }
         self.feed.refresh(&self.shared, &mut self.probes, now);
+        Ok(())
     }
 
     fn follow_raft(&mut self, now: Timestamp) {
@@ -265,7 +296,7 @@ impl Brain {
                 self.transfer_due = now + TRANSFER_AFTER;
             }
             None => {
-                info!(leader = ?status.leader.and_then(|n| self.shared.roster.node(n).cloned()), "this node follows");
+                info!(leader = ?status.leader.and_then(|n| self.shared.settings().roster.node(n).cloned()), "this node follows");
                 self.shared.desk().on_deposed();
             }
         }
@@ -292,9 +323,14 @@ impl Brain {
             site: own.site.clone(),
             hears: hears.iter().cloned().collect(),
             observations: self.probes.to_tell(now),
+            configuration: wire::SeenConfiguration {
+                generation: self.shared.settings().generation,
+                file: self.drift.get(),
+            },
         };
+        self.shared.saw_configuration(&own.id, &seen.configuration);
         let body = wire::pack(&seen);
-        for node in self.shared.roster.nodes().filter(|n| **n != own.id) {
+        for node in self.shared.settings().roster.nodes().filter(|n| **n != own.id) {
             let _ = self.shared.links.cast(&Endpoint::Node(node.clone()), wire::VANTAGE, &body);
         }
         self.seen.insert(own.id.clone(), (now, own.site.clone(), hears));
@@ -340,9 +376,11 @@ impl Brain {
             self.found();
             return;
         }
+        self.first_configuration(&state);
+        self.steer_members(&state);
         self.push_changes(&state, now);
         self.shared.desk().on_wall(clock::wall());
-        let decision = decide(&state, self.shared.desk().facts(), &self.shared.policy, now);
+        let decision = decide(&state, self.shared.desk().facts(), &self.shared.settings().policy, now);
         for (group, explanation) in &decision.groups {
             if let Some(act) = &explanation.act
                 && !self.proposing.contains(group)
@@ -363,16 +401,7 @@ impl Brain {
     }
 
     fn found(&mut self) {
-        let config = &self.shared.config;
-        let groups: BTreeMap<GroupId, GroupSpec> = config
-            .groups()
-            .keys()
-            .filter_map(|id| {
-                let servers = config.database_of(id)?.servers.values();
-                let servers = servers.map(|s| (s.id.clone(), ServerSpec { site: s.site.clone() })).collect();
-                Some((id.clone(), GroupSpec { servers }))
-            })
-            .collect();
+        let groups = configure::groups_of(&self.shared.config());
         let Some(first) = groups.keys().next().cloned() else { return };
         if !self.proposing.contains(&first) {
             self.propose(first, Command::Found { incarnation: Incarnation(1), groups }, false);
@@ -429,7 +458,8 @@ impl Brain {
             *active.entry(&authority.primary.site).or_default() += 1;
         }
         let Some((active, _)) = active.into_iter().max_by_key(|(_, n)| *n) else { return };
-        let Some(standby) = self.shared.config.other_data_site(active) else { return };
+        let settings = self.shared.settings();
+        let Some(standby) = settings.config.other_data_site(active) else { return };
         if self.shared.own.site == *standby {
             return;
         }
@@ -437,13 +467,14 @@ impl Brain {
         let caught_up =
             |number: u64| status.progress.iter().any(|p| p.id == number && p.matched + 16 >= status.commit);
         let view = self.shared.links.view();
-        let target = self.shared.roster.nodes().find(|n| {
+        let voters = &status.members.voters;
+        let target = settings.roster.nodes().find(|n| {
             let up = view.links.get(&Endpoint::Node((*n).clone())).is_some_and(|l| l.up);
-            let number = self.shared.roster.number(n);
-            self.shared.roster.site(n) == Some(standby) && up && number.is_some_and(caught_up)
+            let number = settings.roster.number(n).filter(|number| voters.contains(number));
+            settings.roster.site(n) == Some(standby) && up && number.is_some_and(caught_up)
         });
         let Some(target) = target.cloned() else { return };
-        let Some(number) = self.shared.roster.number(&target) else { return };
+        let Some(number) = settings.roster.number(&target) else { return };
         info!(to = %target, "leadership goes to the standby site");
         let raft = self.shared.raft.clone();
         tokio::spawn(async move {

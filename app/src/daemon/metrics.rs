@@ -275,6 +275,9 @@ mod tests {
                 leader: false,
                 via: None,
                 heard_ms: None,
+                member: "voter".into(),
+                generation: Some(3),
+                drift: None,
             }],
             groups: vec![group],
             break_glass: vec![BreakGlassStatus {

@@ -20,7 +20,9 @@ const FRESH_INTERVALS: u32 = 4;
 
 /// See the module.
 pub struct Probes {
-    _prober: Prober,
+    prober: Prober,
+    /// Kept, so that the channel stays open where nothing is checked.
+    sender: mpsc::Sender<Observation>,
     observations: mpsc::Receiver<Observation>,
     health: Health,
     own: SiteId,
@@ -32,10 +34,18 @@ impl Probes {
     pub fn start(config: &Config, own: &SiteId) -> Self {
         let own = own.clone();
         let (sender, observations) = mpsc::channel(QUEUE);
-        let prober = Prober::start(specs(config, &own), sender);
+        let prober = Prober::start(specs(config, &own), sender.clone());
         let mut health = Health::new(own.clone());
         health.configure(member_checks(config));
-        Self { _prober: prober, observations, health, own, newest: BTreeMap::new() }
+        Self { prober, sender, observations, health, own, newest: BTreeMap::new() }
+    }
+
+    /// Goes over to other checks; what is known of members that stay is kept.
+    pub fn configure(&mut self, config: &Config) {
+        self.prober = Prober::start(specs(config, &self.own), self.sender.clone());
+        let checks = member_checks(config);
+        self.newest.retain(|key, _| checks.contains_key(key));
+        self.health.configure(checks);
     }
 
     fn take(&mut self, observation: Observation) {

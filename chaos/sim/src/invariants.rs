@@ -127,7 +127,7 @@ fn line(event: &failover_core::Event) -> String {
         | E::TokenRevoked { token, .. }
         | E::BreakGlassUsed { token, .. }
         | E::BreakGlassAcknowledged { token, .. } => format!("token {token}"),
-        E::Configured { generation, .. } => format!("configuration {generation}"),
         E::Founded { .. } => "founded".to_owned(),
+        E::Configured { generation, by, .. } => format!("configuration {generation} by {by}"),
     }
 }

@@ -163,10 +163,11 @@ pub fn next_step(
     if add.is_empty() && remove.is_empty() {
         return Next::Settled;
     }
+    // Nothing matched means that it was never heard: raft-rs counts a member that is new as active.
     let near = |id: &u64| {
-        progress
-            .iter()
-            .any(|p| p.id == *id && p.active && !p.snapshot && p.matched + CAUGHT_UP_WITHIN >= commit)
+        let caught_up =
+            |p: &Progress| p.active && !p.snapshot && p.matched > 0 && p.matched + CAUGHT_UP_WITHIN >= commit;
+        progress.iter().any(|p| p.id == *id && caught_up(p))
     };
     let behind: BTreeSet<u64> = add.iter().copied().filter(|id| !near(id)).collect();
     if !behind.is_empty() {
@@ -259,6 +260,13 @@ mod tests {
         assert_eq!(next(&members(&[1, 2, 4], &[], &[]), 2, &[]), Next::Settled);
         let stale = Next::Propose(MemberStep::RemoveLearners(set(&[9])));
         assert_eq!(next(&members(&[1, 2, 4], &[], &[9]), 2, &[]), stale);
+    }
+
+    #[test]
+    fn a_learner_that_was_never_heard_is_no_voter_in_a_young_cluster_either() {
+        let learning = members(&[1, 2, 3], &[], &[4]);
+        let next = next_step(&set(&[1, 2, 4]), &learning, 1, &at(&[(1, 20), (4, 0)]), 20);
+        assert_eq!(next, Next::Wait(Waiting::CatchUp(set(&[4]))));
     }
 
     /// Goal: what would break a quorum is not proposed, whoever asks. Method: a table.
