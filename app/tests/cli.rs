@@ -170,3 +170,15 @@ fn help_states_exit_codes_where_they_matter() {
         expect(&args, 0, &["Exit codes:"]);
     }
 }
+
+/// Goal: the schema that editors are given is what this build says. Method: print it and compare.
+#[test]
+fn the_schema_in_the_book_is_what_the_readers_say() {
+    let output = Command::new(TWOFOLD).args(["config", "schema"]).output().expect("twofold runs");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/twofold.schema.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|v| v == "1") {
+        std::fs::write(&path, &output.stdout).expect("written");
+    }
+    let book = std::fs::read_to_string(path).expect("the book");
+    assert_eq!(book, String::from_utf8_lossy(&output.stdout), "UPDATE_GOLDEN=1 rewrites it");
+}

@@ -95,6 +95,9 @@ pub enum ConfigCommand {
         #[command(flatten)]
         connect: Connect,
     },
+    /// The JSON Schema of twofold.yaml, for editors.
+    #[command(after_help = "Exit codes: 0 printed.")]
+    Schema,
 }
 
 /// Applies a file.
@@ -164,6 +167,10 @@ fn told(plan: &ConfigPlan) -> String {
 /// The configuration by generation.
 pub fn config(command: &ConfigCommand) -> Result<u8> {
     match command {
+        ConfigCommand::Schema => {
+            out(format_args!("{:#}", app_config::json_schema()));
+            Ok(0)
+        }
         ConfigCommand::Rollback { generation, how, connect } => {
             request(connect, how, None, Some(*generation))
         }

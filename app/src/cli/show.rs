@@ -27,10 +27,14 @@ pub fn status(s: &Status) -> String {
         let _ = writeln!(out, "  !! {}", break_glass(alarm));
     }
     let mut sites: Vec<&str> = s.nodes.iter().map(|n| n.site.as_str()).collect();
+    sites.sort_unstable();
     sites.dedup();
     for site in sites {
         let nodes: Vec<String> = s.nodes.iter().filter(|n| n.site == site).map(node).collect();
         let _ = writeln!(out, "  {site:<8} {}", nodes.join("  "));
+    }
+    for line in configuration(&s.nodes) {
+        let _ = writeln!(out, "  config   {line}");
     }
     if s.groups.is_empty() {
         let _ = writeln!(out, "\nno groups are known yet: the cluster has not been founded");
@@ -56,11 +60,29 @@ pub fn break_glass(alarm: &BreakGlassStatus) -> String {
     )
 }
 
-/// A node, its leadership and how it is reached.
+/// What a person should know of the configuration: nodes that go by another generation than most, and
+/// files that were edited and not applied.
+pub fn configuration(nodes: &[NodeStatus]) -> Vec<String> {
+    let newest = nodes.iter().filter_map(|n| n.generation).max();
+    let behind = nodes.iter().filter(|n| n.generation.is_some() && n.generation != newest).map(|n| {
+        let generation = n.generation.unwrap_or(0);
+        format!("{} goes by generation {generation}, the newest is {}", n.name, newest.unwrap_or(0))
+    });
+    let drifted: Vec<&NodeStatus> = nodes.iter().filter(|n| n.drift.is_some()).collect();
+    let drift = drifted.first().map(|first| {
+        let names: Vec<&str> = drifted.iter().map(|n| n.name.as_str()).collect();
+        let words = first.drift.as_deref().unwrap_or_default();
+        format!("DRIFT: the file of {} {words}; twofold config show", names.join(", "))
+    });
+    behind.chain(drift).collect()
+}
+
+/// A node, its leadership, how it is reached, and what it is where it is no voter.
 pub fn node(n: &NodeStatus) -> String {
     let via = n.via.as_ref().map_or(String::new(), |v| format!(" via {v}"));
     let mark = if n.leader { "*" } else { "" };
-    if n.up { format!("{}{mark}{via}", n.name) } else { format!("{} DOWN", n.name) }
+    let member = if n.member == "voter" { String::new() } else { format!(" ({})", n.member) };
+    if n.up { format!("{}{mark}{via}{member}", n.name) } else { format!("{} DOWN{member}", n.name) }
 }
 
 /// How far what was committed may be believed.

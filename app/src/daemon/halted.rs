@@ -77,7 +77,8 @@ async fn answer_on(config: &Config, own: &Node, dns: &Dns) -> Result<()> {
 
 /// What a person can really do about it in this version.
 fn next_acts(why: &StoreError, file: &Path, own: &Node, log: &Path) -> Vec<String> {
-    let never = "this version cannot replace a node: the others go on while more than half of all voters run";
+    let never = "replace it under a new name: put that into the configuration instead of this one, twofold apply, \
+                 and start the new node once with --join";
     match why {
         StoreError::Missing { .. } => vec![
             format!(

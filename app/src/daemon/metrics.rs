@@ -49,6 +49,7 @@ impl Page {
 pub fn render(status: &Status, dns: &[(&'static str, Tally)]) -> String {
     let mut page = Page { registry: Registry::with_prefix("twofold") };
     node(&mut page, status);
+    configuration(&mut page, status);
     for_groups(&mut page, status);
     servers(&mut page, status);
     people(&mut page, status);
@@ -76,6 +77,26 @@ fn node(page: &mut Page, status: &Status) {
         "node_up",
         "1 for each node that this one hears, directly or through another",
         nodes.map(|n| (vec![("node", n.name.clone()), ("node_site", n.site.clone())], Some(flag(n.up)))),
+    );
+}
+
+fn configuration(page: &mut Page, status: &Status) {
+    let members = status.nodes.iter().map(|n| {
+        let labels =
+            vec![("node", n.name.clone()), ("node_site", n.site.clone()), ("member", n.member.clone())];
+        (labels, Some(1.0))
+    });
+    page.gauge("node_member", "What each node is: voter, learner, leaving or joins; always 1", members);
+    let own = status.nodes.iter().find(|n| n.name == status.answered_by);
+    page.gauge(
+        "configuration_generation",
+        "The generation of the configuration in force on this node; 0 before the first",
+        [(vec![], own.and_then(|n| n.generation).map(real))],
+    );
+    page.gauge(
+        "configuration_drift",
+        "1 when the file on this node's disk differs from the configuration in force",
+        [(vec![], own.map(|n| flag(n.drift.is_some())))],
     );
 }
 
@@ -268,17 +289,19 @@ mod tests {
             term: 3,
             applied: 40,
             trouble: None,
-            nodes: vec![NodeStatus {
-                name: "pdc-1".into(),
-                site: "pdc".into(),
-                up: false,
-                leader: false,
-                via: None,
-                heard_ms: None,
-                member: "voter".into(),
-                generation: Some(3),
-                drift: None,
-            }],
+            nodes: [("mdc-1", "mdc", true), ("pdc-1", "pdc", false)]
+                .map(|(name, site, up)| NodeStatus {
+                    name: name.into(),
+                    site: site.into(),
+                    up,
+                    leader: false,
+                    via: None,
+                    heard_ms: None,
+                    member: "voter".into(),
+                    generation: Some(3),
+                    drift: None,
+                })
+                .into(),
             groups: vec![group],
             break_glass: vec![BreakGlassStatus {
                 token: "night".into(),

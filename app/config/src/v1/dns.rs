@@ -241,6 +241,13 @@ impl CheckFile {
 impl NameFile {
     pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
+        if fields.problems.describing {
+            // One or the other; which of the fields go together is `check`'s to say.
+            BoundFile::read(&mut fields);
+            PooledFile::read(&mut fields);
+            fields.close();
+            return None;
+        }
         let kind = match (fields.key_place("bound"), fields.key_place("pooled")) {
             (Some(_), None) => Some(NameKind::Bound(BoundFile::read(&mut fields))),
             (None, Some(_)) => Some(NameKind::Pooled(PooledFile::read(&mut fields))),
@@ -376,6 +383,10 @@ fn host(node: &Node, problems: &mut Problems) -> Option<String> {
 
 /// A text, or a list of them. Unlike other texts, one of a TXT record may be empty or long.
 fn one_or_more(node: &Node, problems: &mut Problems) -> Option<Vec<At<String>>> {
+    if problems.describing && matches!(node.kind, Kind::List(_)) {
+        list(node, problems, word_of_record);
+        return None;
+    }
     let items = match &node.kind {
         Kind::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
@@ -398,4 +409,8 @@ fn one_or_more(node: &Node, problems: &mut Problems) -> Option<Vec<At<String>>> 
         return None;
     }
     Some(data)
+}
+
+fn word_of_record(node: &Node, problems: &mut Problems) -> Option<String> {
+    word(node, problems).map(|(text, _)| text.to_owned())
 }

@@ -80,11 +80,15 @@ pub(crate) fn section<T>(
     key: &'static str,
     read: crate::fields::Read<T>,
 ) -> Option<T> {
+    fields.describe(key, read, crate::schema::Need::Optional);
     let node = fields.node(key)?;
     read(node, fields.problems)
 }
 
 fn version(node: &Node, problems: &mut Problems) -> Option<()> {
+    if problems.describes(node, || serde_json::json!({ "const": 1 })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     if text == "1" {
         return Some(());
