@@ -1,8 +1,12 @@
 //! Version 1 of requests and responses.
 
+mod number;
 mod people;
+mod problem;
 
+use number::{whole, whole_maybe};
 pub use people::*;
+pub use problem::{Code, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -457,179 +461,6 @@ pub struct Loss {
     /// Whose writes `none` promises nothing for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub except: Option<String>,
-}
-
-/// A refusal or failure, as `application/problem+json` (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct Problem {
-    /// Stable code.
-    pub code: Code,
-    /// What could not be done, to what, and a next act.
-    pub title: String,
-    /// More of it, line by line; on the wire one string, as RFC 9457 has it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "lines")]
-    #[schemars(with = "String")]
-    pub detail: Vec<String>,
-    /// The loss that must be accepted, when that is the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Loss>,
-}
-
-/// A whole number: to JSON 420.0 is one as well as 420 (and to JSON Schema, in which the API is described).
-fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    /// Whole numbers up to here have an exact form among floating-point numbers: 2^53.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    struct Whole;
-    impl serde::de::Visitor<'_> for Whole {
-        type Value = u64;
-        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-            f.write_str("a whole number that is not negative")
-        }
-        fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
-            Ok(number)
-        }
-        fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<u64, E> {
-            if number.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&number) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "it was just looked at"
-                )]
-                return Ok(number as u64);
-            }
-            Err(E::invalid_value(serde::de::Unexpected::Float(number), &self))
-        }
-    }
-    deserializer.deserialize_any(Whole)
-}
-
-/// The same, or null.
-fn whole_maybe<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    struct Number(#[serde(deserialize_with = "whole")] u64);
-    Ok(Option::<Number>::deserialize(deserializer)?.map(|Number(number)| number))
-}
-
-/// Lines as one string.
-mod lines {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&lines.join("\n"))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-        Ok(String::deserialize(deserializer)?.lines().map(str::to_owned).collect())
-    }
-}
-
-/// Stable codes, each with its exit code of the CLI (DESIGN §7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// No leader, or no quorum confirmed.
-    NoQuorum,
-    /// The request is not understood.
-    BadRequest,
-    /// No such thing.
-    NotFound,
-    /// A rule stands against it.
-    Refused,
-    /// It was compared with a configuration that is in force no more.
-    StaleGeneration,
-    /// Who asks has proven nothing that counts: no certificate, no token, or a token that does not stand.
-    Unauthenticated,
-    /// The token has expired.
-    TokenExpired,
-    /// The caller's role, or what its token is for, does not allow it.
-    Forbidden,
-    /// The path is there and takes no such method.
-    MethodNotAllowed,
-    /// The body is longer than any request.
-    TooLarge,
-    /// The body is not said to be `application/json`.
-    UnsupportedMediaType,
-    /// A loss must be accepted first.
-    LossNotAccepted,
-    /// It was tried and failed.
-    Failed,
-}
-
-impl Code {
-    /// All of them.
-    pub const ALL: [Code; 13] = [
-        Code::NoQuorum,
-        Code::BadRequest,
-        Code::NotFound,
-        Code::Refused,
-        Code::StaleGeneration,
-        Code::Unauthenticated,
-        Code::TokenExpired,
-        Code::Forbidden,
-        Code::MethodNotAllowed,
-        Code::TooLarge,
-        Code::UnsupportedMediaType,
-        Code::LossNotAccepted,
-        Code::Failed,
-    ];
-
-    /// Its word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::NoQuorum => "no-quorum",
-            Code::BadRequest => "bad-request",
-            Code::NotFound => "not-found",
-            Code::Refused => "refused",
-            Code::StaleGeneration => "stale-generation",
-            Code::Unauthenticated => "unauthenticated",
-            Code::TokenExpired => "token-expired",
-            Code::Forbidden => "forbidden",
-            Code::MethodNotAllowed => "method-not-allowed",
-            Code::TooLarge => "too-large",
-            Code::UnsupportedMediaType => "unsupported-media-type",
-            Code::LossNotAccepted => "loss-not-accepted",
-            Code::Failed => "failed",
-        }
-    }
-
-    /// Exit code of the CLI.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Code::Failed => 1,
-            Code::BadRequest
-            | Code::NotFound
-            | Code::MethodNotAllowed
-            | Code::TooLarge
-            | Code::UnsupportedMediaType => 2,
-            Code::Refused
-            | Code::StaleGeneration
-            | Code::Unauthenticated
-            | Code::TokenExpired
-            | Code::Forbidden
-            | Code::LossNotAccepted => 3,
-            Code::NoQuorum => 4,
-        }
-    }
-
-    /// HTTP status.
-    #[must_use]
-    pub fn http_status(self) -> u16 {
-        match self {
-            Code::NoQuorum => 503,
-            Code::BadRequest => 400,
-            Code::Unauthenticated | Code::TokenExpired => 401,
-            Code::Forbidden => 403,
-            Code::NotFound => 404,
-            Code::MethodNotAllowed => 405,
-            Code::TooLarge => 413,
-            Code::UnsupportedMediaType => 415,
-            Code::Refused | Code::StaleGeneration | Code::LossNotAccepted => 409,
-            Code::Failed => 500,
-        }
-    }
 }
 
 /// A part of one node's audit log: `GET /v1/audit?after=N`.
