@@ -5,11 +5,13 @@ mod cert;
 mod check;
 mod client;
 mod configure;
+mod credential;
 mod manual;
 mod operate;
 mod screen;
 mod show;
 mod switchover;
+mod token;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -98,6 +100,9 @@ enum Command {
     /// Keep a group from moving by itself while somebody works at it.
     #[command(subcommand)]
     Maintenance(operate::Maintenance),
+    /// API tokens: who may speak to the API without a certificate, until when, and for which groups.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Who did what and what was decided: the hash-chained log of every node.
     #[command(
         after_help = "Exit codes: 0 printed, or intact, 1 tampered with, or failed (certificates), 2 usage or bad \
@@ -111,6 +116,8 @@ enum Command {
     Sim(chaos_sim::cli::SimCommand),
     /// Completions for a shell, to standard output.
     Completions(manual::Completions),
+    /// The API's description in OpenAPI 3.1, to standard output; nodes serve it at /v1/openapi.json.
+    Openapi,
     /// Manual pages, one a command, into a directory: `man -l DIR/twofold.1`.
     Man(manual::Man),
 }
@@ -186,10 +193,12 @@ pub fn run(cli: Cli) -> u8 {
         Command::Failover(failover) => operate::failover(&failover),
         Command::Switchover(args) => switchover::run(&args),
         Command::Maintenance(maintenance) => operate::maintain(&maintenance),
+        Command::Token(command) => token::run(&command),
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
         Command::Completions(completions) => Ok(manual::completions(&completions)),
+        Command::Openapi => Ok(manual::openapi()),
         Command::Man(man) => manual::man(&man),
     };
     result.unwrap_or_else(|error| {

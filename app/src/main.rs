@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod audit;
+mod caller;
 mod cli;
 mod clock;
 mod daemon;

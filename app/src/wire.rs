@@ -109,6 +109,16 @@ pub struct Observed {
     pub result: Result<u64, String>,
 }
 
+/// An API request and who asks: the leader asks again whether they may.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AskedBy {
+    /// Who, as the node that was asked has found.
+    pub caller: crate::caller::Caller,
+    /// What.
+    pub request: ApiRequest,
+}
+
 /// An API request passed on.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "request")]
@@ -149,6 +159,42 @@ pub enum ApiRequest {
         body: Option<app_api::v1::MaintenanceRequest>,
         /// Who.
         by: String,
+        /// Why it is ended.
+        reason: Option<String>,
+    },
+    /// `GET /v1/tokens`.
+    Tokens,
+    /// `POST /v1/tokens`.
+    IssueToken {
+        /// The request.
+        body: app_api::v1::TokenRequest,
+        /// Who.
+        by: String,
+    },
+    /// `DELETE /v1/tokens/{token}`.
+    RevokeToken {
+        /// The token.
+        token: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// `POST /v1/tokens/{token}/acknowledge`.
+    Acknowledge {
+        /// The token.
+        token: String,
+        /// Who.
+        by: String,
+        /// What was found.
+        reason: Option<String>,
+    },
+    /// A break-glass token was used: for a record, before anything else.
+    BreakGlass {
+        /// Method and path.
+        what: String,
+        /// Reads are put on record once a minute, what changes something every time.
+        reads: bool,
     },
 }
 
@@ -174,7 +220,7 @@ impl Body for Seen {}
 impl Body for Validate {}
 impl Body for Validated {}
 impl Body for Committed {}
-impl Body for ApiRequest {}
+impl Body for AskedBy {}
 impl Body for ApiResponse {}
 
 /// Bytes of a body.

@@ -1,9 +1,17 @@
 //! Version 1 of requests and responses.
 
+mod number;
+mod people;
+mod problem;
+
+use number::{whole, whole_maybe};
+pub use people::*;
+pub use problem::{Code, Problem};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One screen: `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The cluster's name.
@@ -28,12 +36,18 @@ pub struct Status {
     pub trouble: Option<String>,
     /// All nodes.
     pub nodes: Vec<NodeStatus>,
-    /// All groups.
+    /// All groups; to a token that is for some of them, those.
     pub groups: Vec<GroupStatus>,
+    /// Uses of break-glass tokens that nobody has acknowledged.
+    #[serde(default)]
+    pub break_glass: Vec<BreakGlassStatus>,
+    /// Uses of break-glass tokens on record since the cluster was founded.
+    #[serde(default)]
+    pub break_glass_uses: u64,
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NodeStatus {
     /// Its name.
@@ -64,7 +78,7 @@ fn voter() -> String {
 }
 
 /// One protection group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct GroupStatus {
     /// Its name.
@@ -124,7 +138,7 @@ pub struct GroupStatus {
 }
 
 /// What one node's DNS answers for a bound name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NameStatus {
     /// The name.
@@ -134,7 +148,7 @@ pub struct NameStatus {
 }
 
 /// One database server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ServerStatus {
     /// Its name.
@@ -161,7 +175,7 @@ pub struct ServerStatus {
 }
 
 /// Whether a failover would work now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailoverStatus {
     /// By itself.
@@ -173,7 +187,7 @@ pub struct FailoverStatus {
 }
 
 /// An operation under way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExecutionStatus {
     /// Its number in the group.
@@ -193,7 +207,7 @@ pub struct ExecutionStatus {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct StepStatus {
     /// Its name.
@@ -211,7 +225,7 @@ pub struct StepStatus {
 }
 
 /// An operation that ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FinishedExecution {
     /// Its number.
@@ -231,7 +245,7 @@ pub struct FinishedExecution {
 }
 
 /// `GET /v1/groups/{group}/explain`: why it did or did not fail over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
     /// The node whose view this is.
@@ -257,7 +271,7 @@ pub struct Explanation {
 }
 
 /// One candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CandidateStatus {
     /// The server.
@@ -271,7 +285,7 @@ pub struct CandidateStatus {
 }
 
 /// Something that was committed, as a line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EventLine {
     /// Milliseconds since 1970.
@@ -283,32 +297,44 @@ pub struct EventLine {
 }
 
 /// `POST /v1/groups/{group}/failover`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FailoverRequest {
     /// Site to move to.
+    #[schemars(regex(pattern = NAME), example = &"mdc")]
     pub to: String,
-    /// Id of the loss that is accepted.
+    /// Id of the loss that is accepted; needs the role `approver`.
     pub accept_loss: Option<String>,
-    /// Who asks.
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// Under which account the command runs; the audit names it beside who has proven to ask.
+    #[serde(default)]
     pub by: String,
 }
 
 /// `POST /v1/groups/{group}/switchover`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SwitchoverRequest {
     /// Site to move to.
+    #[schemars(regex(pattern = NAME), example = &"mdc")]
     pub to: String,
     /// Plan, and begin nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Who asks.
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// As in a failover.
+    #[serde(default)]
     pub by: String,
 }
 
 /// What a switchover would do, or does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SwitchoverPlan {
     /// The group.
@@ -332,7 +358,7 @@ pub struct SwitchoverPlan {
 }
 
 /// One thing that must be so before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Precondition {
     /// Stable name.
@@ -346,7 +372,7 @@ pub struct Precondition {
 }
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedStep {
     /// Its name.
@@ -360,7 +386,7 @@ pub struct PlannedStep {
 }
 
 /// Maintenance of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct MaintenanceStatus {
     /// Who began it.
@@ -372,24 +398,42 @@ pub struct MaintenanceStatus {
 }
 
 /// `POST /v1/groups/{group}/maintenance`: begins or prolongs it. `DELETE` of the same path ends it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MaintenanceRequest {
-    /// For how long from now, in seconds: 1 to [`MAINTENANCE_MAX_S`].
+    /// For how long from now, in seconds.
+    #[serde(deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = MAINTENANCE_MAX_S))]
     pub for_s: u64,
-    /// Why; at most [`REASON_MAX`] bytes, and not empty.
+    /// Why; at most 500 characters, and not blank.
+    #[schemars(length(min = 1, max = 500), regex(pattern = SOMETHING))]
     pub reason: String,
-    /// Who asks.
+    /// As in a failover.
+    #[serde(default)]
     pub by: String,
+}
+
+/// What became of a group's maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MaintenanceAnswer {
+    /// The group.
+    pub group: String,
+    /// Milliseconds since 1970 when it ends by itself; none when it is ended.
+    pub until_ms: Option<i64>,
 }
 
 /// The longest maintenance: a week. What lasts longer is a policy (`failover: manual`).
 pub const MAINTENANCE_MAX_S: u64 = 7 * 24 * 60 * 60;
-/// The longest reason.
+/// The longest reason, in characters.
 pub const REASON_MAX: usize = 500;
+/// What names of groups, sites and tokens look like: a DNS label.
+pub const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+/// A text that is not blank.
+const SOMETHING: &str = r"\S";
 
 /// What was begun.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailoverStarted {
     /// The group.
@@ -403,7 +447,7 @@ pub struct FailoverStarted {
 }
 
 /// What a failover loses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Loss {
     /// Names this statement; it lapses when the state changes.
@@ -419,72 +463,8 @@ pub struct Loss {
     pub except: Option<String>,
 }
 
-/// A refusal or failure, as `application/problem+json` (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Problem {
-    /// Stable code.
-    pub code: Code,
-    /// What could not be done, to what, and a next act.
-    pub title: String,
-    /// More of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub detail: Vec<String>,
-    /// The loss that must be accepted, when that is the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Loss>,
-}
-
-/// Stable codes, each with its exit code of the CLI (DESIGN §7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// No leader, or no quorum confirmed.
-    NoQuorum,
-    /// The request is not understood.
-    BadRequest,
-    /// No such thing.
-    NotFound,
-    /// A rule stands against it.
-    Refused,
-    /// It was compared with a configuration that is in force no more.
-    StaleGeneration,
-    /// The caller's role does not allow it.
-    Forbidden,
-    /// A loss must be accepted first.
-    LossNotAccepted,
-    /// It was tried and failed.
-    Failed,
-}
-
-impl Code {
-    /// Exit code of the CLI.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Code::Failed => 1,
-            Code::BadRequest | Code::NotFound => 2,
-            Code::Refused | Code::StaleGeneration | Code::Forbidden | Code::LossNotAccepted => 3,
-            Code::NoQuorum => 4,
-        }
-    }
-
-    /// HTTP status.
-    #[must_use]
-    pub fn http_status(self) -> u16 {
-        match self {
-            Code::NoQuorum => 503,
-            Code::BadRequest => 400,
-            Code::Forbidden => 403,
-            Code::NotFound => 404,
-            Code::Refused | Code::StaleGeneration | Code::LossNotAccepted => 409,
-            Code::Failed => 500,
-        }
-    }
-}
-
 /// A part of one node's audit log: `GET /v1/audit?after=N`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuditPage {
     /// Whose file it is.
@@ -496,7 +476,7 @@ pub struct AuditPage {
 }
 
 /// `GET /v1/dns/explain?name=…&type=…&client=…`: why one node answers as it does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DnsExplanation {
     /// The node whose responder it is.
@@ -523,7 +503,7 @@ pub struct DnsExplanation {
 }
 
 /// One node's last probe of one member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProbeStatus {
     /// The pool.
@@ -543,33 +523,35 @@ pub struct ProbeStatus {
 }
 
 /// `POST /v1/config`: another generation of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ConfigRequest {
     /// The text of a `twofold.yaml`; this or `restores`.
     #[serde(default)]
     pub text: Option<String>,
     /// An earlier generation whose text is taken up again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_maybe")]
     pub restores: Option<u64>,
     /// The generation that the caller compared it with; refused when another one is in force.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_maybe")]
     pub expect: Option<u64>,
     /// Compare and ask every node, and commit nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Why; at most [`REASON_MAX`] bytes.
+    /// Why, for the history and the audit.
     #[serde(default)]
+    #[schemars(length(max = 500))]
     pub why: Option<String>,
     /// Nodes that need not be heard.
     #[serde(default)]
     pub without: Vec<String>,
-    /// Who asks.
+    /// As in a failover.
+    #[serde(default)]
     pub by: String,
 }
 
 /// What a new generation would change, or changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConfigPlan {
     /// The generation that it was compared with.
@@ -587,7 +569,7 @@ pub struct ConfigPlan {
 }
 
 /// One thing that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConfigChange {
     /// Where, as in `names."shop.example.com.".ttl`.
@@ -601,7 +583,7 @@ pub struct ConfigChange {
 }
 
 /// What one node says of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NodeVerdict {
     /// The node.
@@ -614,7 +596,7 @@ pub struct NodeVerdict {
 }
 
 /// `GET /v1/config`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConfigStatus {
     /// The node whose view this is.
@@ -630,7 +612,7 @@ pub struct ConfigStatus {
 }
 
 /// One generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConfigGeneration {
     /// Its number.
@@ -650,7 +632,7 @@ pub struct ConfigGeneration {
 }
 
 /// The configuration that one node goes by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NodeConfig {
     /// The node.

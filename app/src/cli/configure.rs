@@ -29,6 +29,9 @@ pub struct Apply {
     /// Name of the client's certificate in `tls.dir`.
     #[arg(long = "identity", env = "TWOFOLD_CLIENT", default_value = "client", value_name = "NAME")]
     client: String,
+    /// A file with an API token, instead of the certificate; else the environment's TWOFOLD_TOKEN.
+    #[arg(long, value_name = "PATH")]
+    token_file: Option<PathBuf>,
 }
 
 /// How it is applied.
@@ -104,6 +107,7 @@ pub fn apply(args: &Apply) -> Result<u8> {
         config: args.config.clone().unwrap_or_else(|| args.file.clone()),
         api: args.api.clone(),
         client: args.client.clone(),
+        token_file: args.token_file.clone(),
     };
     request(&connect, &args.how, Some(text), None)
 }

@@ -76,6 +76,9 @@ pub struct Failover {
     /// The id of the loss that was stated; it lapses when the state changes.
     #[arg(long, value_name = "ID")]
     accept_loss: Option<String>,
+    /// Why, for the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     connect: Connect,
     /// How to print.
@@ -110,6 +113,9 @@ pub enum Maintenance {
     End {
         /// The group.
         group: String,
+        /// Why, for the audit.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         connect: Connect,
         /// How to print.
@@ -119,7 +125,7 @@ pub enum Maintenance {
 }
 
 /// A number and its unit, in seconds.
-fn parse_time(text: &str) -> Result<u64, String> {
+pub fn parse_time(text: &str) -> Result<u64, String> {
     let wanted = || "write a number and s, m, h or d, for example 2h".to_owned();
     let unit = text.chars().next_back().ok_or_else(wanted)?;
     let seconds = match unit {
@@ -136,9 +142,8 @@ fn parse_time(text: &str) -> Result<u64, String> {
 /// Begins or ends maintenance.
 pub fn maintain(args: &Maintenance) -> Result<u8> {
     let (group, connect, output) = match args {
-        Maintenance::Begin { group, connect, output, .. } | Maintenance::End { group, connect, output } => {
-            (group, connect, *output)
-        }
+        Maintenance::Begin { group, connect, output, .. }
+        | Maintenance::End { group, connect, output, .. } => (group, connect, *output),
     };
     let path = format!("/v1/groups/{}/maintenance", escape(group));
     let answer = match args {
@@ -146,7 +151,10 @@ pub fn maintain(args: &Maintenance) -> Result<u8> {
             let request = MaintenanceRequest { for_s: *lasts_s, reason: reason.clone(), by: account() };
             ask::<Value>(connect, Method::POST, &path, Some(&json!(request)))?
         }
-        Maintenance::End { .. } => ask::<Value>(connect, Method::DELETE, &path, None)?,
+        Maintenance::End { reason, .. } => {
+            let why = reason.as_ref().map_or(String::new(), |r| format!("?reason={}", escape(r)));
+            ask::<Value>(connect, Method::DELETE, &format!("{path}{why}"), None)?
+        }
     };
     match answer {
         Answer::Ok(done) => {
@@ -233,8 +241,12 @@ fn explain_dns(
 
 /// Asks for a failover.
 pub fn failover(args: &Failover) -> Result<u8> {
-    let request =
-        FailoverRequest { to: args.to.clone(), accept_loss: args.accept_loss.clone(), by: account() };
+    let request = FailoverRequest {
+        to: args.to.clone(),
+        accept_loss: args.accept_loss.clone(),
+        reason: args.reason.clone(),
+        by: account(),
+    };
     let path = format!("/v1/groups/{}/failover", escape(&args.group));
     match ask::<FailoverStarted>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
         Answer::Ok(started) => {

@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use app_api::v1::{
-    DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss, MaintenanceStatus,
-    NodeStatus, ProbeStatus, ServerStatus, Status, SwitchoverPlan,
+    BreakGlassStatus, DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss,
+    MaintenanceStatus, NodeStatus, ProbeStatus, ServerStatus, Status, SwitchoverPlan,
 };
 
 /// The screen.
@@ -23,6 +23,9 @@ pub fn status(s: &Status) -> String {
     );
     let seen = Seen::of(s.quorum, s.confirmed_ms);
     whose_view(&mut out, s.trouble.as_deref(), &s.answered_by, seen);
+    for alarm in &s.break_glass {
+        let _ = writeln!(out, "  !! {}", break_glass(alarm));
+    }
     let mut sites: Vec<&str> = s.nodes.iter().map(|n| n.site.as_str()).collect();
     sites.sort_unstable();
     sites.dedup();
@@ -41,6 +44,20 @@ pub fn status(s: &Status) -> String {
         group(&mut out, g, seen, s.at_ms);
     }
     out
+}
+
+/// A token from the envelope was used: somebody must look.
+pub fn break_glass(alarm: &BreakGlassStatus) -> String {
+    let uses = if alarm.uses == 1 { "once".to_owned() } else { format!("{} times", alarm.uses) };
+    format!(
+        "break-glass token {} was used {uses} since {}, last {} for {}; look into it, then: twofold token \
+         acknowledge {}",
+        alarm.token,
+        time(alarm.since_ms),
+        time(alarm.last_ms),
+        alarm.what,
+        alarm.token
+    )
 }
 
 /// What a person should know of the configuration: nodes that go by another generation than most, and

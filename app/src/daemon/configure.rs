@@ -153,8 +153,8 @@ fn wanted(
             current.generation, current.by
         )));
     }
-    if request.why.as_ref().is_some_and(|why| why.len() > REASON_MAX) {
-        return Err(problem(Code::BadRequest, format!("why is longer than {REASON_MAX} bytes"), vec![]));
+    if request.why.as_ref().is_some_and(|why| why.chars().count() > REASON_MAX) {
+        return Err(problem(Code::BadRequest, format!("why is longer than {REASON_MAX} characters"), vec![]));
     }
     let (text, restores) = match (&request.text, request.restores) {
         (Some(text), None) => (ConfigText::from(text.as_str()), None),

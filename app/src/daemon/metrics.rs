@@ -53,6 +53,7 @@ pub fn render(status: &Status, probes: &[ProbeStatus], dns: &[(&'static str, Tal
     for_groups(&mut page, status);
     servers(&mut page, status);
     checks(&mut page, probes);
+    people(&mut page, status);
     responder(&mut page, dns);
     let mut text = String::new();
     encode(&mut text, &page.registry).expect("a String takes what is written");
@@ -199,6 +200,20 @@ fn checks(page: &mut Page, probes: &[ProbeStatus]) {
     });
 }
 
+fn people(page: &mut Page, status: &Status) {
+    page.counter(
+        "break_glass_uses",
+        "Uses of break-glass tokens on record since the cluster was founded",
+        [(vec![], status.break_glass_uses)],
+    );
+    let waiting: u64 = status.break_glass.iter().map(|alarm| alarm.uses).sum();
+    page.gauge(
+        "break_glass_unacknowledged",
+        "Uses of break-glass tokens that no admin has acknowledged",
+        [(vec![], Some(real(waiting)))],
+    );
+}
+
 /// RCODEs by name (RFC 1035 §4.1.1, RFC 6895); others by number.
 const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
 
@@ -238,7 +253,7 @@ fn seconds(ms: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use app_api::v1::{FailoverStatus, FinishedExecution, NodeStatus, ServerStatus};
+    use app_api::v1::{BreakGlassStatus, FailoverStatus, FinishedExecution, NodeStatus, ServerStatus};
 
     use super::*;
 
@@ -315,6 +330,14 @@ mod tests {
                 })
                 .into(),
             groups: vec![group],
+            break_glass: vec![BreakGlassStatus {
+                token: "night".into(),
+                uses: 2,
+                since_ms: 1,
+                last_ms: 2,
+                what: "GET /v1/status".into(),
+            }],
+            break_glass_uses: 5,
         }
     }
 
@@ -356,6 +379,8 @@ mod tests {
             "twofold_check_duration_seconds{pool=\"web\",member=\"pdc-entry\"} 0.0025",
             "twofold_check_certificate_expiry_timestamp_seconds{pool=\"web\",member=\"mdc-entry\"} 1800000000.0",
             "twofold_check_certificate_expires_soon{pool=\"web\",member=\"pdc-entry\"} 1.0",
+            "twofold_break_glass_uses_total{} 5",
+            "twofold_break_glass_unacknowledged{} 2.0",
             "twofold_dns_queries_total{transport=\"udp\"} 9",
             "twofold_dns_responses_total{transport=\"udp\",rcode=\"NXDOMAIN\"} 2",
         ] {

@@ -14,6 +14,7 @@ use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
 
 use super::configure;
 use super::shared::Shared;
+use super::tokens;
 use crate::clock;
 
 /// The screen. `quorum` says that a read index confirmed it just now.
@@ -44,6 +45,8 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
         trouble,
         nodes,
         groups,
+        break_glass: tokens::alarms(&state),
+        break_glass_uses: state.people.break_glass_uses,
     }
 }
 
@@ -409,7 +412,12 @@ pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanatio
 fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
     let at_ms = event.at()?.0;
     let (group, text) = match event {
-        Event::Founded { .. } | Event::Configured { .. } => return None,
+        Event::Founded { .. }
+        | Event::Configured { .. }
+        | Event::TokenIssued { .. }
+        | Event::TokenRevoked { .. }
+        | Event::BreakGlassUsed { .. }
+        | Event::BreakGlassAcknowledged { .. } => return None,
         Event::Authority { group, from, to, primary, site, reason, .. } => {
             let from = from.map_or("nothing".into(), |(e, p)| format!("epoch {e} {p}"));
             let why = reason.as_ref().map_or(String::new(), |r| {
@@ -426,8 +434,9 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
         Event::Maintenance { group, maintenance: Some(m), by, .. } => {
             (group, format!("maintenance by {by} for {} min: {}", (m.until.0 - at_ms) / 60_000, m.reason))
         }
-        Event::Maintenance { group, maintenance: None, by, .. } => {
-            (group, format!("maintenance ended by {by}"))
+        Event::Maintenance { group, maintenance: None, by, reason, .. } => {
+            let why = reason.as_ref().map_or(String::new(), |r| format!(": {r}"));
+            (group, format!("maintenance ended by {by}{why}"))
         }
         Event::Held { group, held, .. } => {
             let why = held.holds.as_ref().map_or(String::new(), |why| format!("; it holds still: {why}"));

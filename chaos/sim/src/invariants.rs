@@ -125,6 +125,10 @@ fn line(event: &failover_core::Event) -> String {
         E::Maintenance { by, .. } => format!("maintenance by {by}"),
         E::Held { held, .. } => format!("held still at {}", held.diagnosis),
         E::HeldNoMore { .. } => "held no more".to_owned(),
+        E::TokenIssued { token, .. }
+        | E::TokenRevoked { token, .. }
+        | E::BreakGlassUsed { token, .. }
+        | E::BreakGlassAcknowledged { token, .. } => format!("token {token}"),
         E::Founded { .. } => "founded".to_owned(),
         E::Configured { generation, by, .. } => format!("configuration {generation} by {by}"),
     }

@@ -5,6 +5,7 @@ mod authority;
 mod configure;
 mod durability;
 mod execution;
+mod people;
 mod returning;
 
 use model::{Epoch, Generation, GroupId, Version, WallTime};
@@ -25,6 +26,9 @@ pub enum Refusal {
     /// No such server in the group.
     #[error("group {group:?} has no server {server:?}")]
     NoSuchServer { group: String, server: String },
+    /// No such token.
+    #[error("there is no token {0:?}; twofold token list shows them")]
+    NoSuchToken(String),
     /// Decided on an older state.
     #[error("group {group:?} is at version {now}, the command expected {expected}")]
     Version { group: String, now: Version, expected: Version },
@@ -86,10 +90,11 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
             let target = group_mut(state, &group)?;
             hold(target, held, &Ctx { id: &group, at })
         }
-        Command::Maintain { group, maintenance, by, at } => {
+        Command::Maintain { group, maintenance, by, reason, at } => {
             let target = group_mut(state, &group)?;
-            maintain(target, maintenance, by, &Ctx { id: &group, at })
+            maintain(target, maintenance, by, reason, &Ctx { id: &group, at })
         }
+        Command::People { change, by, at } => people::people(state, change, by, at),
         Command::StepStarted { group, execution, step, by, at } => {
             let target = group_mut(state, &group)?;
             execution::step_started(target, execution, &step, &by, &Ctx { id: &group, at })
@@ -158,6 +163,7 @@ fn maintain(
     group: &mut Group,
     maintenance: Option<Maintenance>,
     by: String,
+    reason: Option<String>,
     ctx: &Ctx,
 ) -> Result<Vec<Event>, Refusal> {
     match &maintenance {
@@ -165,8 +171,9 @@ fn maintain(
         None if group.maintained(ctx.at).is_none() => return rule("the group is not in maintenance"),
         _ => {}
     }
+    let before = group.maintained(ctx.at).cloned();
     group.maintenance.clone_from(&maintenance);
-    Ok(vec![Event::Maintenance { group: ctx.id.clone(), maintenance, by, at: ctx.at }])
+    Ok(vec![Event::Maintenance { group: ctx.id.clone(), maintenance, before, by, reason, at: ctx.at }])
 }
 
 /// I7: bound names move only after the database is open at the epoch they move for.

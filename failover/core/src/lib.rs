@@ -21,6 +21,7 @@ mod defect;
 mod desk;
 mod event;
 mod guard;
+mod people;
 mod perform;
 mod policy;
 mod report;
@@ -42,6 +43,7 @@ pub use guard::{
     ActEnd, ActId, CallId, DatabaseAct, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig, Input, Lane,
     Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
 };
+pub use people::{Alarm, People, PeopleChange, TOKEN_LIFE_MAX_MS, TOKENS_MAX, Terms, Token};
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
 pub use report::{Drained, GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};

@@ -6,7 +6,9 @@ use model::{Epoch, GroupId, GtidSet, Incarnation, ServerId, SiteId, WallTime};
 use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Authority, Configurations, Durability, GroupSpec, Held, Primary, Reason, ServerSpec};
+use crate::{
+    Acker, Authority, Configurations, Durability, GroupSpec, Held, People, Primary, Reason, ServerSpec,
+};
 
 /// Epochs remembered for each group: at one failover a day that is most of a year; older ones are
 /// dropped, and a server that returns from so far back goes to quarantine.
@@ -25,6 +27,9 @@ pub struct State {
     /// What the cluster is configured to be.
     #[serde(default, skip_serializing_if = "is_default")]
     pub configuration: Configurations,
+    /// Tokens, and alarms about them.
+    #[serde(default, skip_serializing_if = "People::is_empty")]
+    pub people: People,
 }
 
 fn is_default(configurations: &Configurations) -> bool {
