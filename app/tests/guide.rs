@@ -38,11 +38,13 @@ fn commands(page: &str) -> Vec<String> {
 /// The operator's seat: an admin's, so that everything in the guide may be typed.
 struct Seat {
     lab: Lab,
+    /// What is typed now is typed with the token of the envelope.
+    envelope: std::cell::Cell<bool>,
 }
 
 impl Seat {
     fn take() -> Self {
-        let seat = Self { lab: Lab::up() };
+        let seat = Self { lab: Lab::up(), envelope: false.into() };
         let made = Command::new(TWOFOLD)
             .args(["cert", "client", "root", "--role", "admin", "--config", &seat.lab.config()])
             .output()
@@ -68,12 +70,18 @@ impl Seat {
             .env("PATH", path)
             .env("TWOFOLD_CLIENT", "root")
             .env("TERM", "xterm");
+        if self.envelope.get() {
+            let token = std::fs::read_to_string(self.lab.dir().join("envelope")).expect("the envelope");
+            command.env("TWOFOLD_TOKEN", token.trim()).env_remove("TWOFOLD_CLIENT");
+        }
         command
     }
 
     /// A command that needs a terminal and runs until q is pressed: once it shows the group.
     fn watches(&self, line: &str) {
-        let mut command = self.typing(&format!("script -qec '{line}' /dev/null"));
+        // script(1) gives it a terminal, and timeout(1) the deadline.
+        let mut command =
+            self.typing(&format!("timeout 60 script -qec 'stty rows 40 cols 120; {line}' /dev/null"));
         let mut watching =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("twofold runs");
         let mut screen = watching.stdout.take().expect("it is piped");
@@ -148,6 +156,12 @@ fn both_languages_have_the_same_commands() {
 fn every_command_of_the_operators_guide_does_what_it_says() {
     let seat = Seat::take();
     seat.lab.settled();
+    // The envelope of the guide, made beforehand.
+    let made =
+        seat.types_well("twofold token create night --role admin --break-glass --expires 366d -o json");
+    let made: serde_json::Value = serde_json::from_str(&made).expect("a token");
+    let envelope = made["secret"].as_str().expect("its secret").to_owned();
+    std::fs::write(seat.lab.dir().join("envelope"), envelope).expect("it is written");
     for written in commands(ENGLISH) {
         let line = written.replace('…', "a reason");
         run(&seat, &line);
@@ -158,6 +172,15 @@ fn every_command_of_the_operators_guide_does_what_it_says() {
 fn run(seat: &Seat, line: &str) {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
+        // What these say to the shell is said to the next line's: see `typing`.
+        ["export", variable] => {
+            assert!(variable.starts_with("TWOFOLD_CONFIG="));
+        }
+        ["read", "-rs", "TWOFOLD_TOKEN", ..] => seat.envelope.set(true),
+        ["unset", "TWOFOLD_TOKEN"] => seat.envelope.set(false),
+        ["twofold", "token", ..] => {
+            seat.types_well(line);
+        }
         ["twofold", "status", "--watch"] => {
             seat.watches(line);
         }
