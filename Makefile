@@ -31,7 +31,7 @@ lint: needed ## formatting, clippy, licences and bans (the last where cargo-deny
 		echo 'skipped: licences, bans and sources, since cargo-deny is not installed'; \
 	fi
 
-# A command or file, and the Debian package that brings it. The lab fetches MySQL itself.
+# A command or file, and the Debian package that brings it. The lab fetches MySQL and HAProxy itself.
 needed:
 	@command -v $(CARGO) >/dev/null 2>&1 || { \
 		echo 'Rust is missing: install rustup (https://rustup.rs), then run make again' >&2; exit 1; }
@@ -44,6 +44,7 @@ needed:
 	need ps procps; \
 	need dig bind9-dnsutils; \
 	need dpkg-deb dpkg; \
+	python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$$missing python3-venv"; \
 	need /etc/ssl/certs/ca-certificates.crt ca-certificates; \
 	need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring; \
 	[ -n "$$missing" ] || exit 0; \

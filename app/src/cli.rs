@@ -4,22 +4,26 @@ mod audit;
 mod cert;
 mod check;
 mod client;
+mod configure;
+mod credential;
 mod manual;
 mod operate;
 mod quorum;
 mod screen;
 mod show;
 mod switchover;
+mod token;
 mod watch;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use app_config::Config;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::{NodeId, ServerId};
 use tracing::warn;
+
+use crate::daemon::First;
 
 /// What `serve` and `guard` log.
 const LOG_VARIABLE: &str = "TWOFOLD_LOG";
@@ -56,6 +60,16 @@ enum Command {
         after_help = "Exit codes: 0 made, 1 failed (a file is there already, no CA), 2 usage or bad input."
     )]
     Cert(cert::Cert),
+    /// Put another configuration in force: compared in words, held up to every node, committed.
+    #[command(
+        after_help = "Exit codes: 0 in force, or nothing differs (with --dry-run: nothing stands against it), 1 failed, \
+                      2 usage or problems in the file, 3 refused (what a running cluster cannot take, a node that \
+                      cannot use it or is not heard, another generation in force, the role), 4 no quorum."
+    )]
+    Apply(configure::Apply),
+    /// The configuration by generation: what is in force, what was, and back.
+    #[command(subcommand)]
+    Config(configure::ConfigCommand),
     /// One screen: who is active, since when, may it fail over now, and if not why not.
     #[command(
         after_help = "Exit codes: 0 a quorum confirmed it, 1 failed (certificates), 2 usage or bad input, \
@@ -87,6 +101,9 @@ enum Command {
     /// Keep a group from moving by itself while somebody works at it.
     #[command(subcommand)]
     Maintenance(operate::Maintenance),
+    /// API tokens: who may speak to the API without a certificate, until when, and for which groups.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Who did what and what was decided: the hash-chained log of every node.
     #[command(
         after_help = "Exit codes: 0 printed, or intact, 1 tampered with, or failed (certificates), 2 usage or bad \
@@ -103,6 +120,8 @@ enum Command {
     Quorum(quorum::Quorum),
     /// Completions for a shell, to standard output.
     Completions(manual::Completions),
+    /// The API's description in OpenAPI 3.1, to standard output; nodes serve it at /v1/openapi.json.
+    Openapi,
     /// Manual pages, one a command, into a directory: `man -l DIR/twofold.1`.
     Man(manual::Man),
 }
@@ -117,8 +136,12 @@ struct Serve {
     node: NodeId,
     /// Make the Raft log of a node that never had one, and exit. Never for a node that lost its log:
     /// that one is replaced under a new name.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "join")]
     init: bool,
+    /// Make the log of a new node that is to join a cluster that runs, and exit. It votes once the others
+    /// have made it a voter, which they do when the configuration that names it is applied.
+    #[arg(long)]
+    join: bool,
     #[command(flatten)]
     log: Log,
 }
@@ -167,16 +190,20 @@ pub fn run(cli: Cli) -> u8 {
         Command::Guard(guard) => run_guard(guard),
         Command::Check(check) => Ok(check::run(&check)),
         Command::Cert(cert) => cert::run(&cert),
+        Command::Apply(apply) => configure::apply(&apply),
+        Command::Config(config) => configure::config(&config),
         Command::Status(status) => operate::status(&status),
         Command::Explain(explain) => operate::explain(&explain),
         Command::Failover(failover) => operate::failover(&failover),
         Command::Switchover(args) => switchover::run(&args),
         Command::Quorum(quorum) => quorum::run(&quorum),
         Command::Maintenance(maintenance) => operate::maintain(&maintenance),
+        Command::Token(command) => token::run(&command),
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
         Command::Completions(completions) => Ok(manual::completions(&completions)),
+        Command::Openapi => Ok(manual::openapi()),
         Command::Man(man) => manual::man(&man),
     };
     result.unwrap_or_else(|error| {
@@ -198,18 +225,22 @@ fn run_serve(serve: Serve) -> Result<u8> {
         let why = format!("node {name:?} is not in the configuration; add it under nodes (known: {known})");
         return Err(BadInput(why).into());
     }
-    if serve.init {
-        let path = daemon(&serve, &config)?;
-        screen::out(format_args!("node {}: a new log at {}", serve.node, path.display()));
+    if serve.init || serve.join {
+        let (first, next) = if serve.init {
+            (First::Founds, "start it with the others: the same command without --init")
+        } else {
+            (
+                First::Joins,
+                "start it: the same command without --join; it votes once the others made it a voter",
+            )
+        };
+        let path = crate::daemon::init(&config, &serve.node, first)?;
+        screen::out(format_args!("node {}: a new log at {}\n{next}", serve.node, path.display()));
         return Ok(0);
     }
     start_log(serve.log.log_format);
-    runtime()?.block_on(crate::daemon::run(Arc::new(config), &serve.config, serve.node))?;
+    runtime()?.block_on(crate::daemon::run(config, &serve.config, serve.node))?;
     Ok(0)
-}
-
-fn daemon(serve: &Serve, config: &Config) -> Result<PathBuf> {
-    crate::daemon::init(config, &serve.node)
 }
 
 fn run_guard(guard: GuardArgs) -> Result<u8> {
@@ -222,7 +253,7 @@ fn run_guard(guard: GuardArgs) -> Result<u8> {
         return Err(BadInput(why).into());
     }
     start_log(guard.log.log_format);
-    runtime()?.block_on(crate::guard::run(Arc::new(config), guard.server))?;
+    runtime()?.block_on(crate::guard::run(config, &guard.config, guard.server))?;
     Ok(0)
 }
 

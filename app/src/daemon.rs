@@ -12,9 +12,13 @@ mod api;
 mod audit_file;
 mod audit_page;
 mod brain;
-mod caller;
+mod checks;
+mod config_api;
+mod configure;
 mod crash;
 mod dns;
+mod door;
+mod drift;
 mod executor;
 pub mod force;
 mod halted;
@@ -22,8 +26,11 @@ mod incarnation;
 mod machine;
 mod metrics;
 mod probes;
+mod readings;
 mod roster;
+mod settings;
 mod shared;
+mod tokens;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -41,10 +48,11 @@ use failover_raft::{
 use model::{Incarnation, NodeId};
 use tracing::{error, info};
 
-use crate::{clock, links, outage, wire};
+use crate::{clock, generation_file, links, outage, wire};
 use audit_file::AuditFile;
 use roster::Roster;
-use shared::Shared;
+use settings::{InForce, Settings};
+use shared::{Parts, Shared};
 
 /// How long the parts may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
@@ -59,35 +67,54 @@ pub fn audit_path(config: &Config, node: &NodeId) -> PathBuf {
     config.node_dir(node).join("audit.jsonl")
 }
 
-fn identity(config: &Config, roster: &Roster, node: &NodeId, incarnation: u64) -> Result<Identity> {
-    let number = roster.number(node).context("the node is in the roster")?;
-    Ok(Identity { cluster: config.cluster().to_string(), node: number, incarnation })
+fn identity(config: &Config, node: &NodeId, incarnation: u64) -> Identity {
+    let node = roster::number_of(node.as_str());
+    Identity { cluster: config.cluster().to_string(), node, incarnation }
+}
+
+/// Whose log is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// Of a node of a new cluster: all of the configuration's nodes vote from the start.
+    Founds,
+    /// Of a node that is to join a cluster that runs: it votes when the others have made it a voter.
+    Joins,
 }
 
 /// Makes the Raft log of a node that never had one.
-pub fn init(config: &Config, node: &NodeId) -> Result<PathBuf> {
-    let roster = Roster::new(config);
+pub fn init(config: &Config, node: &NodeId, first: First) -> Result<PathBuf> {
     if !config.nodes().contains_key(node) {
         bail!("node {:?} is not in the configuration; add it under nodes", node.as_str());
     }
     let path = store_path(config, node);
     std::fs::create_dir_all(config.node_dir(node))
         .with_context(|| format!("create {}", config.node_dir(node).display()))?;
-    let genesis = Recovered::genesis(&roster.voters(), machine::genesis());
-    Store::create(&path, &identity(config, &roster, node, 1)?, &genesis)?;
+    let recovered = match first {
+        First::Founds => {
+            let roster = Roster::new(config).map_err(anyhow::Error::msg)?;
+            let voters: Vec<u64> = roster.voters().into_iter().collect();
+            Recovered::genesis(&voters, machine::genesis())
+        }
+        First::Joins => Recovered::joining(machine::genesis()),
+    };
+    Store::create(&path, &identity(config, node, incarnation), &recovered)?;
     Ok(path)
 }
 
-/// Runs until a signal ends it. `file` is the configuration's, for the commands that a person is told.
-pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
+/// Runs until a signal ends it. `config` is what stands in the person's `file`; a committed generation on
+/// this node's disk goes before it.
+pub async fn run(config: Config, file: &Path, node: NodeId) -> Result<()> {
+    let file = std::path::absolute(file)?;
+    let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+    let start = generation_file::start(config.clone(), &folder, &config.node_dir(&node))?;
+    let config = Arc::new(start.config);
     let own = config
         .nodes()
         .get(&node)
         .with_context(|| format!("node {:?} is not in the configuration; add it under nodes", node.as_str()))?
         .clone();
-    let roster = Arc::new(Roster::new(&config));
     let path = store_path(&config, &node);
-    let opened = match Store::open(&path, &identity(&config, &roster, &node, ANY_INCARNATION)?) {
+    let opened = match Store::open(&path, &identity(&config, &node, ANY_INCARNATION)) {
         // That process answers DNS as well.
         Err(error @ StoreError::InUse { .. }) => return Err(error.into()),
         opened => opened,
@@ -96,36 +123,26 @@ pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
     let dns = dns::Dns::start(&config, &own)?;
     let store = match opened {
         Ok(store) => store,
-        Err(error) => return halted::run(&config, file, &own, dns, error).await,
+        Err(error) => return halted::run(&config, &file, &own, dns, error).await,
     };
     let life = Incarnation(store.identity().incarnation);
     if let Some(superseded) = incarnation::heard(&config.node_dir(&node), life)? {
         drop(store);
-        return halted::superseded(&config, file, &own, dns, &superseded).await;
+        return halted::superseded(&config, &file, &own, dns, &superseded).await;
     }
-    let timing = links::timing(&config.timing());
+    let settings =
+        Settings::new(start.generation, config.clone(), Defects::NONE).map_err(anyhow::Error::msg)?;
+    let in_force = InForce::new(settings);
     let (links, inbound) = links::start_node(&config, &node).await?;
     tokio::spawn(outage::tell_links(links.clone(), config.clone()));
     let (machine, applied) = machine::Machine::new(AuditFile::open(&audit_path(&config, &node))?);
     let results = machine.results();
-    let driver = driver_config(&config, &roster, &node)?;
-    let outbound = outbound(links.clone(), roster.clone(), life);
-    let raft = Driver::start(driver, store, machine, outbound)?;
-    info!(node = %node, "node starts");
-    let shared = Arc::new(Shared::new(
-        config.clone(),
-        own.clone(),
-        life,
-        roster,
-        links.clone(),
-        raft.clone(),
-        applied,
-        dns.answers(),
-        results,
-        timing,
-        Defects::NONE,
-    ));
-    let probes = probes::Probes::start(&shared.config, &shared.own.site);
+    let outbound = outbound(links.clone(), in_force.clone(), life);
+    let raft = Driver::start(driver_config(&config, &node), store, machine, outbound)?;
+    info!(node = %node, generation = %start.generation, "node starts");
+    let parts = Parts { in_force, file, folder, own: own.clone(), incarnation: life, answers: dns.answers(), results };
+    let shared = Arc::new(Shared::new(parts, links.clone(), raft.clone(), applied));
+    let probes = probes::Probes::start(&shared.start, &shared.own.site, shared.readings.clone());
     let api = api::start(&shared)?;
     let mut brain = tokio::spawn(brain::run(shared.clone(), inbound, probes, dns.feed()));
     let mut stop = links::stop_signal()?;
@@ -152,33 +169,33 @@ pub async fn run(config: Arc<Config>, file: &Path, node: NodeId) -> Result<()> {
     outcome
 }
 
-fn driver_config(config: &Config, roster: &Roster, node: &NodeId) -> Result<DriverConfig> {
+fn driver_config(config: &Config, node: &NodeId) -> DriverConfig {
     let timing = config.timing();
     let ticks =
         |d: Duration| u32::try_from(d.as_millis() / timing.tick.as_millis().max(1)).unwrap_or(u32::MAX);
     let replica = ReplicaConfig {
-        id: roster.number(node).context("the node is in the roster")?,
+        id: roster::number_of(node.as_str()),
         election_ticks_min: ticks(timing.election_min),
         election_ticks_max: ticks(timing.election_max).max(ticks(timing.election_min) + 1),
         heartbeat_ticks: 2,
         priority: 0,
     };
-    Ok(DriverConfig {
+    DriverConfig {
         replica,
         tick: timing.tick,
         snapshot_every: SNAPSHOT_EVERY,
         seed: rand::random(),
         clock: Box::new(|| clock::now().0),
-    })
+    }
 }
 
 fn outbound(
     links: Links,
-    roster: Arc<Roster>,
+    in_force: InForce,
     life: Incarnation,
 ) -> impl FnMut(u64, Vec<u8>) + Send + 'static {
     move |to, bytes| {
-        if let Some(endpoint) = roster.endpoint(to) {
+        if let Some(endpoint) = in_force.get().roster.endpoint(to) {
             // Raft bears the loss; the links count it.
             let _ = links.cast(&endpoint, wire::RAFT, &wire::tag(life, &bytes));
         }

@@ -12,7 +12,8 @@ mod latches;
 mod watch;
 mod watchdog;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,10 +25,11 @@ use failover_core::{
     ActEnd, ActId, CallId, Defects, Effect, Fencing, GateRead, Guard, GuardConfig, Input, Renewal, Told,
     WatchdogAct,
 };
-use model::{NodeId, ServerId, Timestamp};
+use model::{Generation, NodeId, ServerId, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::generation_file::{self, Committed};
 use crate::supervised::Supervised;
 use crate::{clock, links, outage, wire};
 use host::Host;
@@ -37,6 +39,9 @@ use host::Host;
 const LOCAL_QUEUE: usize = 64;
 /// Calls that may wait for their reply; beyond it a call is answered with an error at once.
 const CALLS_MAX: usize = 64;
+
+/// A node gives the committed configuration within this, or is asked again when it next tells its number.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the tasks of this host tell the owner of the guard.
 pub enum Local {
@@ -48,10 +53,17 @@ pub enum Local {
     Gate(GateRead),
     /// A database act is over.
     Ended { act: ActId, end: ActEnd },
+    /// A node gave the committed configuration, or did not.
+    Configuration(Option<Committed>),
 }
 
-/// Runs until a signal ends it.
-pub async fn run(config: Arc<Config>, server: ServerId) -> Result<()> {
+/// Runs until a signal ends it. `config` is what stands in the person's `file`; a committed generation in
+/// the guard's folder goes before it.
+pub async fn run(config: Config, file: &Path, server: ServerId) -> Result<()> {
+    let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
+    let guard_dir = config.server(server.as_str()).map(|(_, s)| s.guard_dir.clone()).unwrap_or_default();
+    let start = generation_file::start(config, &folder, &guard_dir)?;
+    let config = Arc::new(start.config);
     let (database, spec) = config
         .server(server.as_str())
         .with_context(|| format!("server {:?} is not in the configuration", server.as_str()))?;
@@ -88,6 +100,11 @@ pub async fn run(config: Arc<Config>, server: ServerId) -> Result<()> {
         latches,
         links: links.clone(),
         nodes,
+        generation: start.generation,
+        asking: false,
+        server,
+        folder,
+        guard_dir,
         host,
         watchdog,
         local,
@@ -106,6 +123,13 @@ struct Shell {
     latches: latches::LatchFile,
     links: Links,
     nodes: Vec<NodeId>,
+    /// Of the configuration in force here.
+    generation: Generation,
+    /// A node is asked for a newer one.
+    asking: bool,
+    server: ServerId,
+    folder: PathBuf,
+    guard_dir: PathBuf,
     host: Arc<Host>,
     watchdog: Option<watchdog::Watchdog>,
     local: mpsc::Sender<Local>,
@@ -131,7 +155,7 @@ impl Shell {
             let input = tokio::select! {
                 biased;
                 _ = stop.recv() => return Ok(()),
-                Some(local) = locals.recv() => Some(self.take_local(local)),
+                Some(local) = locals.recv() => self.take_local(local),
                 message = inbound.recv() => match message {
                     Some(message) => self.take_linked(message),
                     None => anyhow::bail!("the links ended"),
@@ -150,13 +174,65 @@ impl Shell {
         }
     }
 
-    fn take_local(&mut self, local: Local) -> Input {
-        match local {
+    fn take_local(&mut self, local: Local) -> Option<Input> {
+        Some(match local {
+            Local::Configuration(committed) => {
+                self.asking = false;
+                if let Some(committed) = committed {
+                    self.configure(&committed);
+                }
+                return None;
+            }
             Local::Process { process, ended } => Input::Process { process, ended },
             Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
             Local::Gate(read) => Input::GateRead(read),
             Local::Ended { act, end } => Input::Ended { act, end },
+        })
+    }
+
+    /// A node told the number of the committed configuration; a newer one is asked for.
+    fn on_generation(&mut self, from: Endpoint, body: &[u8]) {
+        let Ok(number) = <[u8; 8]>::try_from(body).map(u64::from_be_bytes) else { return };
+        if self.asking || number <= self.generation.0 {
+            return;
         }
+        self.asking = true;
+        let (links, local) = (self.links.clone(), self.local.clone());
+        tokio::spawn(async move {
+            let answer = links.call(&from, wire::CONFIGURATION, &[], ASK_WITHIN).await;
+            let committed = answer.ok().and_then(|bytes| wire::unpack::<Committed>(&bytes).ok());
+            let _ = local.send(Local::Configuration(committed)).await;
+        });
+    }
+
+    /// What a guard takes from it are the nodes: the rest of what it goes by does not change while it
+    /// runs, and the leader refuses a generation that would.
+    fn configure(&mut self, committed: &Committed) {
+        if committed.generation <= self.generation {
+            return;
+        }
+        let config = match committed.resolve(&self.folder) {
+            Ok(config) if config.server(self.server.as_str()).is_some() => config,
+            Ok(_) => {
+                return warn!(generation = %committed.generation, "this server is configured out; nothing changes here");
+            }
+            Err(problems) => {
+                return warn!(generation = %committed.generation, problems = problems.join("; "), "the configuration cannot be used; upgrade this guard");
+            }
+        };
+        let peers = config.nodes().values().map(|n| (n.id.clone(), n.peer())).collect();
+        if let Err(error) = self.links.set_roster(&peers, &BTreeSet::new()) {
+            return warn!(%error, "the links keep their roster");
+        }
+        self.nodes = config.nodes().keys().cloned().collect();
+        self.generation = committed.generation;
+        info!(generation = %committed.generation, nodes = ?self.nodes, "configuration in force");
+        let (folder, committed) = (self.guard_dir.clone(), committed.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = generation_file::save(&folder, &committed) {
+                warn!(error = format!("{error:#}"), "the configuration is not kept on disk");
+            }
+        });
     }
 
     fn take_linked(&mut self, message: Inbound) -> Option<Input> {
@@ -188,6 +264,10 @@ impl Shell {
                     authority: ordered.authority,
                     order: ordered.order,
                 })
+            }
+            Inbound::Cast { topic: wire::GENERATION, body, from: from @ Endpoint::Node(_), .. } => {
+                self.on_generation(from, &body);
+                None
             }
             Inbound::Call { topic, reply, .. } => {
                 reply.error(format!("a guard does not answer topic {topic}"));

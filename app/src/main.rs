@@ -8,9 +8,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod audit;
+mod caller;
 mod cli;
 mod clock;
 mod daemon;
+mod generation_file;
 mod guard;
 mod links;
 mod outage;

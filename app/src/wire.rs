@@ -2,10 +2,12 @@
 //! as they are). A body that cannot be read is dropped and counted by its receiver, never guessed.
 
 use failover_core::{Answer, Authority, Order, Renewal, Told};
-use model::{Incarnation, ServerId, SiteId};
+use model::{Generation, Incarnation, ServerId, SiteId};
 use runbooks_core::Outcome;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::generation_file::Committed;
 
 /// Raft messages, node to node, each behind its incarnation ([`tag`]).
 pub const RAFT: u8 = 1;
@@ -25,6 +27,39 @@ pub const VANTAGE: u8 = 7;
 pub const READ: u8 = 9;
 /// An API request passed on to the leader: a call.
 pub const API: u8 = 8;
+
+/// The committed generation of the configuration, asked of a node: a call without a body.
+pub const CONFIGURATION: u8 = 10;
+/// Whether a node could use a configuration: a call.
+pub const VALIDATE: u8 = 11;
+/// A node tells a guard the committed generation's number.
+pub const GENERATION: u8 = 12;
+
+/// A configuration that a node is asked about.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Validate {
+    /// The text.
+    pub text: String,
+}
+
+/// What a node says of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Validated {
+    /// Why it could not use it; empty when it could.
+    pub problems: Vec<String>,
+}
+
+/// The configuration that a node goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SeenConfiguration {
+    /// Its number.
+    pub generation: Generation,
+    /// How the file on its disk differs from it: `same`, or in words.
+    pub file: String,
+}
 
 /// A renewal passed on.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +93,8 @@ pub struct Seen {
     pub hears: Vec<ServerId>,
     /// Newest probe results that it made itself.
     pub observations: Vec<Observed>,
+    /// What it goes by.
+    pub configuration: SeenConfiguration,
 }
 
 /// One probe's result on its way to other nodes. Its age travels, not its moment: clocks differ.
@@ -72,6 +109,16 @@ pub struct Observed {
     pub age_us: u64,
     /// Latency in microseconds, or why it failed.
     pub result: Result<u64, String>,
+}
+
+/// An API request and who asks: the leader asks again whether they may.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AskedBy {
+    /// Who, as the node that was asked has found.
+    pub caller: crate::caller::Caller,
+    /// What.
+    pub request: ApiRequest,
 }
 
 /// An API request passed on.
@@ -99,6 +146,13 @@ pub enum ApiRequest {
         /// The request.
         body: app_api::v1::SwitchoverRequest,
     },
+    /// `GET /v1/config`.
+    Config,
+    /// `POST /v1/config`.
+    Configure {
+        /// The request.
+        body: app_api::v1::ConfigRequest,
+    },
     /// `POST` and `DELETE /v1/groups/{group}/maintenance`.
     Maintain {
         /// The group.
@@ -107,6 +161,42 @@ pub enum ApiRequest {
         body: Option<app_api::v1::MaintenanceRequest>,
         /// Who.
         by: String,
+        /// Why it is ended.
+        reason: Option<String>,
+    },
+    /// `GET /v1/tokens`.
+    Tokens,
+    /// `POST /v1/tokens`.
+    IssueToken {
+        /// The request.
+        body: app_api::v1::TokenRequest,
+        /// Who.
+        by: String,
+    },
+    /// `DELETE /v1/tokens/{token}`.
+    RevokeToken {
+        /// The token.
+        token: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// `POST /v1/tokens/{token}/acknowledge`.
+    Acknowledge {
+        /// The token.
+        token: String,
+        /// Who.
+        by: String,
+        /// What was found.
+        reason: Option<String>,
+    },
+    /// A break-glass token was used: for a record, before anything else.
+    BreakGlass {
+        /// Method and path.
+        what: String,
+        /// Reads are put on record once a minute, what changes something every time.
+        reads: bool,
     },
 }
 
@@ -129,7 +219,10 @@ impl Body for Told {}
 impl Body for Ordered {}
 impl Body for Outcome {}
 impl Body for Seen {}
-impl Body for ApiRequest {}
+impl Body for Validate {}
+impl Body for Validated {}
+impl Body for Committed {}
+impl Body for AskedBy {}
 impl Body for ApiResponse {}
 
 /// A raft message behind the life of the cluster that it belongs to.

@@ -21,7 +21,7 @@ fn alone() -> (tempfile::TempDir, String) {
 
 fn twofold(args: &[&str]) -> Output {
     let mut command = Command::new(TWOFOLD);
-    for variable in ["TWOFOLD_API", "TWOFOLD_CONFIG", "TWOFOLD_CLIENT", "TWOFOLD_LOG"] {
+    for variable in ["TWOFOLD_API", "TWOFOLD_CONFIG", "TWOFOLD_CLIENT", "TWOFOLD_LOG", "TWOFOLD_TOKEN"] {
         command.env_remove(variable);
     }
     command.args(args).output().expect("twofold runs")
@@ -97,6 +97,9 @@ fn a_client_without_certificate_is_bad_input() {
     expect(&["cert", "ca", "--config", &config], 0, &[]);
     let words = ["no certificate of client \"nobody\"", "twofold cert client nobody"];
     expect(&["status", "--config", &config, "--identity", "nobody"], 2, &words);
+    let absent = ["status", "--config", &config, "--token-file", "/nowhere/token"];
+    expect(&absent, 2, &["/nowhere/token", "name a file that holds one token"]);
+    expect(&["status", "--config", &config, "--token-file", &config], 2, &["holds no token"]);
 }
 
 /// Goal: a reader that goes away is no failure. Method: the pipe's reading end is closed before the
@@ -153,9 +156,29 @@ fn a_log_filter_that_is_none_is_told() {
 
 #[test]
 fn help_states_exit_codes_where_they_matter() {
-    for words in [&["status"][..], &["explain", "group"], &["failover"], &["check"], &["serve"], &["cert"]] {
+    for words in [
+        &["status"][..],
+        &["explain", "group"],
+        &["failover"],
+        &["token", "create"],
+        &["check"],
+        &["serve"],
+        &["cert"],
+    ] {
         let mut args = words.to_vec();
         args.push("--help");
         expect(&args, 0, &["Exit codes:"]);
     }
+}
+
+/// Goal: the schema that editors are given is what this build says. Method: print it and compare.
+#[test]
+fn the_schema_in_the_book_is_what_the_readers_say() {
+    let output = Command::new(TWOFOLD).args(["config", "schema"]).output().expect("twofold runs");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/twofold.schema.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|v| v == "1") {
+        std::fs::write(&path, &output.stdout).expect("written");
+    }
+    let book = std::fs::read_to_string(path).expect("the book");
+    assert_eq!(book, String::from_utf8_lossy(&output.stdout), "UPDATE_GOLDEN=1 rewrites it");
 }

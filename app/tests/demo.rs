@@ -79,6 +79,20 @@ fn a_site_cut_off_without_a_gate_moves_the_group() {
     moves("cut-site", &["--fence", "ladder"]);
 }
 
+/// Goal: without its entry a site keeps its database and loses its web clients, who are served by the other
+/// one, and come back.
+#[test]
+fn a_killed_entry_moves_web_clients_and_nothing_else() {
+    let run = run_of(&demo("kill-entry", &[]), "kill-entry");
+    assert_eq!(run["epoch_after"], run["epoch_before"], "{run:#}");
+    assert_eq!(run["active_site_after"], run["active_site"], "{run:#}");
+    assert!(run["web_requests"].as_u64() > run["web_failures"].as_u64(), "{run:#}");
+    assert!(run["web_failures"].as_u64() > Some(0), "a killed entry is noticed: {run:#}");
+    for field in ["web_outage_ms", "web_move_ms", "web_return_ms"] {
+        assert!(run[field].as_f64() > Some(0.0), "{field} of {run:#}");
+    }
+}
+
 #[test]
 fn a_killed_leader_moves_nothing() {
     stays("kill-leader");

@@ -52,16 +52,19 @@ fn open_at(lab: &Lab, epoch: u64) -> Value {
 }
 
 /// Goal: without MySQL the lab falls back to MariaDB and says so, and one that was asked for MySQL fails.
-/// Method: a cache that holds MariaDB only, and a mirror that is none.
+/// Method: a cache that holds MariaDB and HAProxy only, and a mirror that is none.
 #[test]
 fn without_mysql_the_lab_falls_back_and_says_so_unless_mysql_was_asked_for() {
     let cache = tempfile::tempdir().expect("a folder");
     let progress = &mut |line: &str| eprintln!("packages: {line}");
-    let root = chaos_lab::packages::mariadb_root(&chaos_lab::packages::cache_dir(), progress)
-        .expect("MariaDB can be had");
-    let own = cache.path().join("twofold/mariadb");
-    std::fs::create_dir_all(&own).expect("a folder");
-    std::os::unix::fs::symlink(root, own.join("root")).expect("a link");
+    let from = chaos_lab::packages::cache_dir();
+    let mariadb = chaos_lab::packages::mariadb_root(&from, progress).expect("MariaDB can be had");
+    let haproxy = chaos_lab::packages::haproxy_root(&from, progress).expect("HAProxy can be had");
+    for (name, root) in [("mariadb", mariadb), ("haproxy", haproxy)] {
+        let own = cache.path().join("twofold").join(name);
+        std::fs::create_dir_all(&own).expect("a folder");
+        std::os::unix::fs::symlink(root, own.join("root")).expect("a link");
+    }
     let up = |folder: &std::path::Path, words: &[&str]| {
         let mut command = std::process::Command::new(TWOFOLD);
         command.args(["lab", "up", "--dir"]).arg(folder).args(words);

@@ -106,6 +106,10 @@ name!(
     /// One endpoint of a pool.
     MemberId
 );
+name!(
+    /// An API token, by the name it was issued under.
+    TokenId
+);
 
 /// MySQL's `@@server_uuid`: the identity a lease is given to. Lower case, 8-4-4-4-12.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -15,11 +15,12 @@ mod id;
 mod number;
 mod observation;
 mod reading;
+mod role;
 mod time;
 
 pub use gtid::{GtidSet, GtidSetError};
 pub use id::{
-    BootId, GroupId, IdError, MemberId, NodeId, PoolId, ProcessStart, ServerId, ServerUuid, SiteId,
+    BootId, GroupId, IdError, MemberId, NodeId, PoolId, ProcessStart, ServerId, ServerUuid, SiteId, TokenId,
 };
 pub use number::{Epoch, Generation, Incarnation, SyncGeneration, Version};
 pub use observation::{Observation, Verdict, VerdictState};
@@ -27,4 +28,5 @@ pub use reading::{
     DatabaseReading, Flavour, LongTransaction, OpeningMark, ReplicaReading, ReplicaThread, SemiSyncReading,
     SettingsReading,
 };
+pub use role::{Role, RoleError};
 pub use time::{Timestamp, WallTime};

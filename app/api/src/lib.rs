@@ -5,4 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod openapi;
+mod operations;
 pub mod v1;

@@ -1,9 +1,17 @@
 //! Version 1 of requests and responses.
 
+mod number;
+mod people;
+mod problem;
+
+use number::{whole, whole_maybe};
+pub use people::*;
+pub use problem::{Code, Problem};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One screen: `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The cluster's name.
@@ -34,12 +42,18 @@ pub struct Status {
     pub trouble: Option<String>,
     /// All nodes.
     pub nodes: Vec<NodeStatus>,
-    /// All groups.
+    /// All groups; to a token that is for some of them, those.
     pub groups: Vec<GroupStatus>,
+    /// Uses of break-glass tokens that nobody has acknowledged.
+    #[serde(default)]
+    pub break_glass: Vec<BreakGlassStatus>,
+    /// Uses of break-glass tokens on record since the cluster was founded.
+    #[serde(default)]
+    pub break_glass_uses: u64,
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NodeStatus {
     /// Its name.
@@ -54,10 +68,23 @@ pub struct NodeStatus {
     pub via: Option<String>,
     /// Milliseconds since it was heard directly.
     pub heard_ms: Option<u64>,
+    /// `voter`, `learner` (it gets the log and has no vote yet), `leaving`, `joins` (no member yet).
+    #[serde(default = "voter")]
+    pub member: String,
+    /// The generation of the configuration in force there; none when it is not heard.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// How the file on its disk differs from that; none where it does not, or it is not heard.
+    #[serde(default)]
+    pub drift: Option<String>,
+}
+
+fn voter() -> String {
+    "voter".to_owned()
 }
 
 /// One protection group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct GroupStatus {
     /// Its name.
@@ -120,7 +147,7 @@ pub struct GroupStatus {
 }
 
 /// What one node's DNS answers for a bound name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NameStatus {
     /// The name.
@@ -130,7 +157,7 @@ pub struct NameStatus {
 }
 
 /// One database server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ServerStatus {
     /// Its name.
@@ -157,7 +184,7 @@ pub struct ServerStatus {
 }
 
 /// Whether a failover would work now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailoverStatus {
     /// By itself.
@@ -169,7 +196,7 @@ pub struct FailoverStatus {
 }
 
 /// An operation under way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExecutionStatus {
     /// Its number in the group.
@@ -189,7 +216,7 @@ pub struct ExecutionStatus {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct StepStatus {
     /// Its name.
@@ -207,7 +234,7 @@ pub struct StepStatus {
 }
 
 /// An operation that ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FinishedExecution {
     /// Its number.
@@ -227,7 +254,7 @@ pub struct FinishedExecution {
 }
 
 /// `GET /v1/groups/{group}/explain`: why it did or did not fail over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
     /// The node whose view this is.
@@ -253,7 +280,7 @@ pub struct Explanation {
 }
 
 /// One candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CandidateStatus {
     /// The server.
@@ -267,7 +294,7 @@ pub struct CandidateStatus {
 }
 
 /// Something that was committed, as a line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EventLine {
     /// Milliseconds since 1970.
@@ -279,35 +306,47 @@ pub struct EventLine {
 }
 
 /// `POST /v1/groups/{group}/failover`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FailoverRequest {
     /// Site to move to.
+    #[schemars(regex(pattern = NAME), example = &"mdc")]
     pub to: String,
-    /// Id of the loss that is accepted.
+    /// Id of the loss that is accepted; needs the role `approver`.
     pub accept_loss: Option<String>,
     /// What was seen of the primary's host, where nobody else can confirm its fence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fenced: Option<String>,
-    /// Who asks.
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// Under which account the command runs; the audit names it beside who has proven to ask.
+    #[serde(default)]
     pub by: String,
 }
 
 /// `POST /v1/groups/{group}/switchover`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SwitchoverRequest {
     /// Site to move to.
+    #[schemars(regex(pattern = NAME), example = &"mdc")]
     pub to: String,
     /// Plan, and begin nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Who asks.
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// As in a failover.
+    #[serde(default)]
     pub by: String,
 }
 
 /// What a switchover would do, or does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SwitchoverPlan {
     /// The group.
@@ -331,7 +370,7 @@ pub struct SwitchoverPlan {
 }
 
 /// One thing that must be so before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Precondition {
     /// Stable name.
@@ -345,7 +384,7 @@ pub struct Precondition {
 }
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedStep {
     /// Its name.
@@ -359,7 +398,7 @@ pub struct PlannedStep {
 }
 
 /// Maintenance of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct MaintenanceStatus {
     /// Who began it.
@@ -371,24 +410,42 @@ pub struct MaintenanceStatus {
 }
 
 /// `POST /v1/groups/{group}/maintenance`: begins or prolongs it. `DELETE` of the same path ends it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MaintenanceRequest {
-    /// For how long from now, in seconds: 1 to [`MAINTENANCE_MAX_S`].
+    /// For how long from now, in seconds.
+    #[serde(deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = MAINTENANCE_MAX_S))]
     pub for_s: u64,
-    /// Why; at most [`REASON_MAX`] bytes, and not empty.
+    /// Why; at most 500 characters, and not blank.
+    #[schemars(length(min = 1, max = 500), regex(pattern = SOMETHING))]
     pub reason: String,
-    /// Who asks.
+    /// As in a failover.
+    #[serde(default)]
     pub by: String,
+}
+
+/// What became of a group's maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MaintenanceAnswer {
+    /// The group.
+    pub group: String,
+    /// Milliseconds since 1970 when it ends by itself; none when it is ended.
+    pub until_ms: Option<i64>,
 }
 
 /// The longest maintenance: a week. What lasts longer is a policy (`failover: manual`).
 pub const MAINTENANCE_MAX_S: u64 = 7 * 24 * 60 * 60;
-/// The longest reason.
+/// The longest reason, in characters.
 pub const REASON_MAX: usize = 500;
+/// What names of groups, sites and tokens look like: a DNS label.
+pub const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+/// A text that is not blank.
+const SOMETHING: &str = r"\S";
 
 /// What was begun.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FailoverStarted {
     /// The group.
@@ -402,7 +459,7 @@ pub struct FailoverStarted {
 }
 
 /// What a failover loses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Loss {
     /// Names this statement; it lapses when the state changes.
@@ -418,70 +475,8 @@ pub struct Loss {
     pub except: Option<String>,
 }
 
-/// A refusal or failure, as `application/problem+json` (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Problem {
-    /// Stable code.
-    pub code: Code,
-    /// What could not be done, to what, and a next act.
-    pub title: String,
-    /// More of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub detail: Vec<String>,
-    /// The loss that must be accepted, when that is the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Loss>,
-}
-
-/// Stable codes, each with its exit code of the CLI (DESIGN §7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// No leader, or no quorum confirmed.
-    NoQuorum,
-    /// The request is not understood.
-    BadRequest,
-    /// No such thing.
-    NotFound,
-    /// A rule stands against it.
-    Refused,
-    /// The caller's role does not allow it.
-    Forbidden,
-    /// A loss must be accepted first.
-    LossNotAccepted,
-    /// It was tried and failed.
-    Failed,
-}
-
-impl Code {
-    /// Exit code of the CLI.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Code::Failed => 1,
-            Code::BadRequest | Code::NotFound => 2,
-            Code::Refused | Code::Forbidden | Code::LossNotAccepted => 3,
-            Code::NoQuorum => 4,
-        }
-    }
-
-    /// HTTP status.
-    #[must_use]
-    pub fn http_status(self) -> u16 {
-        match self {
-            Code::NoQuorum => 503,
-            Code::BadRequest => 400,
-            Code::Forbidden => 403,
-            Code::NotFound => 404,
-            Code::Refused | Code::LossNotAccepted => 409,
-            Code::Failed => 500,
-        }
-    }
-}
-
 /// A part of one node's audit log: `GET /v1/audit?after=N`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuditPage {
     /// Whose file it is.
@@ -493,7 +488,7 @@ pub struct AuditPage {
 }
 
 /// `GET /v1/dns/explain?name=…&type=…&client=…`: why one node answers as it does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DnsExplanation {
     /// The node whose responder it is.
@@ -514,4 +509,153 @@ pub struct DnsExplanation {
     pub answers: Vec<String>,
     /// The way through the rules.
     pub because: Vec<String>,
+    /// What this node's own last probes of the members saw; empty for names that are not pooled.
+    #[serde(default)]
+    pub probes: Vec<ProbeStatus>,
 }
+
+/// One node's last probe of one member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProbeStatus {
+    /// The pool.
+    pub pool: String,
+    /// The member.
+    pub member: String,
+    /// How long ago it ended.
+    pub age_ms: u64,
+    /// How long a good answer took; none when it failed.
+    pub latency_us: Option<u64>,
+    /// Why it failed; none when it did not.
+    pub failure: Option<String>,
+    /// When the certificate ends that the member last presented to an https check.
+    pub certificate_ends_ms: Option<i64>,
+    /// Whether that is sooner than the check's `expiry-warning`.
+    pub certificate_ends_soon: bool,
+}
+
+/// `POST /v1/config`: another generation of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ConfigRequest {
+    /// The text of a `twofold.yaml`; this or `restores`.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// An earlier generation whose text is taken up again.
+    #[serde(default, deserialize_with = "whole_maybe")]
+    pub restores: Option<u64>,
+    /// The generation that the caller compared it with; refused when another one is in force.
+    #[serde(default, deserialize_with = "whole_maybe")]
+    pub expect: Option<u64>,
+    /// Compare and ask every node, and commit nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why, for the history and the audit.
+    #[serde(default)]
+    #[schemars(length(max = 500))]
+    pub why: Option<String>,
+    /// Nodes that need not be heard.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// As in a failover.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// What a new generation would change, or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigPlan {
+    /// The generation that it was compared with.
+    pub base: u64,
+    /// The new generation; the same as `base` where nothing differs.
+    pub generation: u64,
+    /// What differs.
+    pub changes: Vec<ConfigChange>,
+    /// What every node says.
+    pub nodes: Vec<NodeVerdict>,
+    /// Nothing stands against it.
+    pub ready: bool,
+    /// It is committed.
+    pub applied: bool,
+}
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigChange {
+    /// Where, as in `names."shop.example.com.".ttl`.
+    pub path: String,
+    /// As it was; none where it is new.
+    pub before: Option<String>,
+    /// As it is to be; none where it goes.
+    pub after: Option<String>,
+    /// Why a running cluster cannot take it; none where it can.
+    pub refused: Option<String>,
+}
+
+/// What one node says of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeVerdict {
+    /// The node.
+    pub node: String,
+    /// `accepts`, `refuses`, `silent` (not heard), `passed-over` (not heard, and that was allowed), `joins`
+    /// (new: it is not asked), `leaves`.
+    pub verdict: String,
+    /// Why, or what to do.
+    pub detail: Vec<String>,
+}
+
+/// `GET /v1/config`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigStatus {
+    /// The node whose view this is.
+    pub answered_by: String,
+    /// A quorum confirmed this view.
+    pub quorum: bool,
+    /// In force; none before the first was committed.
+    pub current: Option<ConfigGeneration>,
+    /// Those before it, newest first.
+    pub earlier: Vec<ConfigGeneration>,
+    /// What each node goes by.
+    pub nodes: Vec<NodeConfig>,
+}
+
+/// One generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigGeneration {
+    /// Its number.
+    pub generation: u64,
+    /// The generation whose text it took up again.
+    pub restores: Option<u64>,
+    /// Who made it.
+    pub by: String,
+    /// Why.
+    pub why: Option<String>,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// What differed from the one before.
+    pub changes: Vec<String>,
+    /// Its text.
+    pub text: String,
+}
+
+/// The configuration that one node goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeConfig {
+    /// The node.
+    pub node: String,
+    /// The generation in force there; none when it is not heard.
+    pub generation: Option<u64>,
+    /// How the file on its disk differs from that: `same`, or in words; none when it is not heard.
+    pub file: Option<String>,
+    /// `voter`, `learner` (it gets the log and has no vote yet), `leaving`, `joins` (no member yet).
+    pub member: String,
+}
+
+/// The longest body of `POST /v1/config`, bytes: the longest configuration and what JSON adds to it.
+pub const CONFIG_BODY_MAX: usize = 600 * 1024;

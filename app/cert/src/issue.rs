@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use model::Role;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -18,7 +19,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::CertError;
 use crate::identity::{Identity, Kind};
-use crate::role::Role;
+use crate::role::dns_name;
 use crate::trust::{certificates, read};
 
 /// How long a CA lives, in days: ten years, longer than most hosts.
@@ -103,7 +104,7 @@ pub fn issue(
     let ca = Ca::open(ca_dir, &holder.cluster, now)?;
     let make = |source| CertError::Make { holder: holder.to_string(), source };
     let mut names = vec![holder.name.clone(), holder.dns_name()];
-    names.extend(request.role.map(|role| role.dns_name(&holder.cluster)));
+    names.extend(request.role.map(|role| dns_name(role, &holder.cluster)));
     let mut params = CertificateParams::new(names).map_err(make)?;
     params.subject_alt_names.extend(request.addresses.iter().map(|address| SanType::IpAddress(*address)));
     params.distinguished_name = rcgen::DistinguishedName::new();

@@ -1,8 +1,6 @@
 //! What the holder of a client's certificate may do: a further name in it, beside its identity.
 
-use std::fmt;
-use std::str::FromStr;
-
+use model::Role;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -10,57 +8,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 const LABEL: &str = "role";
 const SUFFIX: &str = "twofold";
 
-/// What somebody may do. Each may do all that those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Read everything, change nothing.
-    Viewer,
-    /// Start what runbooks do: failovers.
-    Operator,
-    /// Approve what needs a second person.
-    Approver,
-    /// Change who may do what, and what the cluster is.
-    Admin,
-}
-
-/// It is the name of no role.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role; there are viewer, operator, approver and admin")]
-pub struct RoleError(String);
-
-impl Role {
-    /// All of them, the least first.
-    pub const ALL: [Role; 4] = [Role::Viewer, Role::Operator, Role::Approver, Role::Admin];
-
-    /// Its word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Approver => "approver",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The name that carries it.
-    pub(crate) fn dns_name(self, cluster: &str) -> String {
-        format!("{self}.{LABEL}.{cluster}.{SUFFIX}")
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Role {
-    type Err = RoleError;
-
-    fn from_str(text: &str) -> Result<Self, RoleError> {
-        Role::ALL.into_iter().find(|r| r.as_str() == text).ok_or_else(|| RoleError(text.to_owned()))
-    }
+/// The name that carries it.
+pub(crate) fn dns_name(role: Role, cluster: &str) -> String {
+    format!("{role}.{LABEL}.{cluster}.{SUFFIX}")
 }
 
 /// The role that a certificate in DER grants in `cluster`. One that names none, or more than one, or
@@ -92,8 +42,8 @@ mod tests {
     #[test]
     fn a_role_reads_back_from_its_name_in_its_cluster_alone() {
         for role in Role::ALL {
-            assert_eq!(of_dns_name(&role.dns_name("retail"), "retail"), Some(role));
-            assert_eq!(of_dns_name(&role.dns_name("retail"), "wholesale"), None);
+            assert_eq!(of_dns_name(&dns_name(role, "retail"), "retail"), Some(role));
+            assert_eq!(of_dns_name(&dns_name(role, "retail"), "wholesale"), None);
         }
         for name in ["admin", "admin.role.retail", "root.role.retail.twofold", "x.admin.role.retail.twofold"]
         {

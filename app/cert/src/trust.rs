@@ -156,6 +156,31 @@ impl Trust {
     }
 }
 
+/// The caller's side of TLS for one who shows no certificate (a token speaks for it): it calls nodes of
+/// `cluster` that the CA in `ca` vouches for, and nobody else.
+///
+/// # Errors
+/// [`CertError`] names the CA's file.
+pub fn without_certificate(ca: &Path, cluster: &str) -> Result<Arc<ClientConfig>, CertError> {
+    let tls = |source| CertError::Tls { path: ca.to_owned(), source };
+    let mut roots = RootCertStore::empty();
+    for root in certificates(ca)? {
+        roots.add(root).map_err(tls)?;
+    }
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| tls(rustls::Error::General(error.to_string())))?;
+    let admission = Admission { cluster: cluster.to_owned(), kinds: vec![Kind::Node] };
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(tls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(NodesOnly { inner, admission }))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
 /// ring, by itself: whichever provider the process has installed does not matter here.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

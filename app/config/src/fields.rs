@@ -4,7 +4,10 @@
 
 use std::str::FromStr;
 
+use serde_json::Value;
+
 use crate::problem::Problems;
+use crate::schema::{self, Need};
 use crate::tree::{Kind, Node, Place};
 
 /// Longest word that is searched for a near one, and longest that is repeated in a message.
@@ -25,12 +28,17 @@ pub(crate) struct Fields<'n, 'p> {
     place: &'n Place,
     entries: &'n [(crate::tree::Key, Node)],
     known: Vec<&'static str>,
+    /// What each field takes, when that is asked.
+    described: Vec<(&'static str, Option<Value>, Need)>,
     pub problems: &'p mut Problems,
 }
 
 impl<'n, 'p> Fields<'n, 'p> {
     /// Opens `node`; nothing at all counts as a mapping without fields.
     pub fn open(node: &'n Node, problems: &'p mut Problems) -> Option<Self> {
+        if problems.describing && !matches!(node.kind, Kind::Map(_)) {
+            return None;
+        }
         let entries = match &node.kind {
             Kind::Map(entries) => entries.as_slice(),
             Kind::Null => &[],
@@ -43,7 +51,7 @@ impl<'n, 'p> Fields<'n, 'p> {
                 return None;
             }
         };
-        Some(Self { place: &node.place, entries, known: Vec::new(), problems })
+        Some(Self { place: &node.place, entries, known: Vec::new(), described: Vec::new(), problems })
     }
 
     /// Where the mapping stands.
@@ -64,12 +72,17 @@ impl<'n, 'p> Fields<'n, 'p> {
 
     /// A field that may be absent.
     pub fn optional<T>(&mut self, key: &'static str, read: Read<T>) -> Option<At<T>> {
+        self.describe(key, read, Need::Optional);
         let node = self.node(key)?;
         read(node, self.problems).map(|value| At { value, place: node.place.clone() })
     }
 
     /// A field that may not be absent.
     pub fn required<T>(&mut self, key: &'static str, example: &str, read: Read<T>) -> Option<At<T>> {
+        if self.problems.describing {
+            self.describe(key, read, Need::Required);
+            return None;
+        }
         if !self.entries.iter().any(|(entry, _)| entry.text == key) {
             self.known.push(key);
             self.problems.add(
@@ -82,8 +95,20 @@ impl<'n, 'p> Fields<'n, 'p> {
         self.optional(key, read)
     }
 
+    /// Writes down what a field takes, when that is asked.
+    pub fn describe<T>(&mut self, key: &'static str, read: Read<T>, need: Need) {
+        if self.problems.describing {
+            let schema = schema::describe(self.problems, read);
+            self.described.push((key, schema, need));
+        }
+    }
+
     /// Complains about every field that nobody took.
     pub fn close(self) {
+        if self.problems.describing {
+            self.problems.described = Some(schema::object(self.described));
+            return;
+        }
         for (key, _) in self.entries {
             if self.known.iter().any(|known| *known == key.text) {
                 continue;
@@ -103,6 +128,13 @@ where
     K: FromStr,
     K::Err: std::fmt::Display,
 {
+    if problems.describing {
+        if let Kind::Map(_) = node.kind {
+            let value = schema::describe(problems, read).unwrap_or(Value::Bool(true));
+            problems.described = Some(serde_json::json!({ "type": "object", "additionalProperties": value }));
+        }
+        return None;
+    }
     let entries = match &node.kind {
         Kind::Map(entries) => entries.as_slice(),
         Kind::Null => &[],
@@ -135,6 +167,13 @@ where
 
 /// A list of what `read` reads.
 pub(crate) fn list<T>(node: &Node, problems: &mut Problems, read: Read<T>) -> Option<Vec<At<T>>> {
+    if problems.describing {
+        if let Kind::List(_) = node.kind {
+            let items = schema::describe(problems, read).unwrap_or(Value::Bool(true));
+            problems.described = Some(serde_json::json!({ "type": "array", "items": items }));
+        }
+        return None;
+    }
     let Kind::List(items) = &node.kind else {
         problems.add(&node.place, "a list is wanted here", "write `[…, …]` or `- …` lines");
         return None;

@@ -23,6 +23,7 @@ mod print;
 mod problem;
 mod resolve;
 mod scalar;
+mod schema;
 mod secret;
 mod timing;
 mod tree;
@@ -35,9 +36,10 @@ pub use database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Res
 pub use diff::{Difference, differences};
 pub use name::{CheckId, ClusterName, DatabaseId, DnsName, DnsNameError};
 pub use problem::Problem;
+pub use schema::json_schema;
 pub use secret::{Account, Credentials, Password, SecretError, SecretSource};
 pub use timing::{RtoBound, Timing};
 pub use zone::{
     AllDown, Bound, Check, Follows, HttpProbe, Member, NoQuorum, Policy, Pool, PoolShare, Pooled, Probe,
-    Record, RecordData, Soa, VirtualName, Zone,
+    Record, RecordData, Soa, TlsProbe, VirtualName, Zone,
 };

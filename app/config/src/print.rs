@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::config::Config;
@@ -12,7 +13,8 @@ use crate::scalar::show;
 use crate::secret::{Account, SecretSource};
 use crate::timing::Timing;
 use crate::zone::{
-    AllDown, Bound, Check, Follows, NoQuorum, Policy, Pool, Pooled, Probe, RecordData, VirtualName, Zone,
+    AllDown, Bound, Check, Follows, HttpProbe, NoQuorum, Policy, Pool, Pooled, Probe, RecordData,
+    VirtualName, Zone,
 };
 
 impl Display for Config {
@@ -211,23 +213,43 @@ fn check(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
     match &check.probe {
         Probe::Tcp { port } => writeln!(f, "    tcp: {{port: {port}}}")?,
         Probe::Http(http) => {
-            let status: Vec<String> = http.expect_status.iter().map(u16::to_string).collect();
             writeln!(f, "    http:")?;
-            writeln!(f, "      port: {}", http.port)?;
-            writeln!(f, "      path: {}", quote(&http.path))?;
-            if let Some(host) = &http.host {
-                writeln!(f, "      host: {}", quote(host))?;
+            self::http(f, http)?;
+        }
+        Probe::Https { http, tls } => {
+            writeln!(f, "    https:")?;
+            self::http(f, http)?;
+            if let Some(sni) = &tls.sni {
+                writeln!(f, "      sni: {}", quote(sni))?;
             }
-            writeln!(f, "      expect-status: [{}]", status.join(", "))?;
-            if let Some(body) = &http.expect_body {
-                writeln!(f, "      expect-body: {}", quote(body))?;
+            if let Some(ca) = &tls.ca {
+                writeln!(f, "      ca: {}", path(ca))?;
             }
+            writeln!(f, "      expiry-warning: {}", show(tls.expiry_warning))?;
         }
     }
     writeln!(f, "    interval: {}", show(check.interval))?;
     writeln!(f, "    timeout: {}", show(check.timeout))?;
     writeln!(f, "    rise: {}", check.rise)?;
     writeln!(f, "    fall: {}", check.fall)
+}
+
+fn http(f: &mut Formatter<'_>, http: &HttpProbe) -> fmt::Result {
+    let status = |range: &RangeInclusive<u16>| match (range.start(), range.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
+    let statuses: Vec<String> = http.expect_status.iter().map(status).collect();
+    writeln!(f, "      port: {}", http.port)?;
+    writeln!(f, "      path: {}", quote(&http.path))?;
+    if let Some(host) = &http.host {
+        writeln!(f, "      host: {}", quote(host))?;
+    }
+    writeln!(f, "      expect-status: [{}]", statuses.join(", "))?;
+    if let Some(body) = &http.expect_body {
+        writeln!(f, "      expect-body: {}", quote(body))?;
+    }
+    Ok(())
 }
 
 fn pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {

@@ -43,11 +43,18 @@ impl fmt::Display for Problem {
 pub(crate) struct Problems {
     list: Vec<Problem>,
     left_out: bool,
+    /// Readers are asked what they take (`schema.rs`): nothing is a problem.
+    pub(crate) describing: bool,
+    /// What the reader that was asked last takes.
+    pub(crate) described: Option<serde_json::Value>,
 }
 
 impl Problems {
     /// Adds one; an empty `hint` is none.
     pub fn add(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        if self.describing {
+            return;
+        }
         if self.list.len() >= PROBLEMS_MAX {
             self.left_out = true;
             return;

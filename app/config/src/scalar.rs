@@ -5,16 +5,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::fields::{nearest, quoted};
 use crate::name::{DnsName, DnsNameError};
 use crate::problem::Problems;
 use crate::tree::{Kind, Node};
+
+/// As `model` has it for every name of ours.
+const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+
+/// A number and its unit.
+const DURATION: &str = r"^[0-9]+(\.[0-9]{1,6})? ?(us|µs|ms|s|m|h|d)$";
 
 /// Longest length of time that is taken: a year. Longer ones are slips of a unit.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// Any text of one line, not empty.
 pub(crate) fn text(node: &Node, problems: &mut Problems) -> Option<String> {
+    if problems.describes(node, || json!({ "type": "string", "minLength": 1 })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     if text.trim().is_empty() || text.contains(char::is_control) {
         problems.add(&node.place, "a text of one line is wanted here", "write it, in quotes if need be");
@@ -29,6 +40,9 @@ where
     T: FromStr,
     T::Err: Display,
 {
+    if problems.describes(node, || json!({ "type": "string", "pattern": NAME })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     let hint = "use lower-case letters, digits and inner hyphens";
     text.parse().map_err(|error: T::Err| problems.add(&node.place, error.to_string(), hint)).ok()
@@ -36,6 +50,9 @@ where
 
 /// An absolute domain name.
 pub(crate) fn domain(node: &Node, problems: &mut Problems) -> Option<DnsName> {
+    if problems.describes(node, || json!({ "type": "string", "maxLength": 255 })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     let hint = "write a domain name such as gslb.example.com";
     text.parse().map_err(|error: DnsNameError| problems.add(&node.place, error.to_string(), hint)).ok()
@@ -43,6 +60,12 @@ pub(crate) fn domain(node: &Node, problems: &mut Problems) -> Option<DnsName> {
 
 /// An IPv4 or IPv6 address.
 pub(crate) fn address(node: &Node, problems: &mut Problems) -> Option<IpAddr> {
+    if problems.describes(
+        node,
+        || json!({ "type": "string", "anyOf": [{ "format": "ipv4" }, { "format": "ipv6" }] }),
+    ) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     let Ok(address) = text.parse::<IpAddr>() else {
         problems.add(
@@ -65,6 +88,9 @@ pub(crate) fn address(node: &Node, problems: &mut Problems) -> Option<IpAddr> {
 
 /// An address with a port, or an address alone, which means `default_port`.
 pub(crate) fn socket(node: &Node, problems: &mut Problems, default_port: u16) -> Option<SocketAddr> {
+    if problems.describes(node, || json!({ "type": "string", "minLength": 2 })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     let found = text.parse::<SocketAddr>().ok();
     let found = found.or_else(|| text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, default_port)));
@@ -88,6 +114,9 @@ pub(crate) fn port(node: &Node, problems: &mut Problems) -> Option<u16> {
 
 /// A whole number in a range.
 pub(crate) fn number(node: &Node, problems: &mut Problems, least: u64, most: u64) -> Option<u64> {
+    if problems.describes(node, || json!({ "type": "integer", "minimum": least, "maximum": most })) {
+        return None;
+    }
     let (text, quoted_text) = word(node, problems)?;
     let digits = !quoted_text && !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     // More digits than fit are out of any range asked for here.
@@ -115,6 +144,9 @@ pub(crate) fn number(node: &Node, problems: &mut Problems, least: u64, most: u64
 
 /// A length of time with its unit: `300ms`, `1.5s`, `10m`. Exact to the microsecond.
 pub(crate) fn duration(node: &Node, problems: &mut Problems) -> Option<Duration> {
+    if problems.describes(node, || json!({ "type": "string", "pattern": DURATION })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     match parse_duration(text) {
         Some(length) if length <= DURATION_MAX => Some(length),
@@ -146,6 +178,11 @@ pub(crate) fn seconds(node: &Node, problems: &mut Problems) -> Option<Duration> 
 
 /// One of the words of `choices`.
 pub(crate) fn choice<T: Copy>(node: &Node, problems: &mut Problems, choices: &[(&str, T)]) -> Option<T> {
+    if problems
+        .describes(node, || json!({ "enum": choices.iter().map(|(name, _)| *name).collect::<Vec<_>>() }))
+    {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
         return Some(*value);
@@ -161,6 +198,9 @@ pub(crate) fn choice<T: Copy>(node: &Node, problems: &mut Problems, choices: &[(
 
 /// The word itself, and whether it was quoted.
 pub(crate) fn word<'n>(node: &'n Node, problems: &mut Problems) -> Option<(&'n str, bool)> {
+    if problems.describes(node, || json!({ "type": ["string", "number"] })) {
+        return None;
+    }
     match &node.kind {
         Kind::Scalar { text, quoted } => Some((text, *quoted)),
         Kind::Null => {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{GroupId, MemberId, PoolId, SiteId};
@@ -156,6 +158,13 @@ pub enum Probe {
     },
     /// Asks by HTTP/1.1.
     Http(HttpProbe),
+    /// The same over TLS, with the certificate verified.
+    Https {
+        /// The request and its answer.
+        http: HttpProbe,
+        /// What is asked of the certificate.
+        tls: TlsProbe,
+    },
 }
 
 /// An HTTP request and the answer that is expected.
@@ -169,9 +178,22 @@ pub struct HttpProbe {
     /// The `Host` header; the member's address where none is written.
     pub host: Option<String>,
     /// The status codes that count as success.
-    pub expect_status: Vec<u16>,
+    pub expect_status: Vec<RangeInclusive<u16>>,
     /// What the body must hold.
     pub expect_body: Option<String>,
+}
+
+/// What an HTTPS check asks of a certificate, beside that it is valid now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsProbe {
+    /// The name that is sent (SNI) and that the certificate must be for; without one nothing is sent
+    /// and it must be for the member's address.
+    pub sni: Option<String>,
+    /// The CAs that may have issued it, in PEM; the system's where none is written.
+    pub ca: Option<PathBuf>,
+    /// It is reported when it ends in less than this.
+    pub expiry_warning: Duration,
 }
 
 /// A DNS name that twofold balances.

@@ -292,12 +292,33 @@ fn pools_checks_and_virtual_names_are_held() {
             "{http: {port: 8080}, interval: 10ms}",
             "interval 10ms is shorter than 100ms",
         ),
-        ("{http: {port: 8080}}", "{http: {port: 8080}, tcp: {port: 1}}", "a check probes by tcp or by http"),
-        ("{http: {port: 8080}}", "{rise: 3}", "a check probes by tcp or by http"),
+        (
+            "{http: {port: 8080}}",
+            "{http: {port: 8080}, tcp: {port: 1}}",
+            "a check probes by tcp, by http or by https",
+        ),
+        (
+            "{http: {port: 8080}}",
+            "{http: {port: 8080}, https: {port: 443}}",
+            "a check probes by tcp, by http or by https",
+        ),
+        ("{http: {port: 8080}}", "{rise: 3}", "a check probes by tcp, by http or by https"),
+        ("{http: {port: 8080}}", "{https: {path: /health}}", "\"port\" is missing"),
+        ("{http: {port: 8080}}", "{https: {port: 443, sni: 192.0.2.1}}", "is not a server name"),
+        ("{http: {port: 8080}}", "{https: {port: 443, sni: a..b}}", "is not a server name"),
+        ("{http: {port: 8080}}", "{https: {port: 443, host: \"a..b:1\"}}", "cannot stand in a certificate"),
+        ("{http: {port: 8080}}", "{https: {port: 443, expiry-warning: 14}}", "is not a length of time"),
+        ("{http: {port: 8080}}", "{http: {port: 8080, sni: a.example}}", "sni"),
         ("{http: {port: 8080}}", "{http: {port: 8080}, fall: 0}", "0 is out of range"),
         ("{http: {port: 8080}}", "{http: {port: 8080, path: \"/a b\"}}", "is not a path"),
         ("{http: {port: 8080}}", "{http: {port: 8080, host: \"a b\"}}", "is not a host"),
-        ("{http: {port: 8080}}", "{http: {port: 8080, expect-status: [20]}}", "20 is out of range"),
+        ("{http: {port: 8080}}", "{http: {port: 8080, expect-status: [20]}}", "\"20\" is no status"),
+        (
+            "{http: {port: 8080}}",
+            "{http: {port: 8080, expect-status: [200-600]}}",
+            "\"200-600\" is no status",
+        ),
+        ("{http: {port: 8080}}", "{http: {port: 8080, expect-status: 399-200}}", "ends before it begins"),
         ("{http: {port: 8080}}", "{http: {port: 8080, expect-status: []}}", "no status counts as success"),
         ("mdc-web: {site: mdc", "mdc-web: {site: wit", "a pool's member may not stand in site \"wit\""),
         ("address: 10.77.2.31", "address: 10.77.1.31", "is the address of member \"pdc-web\" already"),
@@ -474,4 +495,41 @@ fn what_is_not_written_follows_from_what_is() {
     let Follows::Bound(bound) = &db.follows else { panic!("db is bound") };
     assert_eq!(bound.endpoints[&pdc], ["10.77.1.21".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(config.zone().unwrap().name_servers.len(), 5);
+}
+
+/// Goal: what an https check asks when little is said, and when all is said; one status, a range and a
+/// list of both are taken as they are written.
+#[test]
+fn an_https_check_says_what_is_verified() {
+    let check = |written: &str| {
+        let config = checked(&GOOD.replace("{http: {port: 8080}}", written)).config.expect("it is well");
+        let check = config.checks().values().next().expect("it has a check").clone();
+        match check.probe {
+            app_config::Probe::Https { http, tls } => (http, tls),
+            other => panic!("{other:?}"),
+        }
+    };
+    let day = std::time::Duration::from_secs(86_400);
+    let (http, tls) = check("{https: {port: 443}}");
+    assert_eq!((http.port, http.path.as_str(), http.host), (443, "/", None));
+    assert_eq!(http.expect_status, [200..=200]);
+    assert_eq!((tls.sni, tls.ca, tls.expiry_warning), (None, None, day * 14));
+    for (host, sni) in [
+        ("shop.example.com", Some("shop.example.com")),
+        ("\"shop.example.com:8443\"", Some("shop.example.com")),
+        ("192.0.2.1", None),
+        ("\"192.0.2.1:8443\"", None),
+        ("\"[2001:db8::1]:8443\"", None),
+    ] {
+        let (_, tls) = check(&format!("{{https: {{port: 443, host: {host}}}}}"));
+        assert_eq!(tls.sni.as_deref(), sni, "{host}");
+    }
+    let (http, tls) = check(
+        "{https: {port: 443, host: shop.example.com, sni: entry.example.com, ca: pki/web.pem, \
+         expect-status: [200-299, 401], expiry-warning: 30d}}",
+    );
+    assert_eq!(http.expect_status, [200..=299, 401..=401]);
+    assert_eq!((tls.sni.as_deref(), tls.expiry_warning), (Some("entry.example.com"), day * 30));
+    assert!(tls.ca.expect("it is written").is_absolute(), "relative to the file's folder");
+    assert_eq!(check("{https: {port: 443, expect-status: 200-399}}").0.expect_status, [200..=399]);
 }

@@ -94,8 +94,7 @@ fn nodes(args: &Audit) -> Result<Vec<(String, String)>> {
 
 /// All of one node's log.
 fn fetch(connect: &Connect, url: &str) -> Result<Result<Vec<String>, Problem>> {
-    let one =
-        Connect { config: connect.config.clone(), api: vec![url.to_owned()], client: connect.client.clone() };
+    let one = Connect { api: vec![url.to_owned()], ..connect.clone() };
     let (mut lines, mut after) = (Vec::new(), 0);
     loop {
         match ask::<AuditPage>(&one, Method::GET, &format!("/v1/audit?after={after}"), None)? {

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use app_api::v1::{Code, Problem};
-use app_cert::{CertError, Kind, Trust, explain_tls};
-use app_config::Config;
+use app_cert::explain_tls;
 use clap::Args;
 use reqwest::Method;
 use rustls::CertificateError;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{BadInput, load};
-use crate::links;
+use super::credential::{Credential, credential};
+use super::load;
 
 /// Where the cluster is, and who asks.
 #[derive(Debug, Clone, Args)]
@@ -29,6 +28,9 @@ pub struct Connect {
     /// Name of the client's certificate in `tls.dir`.
     #[arg(long = "identity", env = "TWOFOLD_CLIENT", default_value = "client", value_name = "NAME")]
     pub client: String,
+    /// A file with an API token, instead of the certificate; else the environment's TWOFOLD_TOKEN.
+    #[arg(long, value_name = "PATH")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// Deadline of connecting to one node; the next one is tried then.
@@ -45,7 +47,7 @@ pub enum Answer<T> {
 }
 
 /// The base of a node's URL.
-fn parse_api(text: &str) -> Result<String, String> {
+pub fn parse_api(text: &str) -> Result<String, String> {
     let wanted = || "write https://ADDRESS:PORT, for example https://10.77.1.1:7443".to_owned();
     let rest = text.strip_prefix("https://").ok_or_else(wanted)?;
     let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(wanted)?;
@@ -75,7 +77,7 @@ pub fn ask<T: DeserializeOwned>(
     body: Option<&Value>,
 ) -> Result<Answer<T>> {
     let config = load(&connect.config)?;
-    let tls = (*certificate(&config, &connect.client)?.client()?).clone();
+    let Credential { tls, token } = credential(&config, connect.token_file.as_deref(), &connect.client)?;
     let urls: Vec<String> = if connect.api.is_empty() {
         config.nodes().values().map(|n| format!("https://{}", n.api())).collect()
     } else {
@@ -92,9 +94,13 @@ pub fn ask<T: DeserializeOwned>(
             .context("make the http client")?;
         let mut tried = Vec::new();
         let mut no_quorum: Option<Problem> = None;
+        let mut unknown: Option<Problem> = None;
         let mut unconfirmed: Option<Value> = None;
         for base in &urls {
             let mut request = client.request(method.clone(), format!("{base}{path}"));
+            if let Some(token) = &token {
+                request = request.bearer_auth(token);
+            }
             if let Some(body) = body {
                 request = request.header("content-type", "application/json").body(body.to_string());
             }
@@ -123,29 +129,20 @@ pub fn ask<T: DeserializeOwned>(
                 no_quorum.get_or_insert(problem);
                 continue;
             }
+            // Another node may have heard of a token that this one does not know yet.
+            if problem.code == Code::Unauthenticated {
+                unknown.get_or_insert(problem);
+                continue;
+            }
+            return Ok(Answer::Problem(problem));
+        }
+        if let Some(problem) = unknown {
             return Ok(Answer::Problem(problem));
         }
         if let Some(view) = unconfirmed {
             return Ok(Answer::Ok(understood("a node", serde_json::from_value(view))?));
         }
         Ok(Answer::Problem(nobody(no_quorum, tried)))
-    })
-}
-
-/// The client's certificate; a name that has none is the caller's mistake.
-fn certificate(config: &Config, name: &str) -> Result<Trust> {
-    links::trust(config, Kind::Client, name).map_err(|error| match error.downcast_ref::<CertError>() {
-        Some(CertError::Read { path, source })
-            if *path != config.tls().ca && source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            let why = format!(
-                "there is no certificate of client {name:?} at {}; mend --identity or tls, or make it: \
-                 twofold cert client {name}",
-                path.display()
-            );
-            BadInput(why).into()
-        }
-        _ => error,
     })
 }
 

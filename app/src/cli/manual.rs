@@ -1,4 +1,4 @@
-//! Completions and manual pages, from the same description that `--help` prints.
+//! Completions and manual pages, from the same description that `--help` prints; and the API's.
 
 use std::path::PathBuf;
 
@@ -32,6 +32,16 @@ pub fn completions(args: &Completions) -> u8 {
     0
 }
 
+/// Prints the API's description.
+pub fn openapi() -> u8 {
+    out(openapi_text());
+    0
+}
+
+fn openapi_text() -> String {
+    serde_json::to_string_pretty(&app_api::openapi::document()).expect("a document is representable")
+}
+
 /// Writes the pages and says where.
 pub fn man(args: &Man) -> Result<u8> {
     if !args.dir.is_dir() {
@@ -47,6 +57,22 @@ pub fn man(args: &Man) -> Result<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: the checked-in description is what the types say. Method: generate it, compare to the letter;
+    /// `UPDATE_GOLDEN=1` rewrites it, and the difference is the review of a change of the API.
+    #[test]
+    fn the_checked_in_description_of_the_api_is_what_the_types_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/openapi.json");
+        let text = openapi_text() + "\n";
+        if std::env::var_os("UPDATE_GOLDEN").is_some_and(|v| v == "1") {
+            std::fs::write(path, &text).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            kept == text,
+            "docs/reference/openapi.json is stale: UPDATE_GOLDEN=1 cargo test -p twofold manual"
+        );
+    }
 
     /// Goal: every command has a page, and every shell a script that names the commands.
     #[test]

@@ -80,6 +80,9 @@ pub struct Failover {
     /// guard is not heard; the audit keeps it. Without a witness nothing else can confirm the fence.
     #[arg(long, value_name = "TEXT")]
     fenced: Option<String>,
+    /// Why, for the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     connect: Connect,
     /// How to print.
@@ -114,6 +117,9 @@ pub enum Maintenance {
     End {
         /// The group.
         group: String,
+        /// Why, for the audit.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         connect: Connect,
         /// How to print.
@@ -123,7 +129,7 @@ pub enum Maintenance {
 }
 
 /// A number and its unit, in seconds.
-fn parse_time(text: &str) -> Result<u64, String> {
+pub fn parse_time(text: &str) -> Result<u64, String> {
     let wanted = || "write a number and s, m, h or d, for example 2h".to_owned();
     let unit = text.chars().next_back().ok_or_else(wanted)?;
     let seconds = match unit {
@@ -140,9 +146,8 @@ fn parse_time(text: &str) -> Result<u64, String> {
 /// Begins or ends maintenance.
 pub fn maintain(args: &Maintenance) -> Result<u8> {
     let (group, connect, output) = match args {
-        Maintenance::Begin { group, connect, output, .. } | Maintenance::End { group, connect, output } => {
-            (group, connect, *output)
-        }
+        Maintenance::Begin { group, connect, output, .. }
+        | Maintenance::End { group, connect, output, .. } => (group, connect, *output),
     };
     let path = format!("/v1/groups/{}/maintenance", escape(group));
     let answer = match args {
@@ -150,7 +155,10 @@ pub fn maintain(args: &Maintenance) -> Result<u8> {
             let request = MaintenanceRequest { for_s: *lasts_s, reason: reason.clone(), by: account() };
             ask::<Value>(connect, Method::POST, &path, Some(&json!(request)))?
         }
-        Maintenance::End { .. } => ask::<Value>(connect, Method::DELETE, &path, None)?,
+        Maintenance::End { reason, .. } => {
+            let why = reason.as_ref().map_or(String::new(), |r| format!("?reason={}", escape(r)));
+            ask::<Value>(connect, Method::DELETE, &format!("{path}{why}"), None)?
+        }
     };
     match answer {
         Answer::Ok(done) => {
@@ -242,6 +250,7 @@ pub fn failover(args: &Failover) -> Result<u8> {
         to: args.to.clone(),
         accept_loss: args.accept_loss.clone(),
         fenced: args.fenced.clone(),
+        reason: args.reason.clone(),
         by: account(),
     };
     let path = format!("/v1/groups/{}/failover", escape(&args.group));

@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use app_api::v1::{
-    DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss, MaintenanceStatus,
-    NodeStatus, ServerStatus, Status, SwitchoverPlan,
+    BreakGlassStatus, DnsExplanation, ExecutionStatus, Explanation, FinishedExecution, GroupStatus, Loss,
+    MaintenanceStatus, NodeStatus, ProbeStatus, ServerStatus, Status, SwitchoverPlan,
 };
 
 /// The screen.
@@ -23,11 +23,18 @@ pub fn status(s: &Status) -> String {
     );
     let seen = Seen::of(s.quorum, s.confirmed_ms);
     whose_view(&mut out, s.trouble.as_deref(), &s.answered_by, seen);
+    for alarm in &s.break_glass {
+        let _ = writeln!(out, "  !! {}", break_glass(alarm));
+    }
     let mut sites: Vec<&str> = s.nodes.iter().map(|n| n.site.as_str()).collect();
+    sites.sort_unstable();
     sites.dedup();
     for site in sites {
         let nodes: Vec<String> = s.nodes.iter().filter(|n| n.site == site).map(node).collect();
         let _ = writeln!(out, "  {site:<8} {}", nodes.join("  "));
+    }
+    for line in configuration(&s.nodes) {
+        let _ = writeln!(out, "  config   {line}");
     }
     if s.groups.is_empty() {
         let _ = writeln!(out, "\nno groups are known yet: the cluster has not been founded");
@@ -39,11 +46,43 @@ pub fn status(s: &Status) -> String {
     out
 }
 
-/// A node, its leadership and how it is reached.
+/// A token from the envelope was used: somebody must look.
+pub fn break_glass(alarm: &BreakGlassStatus) -> String {
+    let uses = if alarm.uses == 1 { "once".to_owned() } else { format!("{} times", alarm.uses) };
+    format!(
+        "break-glass token {} was used {uses} since {}, last {} for {}; look into it, then: twofold token \
+         acknowledge {}",
+        alarm.token,
+        time(alarm.since_ms),
+        time(alarm.last_ms),
+        alarm.what,
+        alarm.token
+    )
+}
+
+/// What a person should know of the configuration: nodes that go by another generation than most, and
+/// files that were edited and not applied.
+pub fn configuration(nodes: &[NodeStatus]) -> Vec<String> {
+    let newest = nodes.iter().filter_map(|n| n.generation).max();
+    let behind = nodes.iter().filter(|n| n.generation.is_some() && n.generation != newest).map(|n| {
+        let generation = n.generation.unwrap_or(0);
+        format!("{} goes by generation {generation}, the newest is {}", n.name, newest.unwrap_or(0))
+    });
+    let drifted: Vec<&NodeStatus> = nodes.iter().filter(|n| n.drift.is_some()).collect();
+    let drift = drifted.first().map(|first| {
+        let names: Vec<&str> = drifted.iter().map(|n| n.name.as_str()).collect();
+        let words = first.drift.as_deref().unwrap_or_default();
+        format!("DRIFT: the file of {} {words}; twofold config show", names.join(", "))
+    });
+    behind.chain(drift).collect()
+}
+
+/// A node, its leadership, how it is reached, and what it is where it is no voter.
 pub fn node(n: &NodeStatus) -> String {
     let via = n.via.as_ref().map_or(String::new(), |v| format!(" via {v}"));
     let mark = if n.leader { "*" } else { "" };
-    if n.up { format!("{}{mark}{via}", n.name) } else { format!("{} DOWN", n.name) }
+    let member = if n.member == "voter" { String::new() } else { format!(" ({})", n.member) };
+    if n.up { format!("{}{mark}{via}{member}", n.name) } else { format!("{} DOWN{member}", n.name) }
 }
 
 /// How far what was committed may be believed.
@@ -284,7 +323,26 @@ pub fn dns(e: &DnsExplanation) -> String {
     for line in &e.because {
         let _ = writeln!(out, "  because {line}");
     }
+    for probe in &e.probes {
+        let _ = writeln!(out, "  {}", self::probe(probe));
+    }
     out
+}
+
+/// What the node's own last probe of a member saw.
+fn probe(p: &ProbeStatus) -> String {
+    let said = match (&p.failure, p.latency_us) {
+        (Some(why), _) => format!("failed: {why}"),
+        (None, Some(us)) => format!("good in {}.{} ms", us / 1_000, us % 1_000 / 100),
+        (None, None) => "good".to_owned(),
+    };
+    let ends = p.certificate_ends_ms.map(|ms| {
+        let day = time(ms).split(' ').next().unwrap_or_default().to_owned();
+        let soon = if p.certificate_ends_soon { ", SOON: renew it" } else { "" };
+        format!("; its certificate ends {day}{soon}")
+    });
+    let age = p.age_ms / 1_000;
+    format!("probed {}/{} from here {age} s ago, {said}{}", p.pool, p.member, ends.unwrap_or_default())
 }
 
 /// Why a group did or did not move.

@@ -30,6 +30,9 @@ pub struct Switchover {
     /// Show every precondition with its evidence, and the steps; begin nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Why, for the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Do not wait for its end.
     #[arg(long, conflicts_with = "dry_run")]
     no_wait: bool,
@@ -42,7 +45,12 @@ pub struct Switchover {
 
 /// Plans or runs it.
 pub fn run(args: &Switchover) -> Result<u8> {
-    let request = SwitchoverRequest { to: args.to.clone(), dry_run: args.dry_run, by: account() };
+    let request = SwitchoverRequest {
+        to: args.to.clone(),
+        dry_run: args.dry_run,
+        reason: args.reason.clone(),
+        by: account(),
+    };
     let path = format!("/v1/groups/{}/switchover", escape(&args.group));
     let plan = match ask::<SwitchoverPlan>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
         Answer::Ok(plan) => plan,

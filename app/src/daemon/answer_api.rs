@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use app_api::v1::{
-    Code, FailoverRequest, FailoverStarted, Loss, MAINTENANCE_MAX_S, MaintenanceRequest, Problem, REASON_MAX,
-    SwitchoverRequest,
+    Code, FailoverRequest, FailoverStarted, Loss, MAINTENANCE_MAX_S, MaintenanceAnswer, MaintenanceRequest,
+    Problem, REASON_MAX, SwitchoverRequest,
 };
 use app_link::Replier;
 use failover_core::{
@@ -17,9 +17,10 @@ use serde_json::json;
 use tracing::info;
 
 use super::shared::{Fate, Shared};
-use super::view;
+use super::{configure, tokens, view};
+use crate::caller::Caller;
 use crate::clock;
-use crate::wire::{self, ApiRequest, ApiResponse};
+use crate::wire::{self, ApiRequest, ApiResponse, AskedBy};
 
 /// Deadline of a read index for a person: one election fits in.
 const READ_WITHIN: Duration = Duration::from_millis(1_200);
@@ -28,35 +29,46 @@ const LEADER_WITHIN: Duration = Duration::from_millis(3_500);
 
 /// A follower's question to the leader, answered here.
 pub fn passed_on(shared: Arc<Shared>, body: &[u8], reply: Replier) {
-    let request: ApiRequest = match wire::unpack(body) {
-        Ok(request) => request,
+    let AskedBy { caller, request } = match wire::unpack(body) {
+        Ok(asked) => asked,
         Err(why) => return reply.error(format!("request is not readable: {why}")),
     };
     tokio::spawn(async move {
-        let response = lead(&shared, request).await;
+        let response = lead(&shared, &caller, request).await;
         reply.ok(wire::pack(&response));
     });
 }
 
 /// Answers on this node: as the leader, or by asking the leader.
-pub async fn answer(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
-    if shared.leading().is_some() {
-        return lead(shared, request).await;
+pub async fn answer(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) -> ApiResponse {
+    if let Err(refusal) = permitted(shared, caller, &request) {
+        return refused(&refusal);
     }
-    let leader = shared.raft_status().leader.and_then(|n| shared.roster.endpoint(n));
+    if shared.leading().is_some() {
+        return lead(shared, caller, request).await;
+    }
+    let leader = shared.raft_status().leader.and_then(|n| shared.settings().roster.endpoint(n));
+    let asked_by = AskedBy { caller: caller.clone(), request };
     let asked = match &leader {
         None => Err("no leader is known to this node".to_owned()),
         Some(to) => shared
             .links
-            .call(to, wire::API, &wire::pack(&request), LEADER_WITHIN)
+            .call(to, wire::API, &wire::pack(&asked_by), LEADER_WITHIN)
             .await
             .map_err(|e| format!("leader {}: {e}", to.name()))
             .and_then(|bytes| wire::unpack::<ApiResponse>(&bytes)),
     };
     match asked {
         Ok(response) => response,
-        Err(why) => alone(shared, &request, &why),
+        Err(why) => alone(shared, &asked_by.request, &why),
     }
+}
+
+/// Whether this caller may, by the state as applied here. The node that is asked looks, and the leader
+/// looks again behind a read index: a token that was revoked orders nothing, whoever has not heard of it.
+fn permitted(shared: &Shared, caller: &Caller, request: &ApiRequest) -> Result<(), Box<Problem>> {
+    let rights = caller.rights(&shared.state(), clock::wall())?;
+    caller.may(&rights, request.need())
 }
 
 /// What is asked always gets an answer: this node's own view, marked as unconfirmed. What is ordered
@@ -67,9 +79,16 @@ fn alone(shared: &Shared, request: &ApiRequest, why: &str) -> ApiResponse {
         // A node that has not applied anything yet knows no group; another one may.
         ApiRequest::Explain { .. } if shared.state().groups.is_empty() => no_quorum(why),
         ApiRequest::Explain { group } => explained(shared, group, false),
-        ApiRequest::Failover { .. } | ApiRequest::Switchover { .. } | ApiRequest::Maintain { .. } => {
-            no_quorum(why)
-        }
+        ApiRequest::Config => ok(&configure::status(shared, false)),
+        ApiRequest::Tokens => ok(&tokens::list(shared, false)),
+        ApiRequest::Failover { .. }
+        | ApiRequest::Switchover { .. }
+        | ApiRequest::Configure { .. }
+        | ApiRequest::Maintain { .. }
+        | ApiRequest::IssueToken { .. }
+        | ApiRequest::RevokeToken { .. }
+        | ApiRequest::Acknowledge { .. }
+        | ApiRequest::BreakGlass { .. } => no_quorum(why),
     }
 }
 
@@ -86,11 +105,22 @@ pub async fn confirmed(shared: &Shared) -> bool {
     shared.raft.read_index(Instant::now() + READ_WITHIN).await.is_ok()
 }
 
-async fn lead(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
+async fn lead(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) -> ApiResponse {
     let confirmed = shared.raft.read_index(Instant::now() + READ_WITHIN).await;
+    if let Err(refusal) = permitted(shared, caller, &request) {
+        return refused(&refusal);
+    }
     match request {
         ApiRequest::Status => ok(&view::status(shared, confirmed.is_ok())),
         ApiRequest::Explain { group } => explained(shared, &group, confirmed.is_ok()),
+        ApiRequest::Config => ok(&configure::status(shared, confirmed.is_ok())),
+        ApiRequest::Configure { body } => match confirmed {
+            Ok(_) => match configure::configure(shared, body).await {
+                Ok(plan) => ok(&plan),
+                Err(problem) => refused(&problem),
+            },
+            Err(error) => no_quorum(&error.to_string()),
+        },
         ApiRequest::Failover { group, body } => match confirmed {
             Ok(_) => failover(shared, &group, &body).await,
             Err(error) => no_quorum(&error.to_string()),
@@ -99,8 +129,16 @@ async fn lead(shared: &Arc<Shared>, request: ApiRequest) -> ApiResponse {
             Ok(_) => switchover(shared, &group, &body).await,
             Err(error) => no_quorum(&error.to_string()),
         },
-        ApiRequest::Maintain { group, body, by } => match confirmed {
-            Ok(_) => maintain(shared, &group, body, by).await,
+        ApiRequest::Maintain { group, body, by, reason } => match confirmed {
+            Ok(_) => maintain(shared, &group, body, by, reason).await,
+            Err(error) => no_quorum(&error.to_string()),
+        },
+        ApiRequest::Tokens => ok(&tokens::list(shared, confirmed.is_ok())),
+        request @ (ApiRequest::IssueToken { .. }
+        | ApiRequest::RevokeToken { .. }
+        | ApiRequest::Acknowledge { .. }
+        | ApiRequest::BreakGlass { .. }) => match confirmed {
+            Ok(_) => tokens::order(shared, caller, request).await,
             Err(error) => no_quorum(&error.to_string()),
         },
     }
@@ -112,6 +150,7 @@ async fn maintain(
     group: &str,
     body: Option<MaintenanceRequest>,
     by: String,
+    reason: Option<String>,
 ) -> ApiResponse {
     let id = group.parse::<GroupId>().ok().filter(|id| shared.state().groups.contains_key(id));
     let Some(id) = id else { return no_group(shared, group) };
@@ -122,9 +161,9 @@ async fn maintain(
     };
     info!(group, by, ?maintenance, "maintenance ordered by a person");
     let until_ms = maintenance.as_ref().map(|m| m.until.0);
-    let command = Command::Maintain { group: id, maintenance, by, at: now };
+    let command = Command::Maintain { group: id, maintenance, by, reason, at: now };
     match shared.propose(&command).await {
-        Fate::Applied => ok(&json!({ "group": group, "until-ms": until_ms })),
+        Fate::Applied => ok(&MaintenanceAnswer { group: group.to_owned(), until_ms }),
         Fate::Refused(refusal) => problem(Code::Refused, refusal.to_string(), vec![]),
         Fate::NotProposed(why) => no_quorum(&why),
         Fate::Unknown(why) => {
@@ -137,8 +176,8 @@ async fn maintain(
 /// The window that is asked for, from `now` on.
 fn window(asked: &MaintenanceRequest, by: &str, now: WallTime) -> Result<Maintenance, String> {
     let reason = asked.reason.trim();
-    if reason.is_empty() || reason.len() > REASON_MAX {
-        return Err(format!("maintenance needs a reason of 1 to {REASON_MAX} bytes"));
+    if reason.is_empty() || reason.chars().count() > REASON_MAX {
+        return Err(format!("maintenance needs a reason of 1 to {REASON_MAX} characters"));
     }
     if !(1..=MAINTENANCE_MAX_S).contains(&asked.for_s) {
         return Err(format!("maintenance of {} s is not between 1 s and 7 days", asked.for_s));
@@ -152,9 +191,9 @@ fn window(asked: &MaintenanceRequest, by: &str, now: WallTime) -> Result<Mainten
 fn named(shared: &Shared, group: &str, site: &str) -> Result<(GroupId, SiteId), ApiResponse> {
     let id = group.parse::<GroupId>().ok().filter(|id| shared.state().groups.contains_key(id));
     let id = id.ok_or_else(|| no_group(shared, group))?;
-    let known = site.parse::<SiteId>().ok().filter(|site| shared.config.sites().contains_key(site));
+    let known = site.parse::<SiteId>().ok().filter(|site| shared.config().sites().contains_key(site));
     let site = known.ok_or_else(|| {
-        let names: Vec<String> = shared.config.sites().keys().map(ToString::to_string).collect();
+        let names: Vec<String> = shared.config().sites().keys().map(ToString::to_string).collect();
         let detail = vec![format!("known: {}", names.join(", "))];
         problem(Code::NotFound, format!("there is no site {site:?}"), detail)
     })?;
@@ -168,8 +207,15 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
         Err(response) => return response,
     };
     let state = shared.state();
-    let planned =
-        plan_switchover(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, clock::now());
+    let planned = plan_switchover(
+        &state,
+        shared.desk().facts(),
+        &shared.settings().policy,
+        &id,
+        &site,
+        &request.by,
+        clock::now(),
+    );
     let plan = match planned {
         Ok(plan) => plan,
         Err(why) => {
@@ -182,7 +228,7 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
     if request.dry_run {
         return ok(&shown);
     }
-    let Some(act) = plan.act else {
+    let Some(mut act) = plan.act else {
         let broken = plan.broken().map(|p| {
             let next = p.next.as_ref().map_or(String::new(), |n| format!("; {n}"));
             format!("{}: {}{next}", p.name, p.evidence.join("; "))
@@ -191,6 +237,7 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
         return problem(Code::Refused, title, broken.collect());
     };
     info!(group, to = %site, by = request.by, "switchover ordered by a person");
+    give_reason(&mut act, request.reason.as_deref());
     let fate = propose_surely(shared, &id, act, |a| a.phase == Phase::Draining || a.epoch.0 >= epoch).await;
     match fate {
         Fate::Applied => {
@@ -229,7 +276,8 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     };
     let state = shared.state();
     let now = clock::now();
-    let stated = loss_of(&state, shared.desk().facts(), &shared.policy, &id, &site, &request.by, now);
+    let stated =
+        loss_of(&state, shared.desk().facts(), &shared.settings().policy, &id, &site, &request.by, now);
     let (loss, mut act) = match stated {
         Ok(stated) => stated,
         Err(why) => {
@@ -270,7 +318,10 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     if let Some(title) = title {
         let consented = if loss.none { String::new() } else { format!(" --accept-loss {}", loss.id) };
         let fenced = seen.map_or("", |_| " --fenced \"…\"");
-        let detail = vec![format!("to go on: twofold failover {group} --to {site}{consented}{fenced}")];
+        let mut detail = vec![format!("to go on: twofold failover {group} --to {site}{consented}{fenced}")];
+        if !loss.none {
+            detail.push("accepting a loss needs the role approver".into());
+        }
         let mut response = problem(Code::LossNotAccepted, title, detail);
         response.body["loss"] = json!(shown);
         return response;
@@ -280,6 +331,7 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     };
     let candidate = candidate.server.to_string();
     info!(group, to = %site, by = request.by, loss = loss.id, "failover ordered by a person");
+    give_reason(&mut act, request.reason.as_deref());
     shared.desk().withhold(&id);
     let fate = propose_surely(shared, &id, act, |a| !a.phase.grants()).await;
     shared.desk().resume(&id);
@@ -291,6 +343,16 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
         }
         Fate::Refused(refusal) => problem(Code::Refused, refusal.to_string(), vec![]),
         Fate::NotProposed(why) | Fate::Unknown(why) => no_quorum(&why),
+    }
+}
+
+/// What a person gives as a reason stands among the inputs, in the audit and in `explain`.
+fn give_reason(act: &mut Act, given: Option<&str>) {
+    let given = given.map(str::trim).filter(|text| !text.is_empty());
+    if let (Change::Begin { reason, .. } | Change::Drain { reason, .. }, Some(text)) =
+        (&mut act.change, given)
+    {
+        reason.evidence.push(format!("reason given: {text}"));
     }
 }
 
@@ -314,24 +376,27 @@ fn consent<'a>(stated: &str, none: bool, accepted: Option<&'a str>) -> Consent<'
     }
 }
 
-fn ok<T: serde::Serialize>(value: &T) -> ApiResponse {
+pub fn ok<T: serde::Serialize>(value: &T) -> ApiResponse {
     ApiResponse { status: 200, body: serde_json::to_value(value).expect("api types are representable") }
 }
 
-fn problem(code: Code, title: String, detail: Vec<String>) -> ApiResponse {
-    let body = Problem { code, title, detail, loss: None };
-    let body = serde_json::to_value(body).expect("a problem is representable");
-    ApiResponse { status: code.http_status(), body }
+pub fn problem(code: Code, title: String, detail: Vec<String>) -> ApiResponse {
+    refused(&Problem { code, title, detail, loss: None })
 }
 
-fn no_quorum(why: &str) -> ApiResponse {
+fn refused(problem: &Problem) -> ApiResponse {
+    let body = serde_json::to_value(problem).expect("a problem is representable");
+    ApiResponse { status: problem.code.http_status(), body }
+}
+
+pub fn no_quorum(why: &str) -> ApiResponse {
     let detail =
         vec!["bring voters back, or ask another node; twofold status shows what this node sees".into()];
     problem(Code::NoQuorum, format!("no quorum: {why}"), detail)
 }
 
 fn no_group(shared: &Shared, group: &str) -> ApiResponse {
-    let known: Vec<String> = shared.config.groups().keys().map(ToString::to_string).collect();
+    let known: Vec<String> = shared.config().groups().keys().map(ToString::to_string).collect();
     problem(
         Code::NotFound,
         format!("there is no group {group:?}"),

@@ -1,25 +1,31 @@
-//! The HTTP API: HTTPS, client certificates of this cluster only, JSON, problem+json (RFC 9457).
+//! The HTTP API: HTTPS, client certificates of this cluster or tokens, JSON, problem+json (RFC 9457).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use app_api::v1::{Code, DnsExplanation, FailoverRequest, MaintenanceRequest, Problem, SwitchoverRequest};
+use app_api::openapi;
+use app_api::v1::{
+    AcknowledgeRequest, Code, DnsExplanation, FailoverRequest, MaintenanceRequest, Problem, REASON_MAX,
+    SwitchoverRequest, TokenRequest,
+};
 use app_cert::{Callers, Kind, Role};
 use app_config::{Config, Node};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tracing::{error, info};
 
-use super::caller::{Caller, KnowsCallers};
+use super::door::{self, Door, Shown};
 use super::shared::Shared;
-use super::{answer_api, audit_page, view};
+use super::{answer_api, audit_page, config_api, view};
+use crate::caller::{Caller, Need, Rights, Scope};
 use crate::links;
 use crate::wire::{ApiRequest, ApiResponse};
 
@@ -40,29 +46,47 @@ impl Api {
 
 /// The API of a node.
 pub fn start(shared: &Arc<Shared>) -> Result<Api> {
-    let router = Router::new()
+    let router = routes()
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(shared.clone(), door::enter))
+        .with_state(shared.clone());
+    listen(&shared.start, &shared.own, router)
+}
+
+fn routes() -> Router<Arc<Shared>> {
+    Router::new()
         .route("/v1/status", get(status))
         .route("/metrics", get(metrics))
+        .route(
+            "/v1/config",
+            get(config_api::show)
+                .post(config_api::apply)
+                .layer(DefaultBodyLimit::max(app_api::v1::CONFIG_BODY_MAX)),
+        )
         .route("/v1/audit", get(audit))
         .route("/v1/dns/explain", get(explain_dns))
         .route("/v1/groups/{group}/explain", get(explain))
         .route("/v1/groups/{group}/failover", post(failover))
         .route("/v1/groups/{group}/switchover", post(switchover))
         .route("/v1/groups/{group}/maintenance", post(maintain).delete(end_maintenance))
-        .fallback(nothing_here)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(shared.clone());
-    listen(&shared.config, &shared.own, router)
+        .route("/v1/tokens", get(tokens).post(issue_token))
+        .route("/v1/tokens/{token}", delete(revoke_token))
+        .route("/v1/tokens/{token}/acknowledge", post(acknowledge))
+        .route("/v1/openapi.json", get(describe))
 }
 
-/// The API of a node that can say no more than what is wrong with it.
+/// The API of a node that can say no more than what is wrong with it. It knows no tokens, and tells the
+/// paths of its files to nobody who shows no certificate.
 pub fn start_with_one_answer(config: &Config, own: &Node, problem: &Problem) -> Result<Api> {
-    let body = serde_json::to_value(problem).expect("a problem is representable");
-    let status = problem.code.http_status();
+    let whole = problem.clone();
+    let title = format!("node {} runs without consensus; it cannot tell who calls by a token", own.id);
+    let detail = vec!["ask another node, or show a client certificate".into()];
+    let part = Problem { code: problem.code, title, detail, loss: None };
     let router = Router::new()
-        .fallback(move || {
-            let body = body.clone();
-            async move { respond(ApiResponse { status, body }) }
+        .fallback(move |Extension(shown): Extension<Shown>| {
+            let response = refuse(if shown.certificate.is_some() { &whole } else { &part });
+            async move { response }
         })
         .layer(DefaultBodyLimit::max(BODY_MAX));
     listen(config, own, router)
@@ -71,7 +95,7 @@ pub fn start_with_one_answer(config: &Config, own: &Node, problem: &Problem) -> 
 /// Listens on the node's API address.
 fn listen(config: &Config, own: &Node, router: Router) -> Result<Api> {
     let trust = links::trust(config, Kind::Node, own.id.as_str())?;
-    let mut tls = (*trust.server(&[Kind::Client], Callers::Known)?).clone();
+    let mut tls = (*trust.server(&[Kind::Client], Callers::Anyone)?).clone();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let address = own.api();
     let listener = std::net::TcpListener::bind(address).with_context(|| {
@@ -79,8 +103,12 @@ fn listen(config: &Config, own: &Node, router: Router) -> Result<Api> {
     })?;
     listener.set_nonblocking(true)?;
     let handle = Handle::new();
-    let acceptor = KnowsCallers::new(RustlsConfig::from_config(Arc::new(tls)), config.cluster().as_str());
-    let server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
+    let acceptor = Door::new(RustlsConfig::from_config(Arc::new(tls)), config.cluster().as_str());
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(acceptor)
+        .handle(handle.clone())
+        .first_request_timeout(door::FIRST_REQUEST_WITHIN);
+    server.http_builder().http1().header_read_timeout(door::NEXT_REQUEST_WITHIN);
     tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
             error!(%error, "the api ended");
@@ -90,16 +118,37 @@ fn listen(config: &Config, own: &Node, router: Router) -> Result<Api> {
     Ok(Api { handle })
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    respond(answer_api::answer(&shared, ApiRequest::Status).await)
+type Known = (Extension<Caller>, Extension<Rights>);
+
+/// A token for some groups is shown those.
+async fn status(State(shared): State<Arc<Shared>>, known: Known) -> Response {
+    let (Extension(caller), Extension(rights)) = known;
+    let mut answered = answer_api::answer(&shared, &caller, ApiRequest::Status).await;
+    show_only(&rights, &mut answered.body);
+    respond_with(answered)
+}
+
+/// Leaves the groups that these rights reach.
+fn show_only(rights: &Rights, status: &mut serde_json::Value) {
+    if let (Some(own), Some(groups)) = (&rights.groups, status["groups"].as_array_mut()) {
+        groups.retain(|g| own.iter().any(|name| g["name"] == name.as_str()));
+    }
 }
 
 /// This node's own view, never the leader's: whoever scrapes, scrapes every node.
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+async fn metrics(State(shared): State<Arc<Shared>>, Extension(rights): Extension<Rights>) -> Response {
     let confirmed = shared.leading().is_some() && answer_api::confirmed(&shared).await;
-    let text = super::metrics::render(&view::status(&shared, confirmed), &shared.answers.tallies());
+    let probes = shared.readings.show(None, crate::clock::now(), crate::clock::wall());
+    let mut status = view::status(&shared, confirmed);
+    if let Some(own) = &rights.groups {
+        status.groups.retain(|g| own.contains(&g.name));
+    }
+    let text = super::metrics::render(&status, &probes, &shared.answers.tallies());
     ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
 }
+
+/// The largest number that every JSON reader takes exactly: 2^53 - 1.
+const AFTER_MAX: u64 = (1 << 53) - 1;
 
 /// Where to go on.
 #[derive(Debug, serde::Deserialize)]
@@ -112,19 +161,30 @@ struct AuditQuery {
 /// This node's own log, never another's: they are held against each other.
 async fn audit(
     State(shared): State<Arc<Shared>>,
+    (Extension(caller), Extension(rights)): Known,
     query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Response {
+    let need = Need { role: Role::Viewer, scope: Scope::Cluster, what: "the audit log" };
+    if let Err(problem) = caller.may(&rights, need) {
+        return refuse(&problem);
+    }
     let after = match query {
+        Ok(Query(query)) if query.after > AFTER_MAX => {
+            return bad_request(format!(
+                "after={} is beyond every entry: the largest is {AFTER_MAX}",
+                query.after
+            ));
+        }
         Ok(Query(query)) => query.after,
         Err(rejection) => return bad_request(rejection.body_text()),
     };
-    let path = super::audit_path(&shared.config, &shared.own.id);
+    let path = super::audit_path(&shared.start, &shared.own.id);
     let node = shared.own.id.to_string();
     let read = tokio::task::spawn_blocking(move || audit_page::read(&path, &node, after));
     match read.await {
         Ok(Ok(page)) => {
             let body = serde_json::to_value(page).expect("a page is representable");
-            respond(ApiResponse { status: 200, body })
+            respond_with(ApiResponse { status: 200, body })
         }
         Ok(Err(error)) => failed(format!("the audit log cannot be read: {error}")),
         Err(error) => failed(format!("the audit log was not read: {error}")),
@@ -157,9 +217,9 @@ async fn explain_dns(
     match dns_explanation(&shared, &asked) {
         Ok(explanation) => {
             let body = serde_json::to_value(explanation).expect("an explanation is representable");
-            respond(ApiResponse { status: 200, body })
+            respond_with(ApiResponse { status: 200, body })
         }
-        Err((code, why)) => refuse(code, why),
+        Err((code, why)) => refuse(&Problem { code, title: why, detail: vec![], loss: None }),
     }
 }
 
@@ -186,7 +246,8 @@ fn dns_explanation(shared: &Shared, asked: &DnsQuery) -> Result<DnsExplanation, 
             format!("node {node} serves no DNS; ask another: --api https://ADDRESS:PORT"),
         ));
     };
-    let confirmed = shared.answers.confirmed_ago(crate::clock::now());
+    let now = crate::clock::now();
+    let confirmed = shared.answers.confirmed_ago(now);
     Ok(DnsExplanation {
         answered_by: shared.own.id.to_string(),
         name: name.to_string(),
@@ -197,11 +258,16 @@ fn dns_explanation(shared: &Shared, asked: &DnsQuery) -> Result<DnsExplanation, 
         rcode: format!("{:?}", why.rcode).to_uppercase(),
         answers: why.answers,
         because: why.because,
+        probes: shared.readings.show(Some(&why.pools), now, crate::clock::wall()),
     })
 }
 
-async fn explain(State(shared): State<Arc<Shared>>, Path(group): Path<String>) -> Response {
-    respond(answer_api::answer(&shared, ApiRequest::Explain { group }).await)
+async fn explain(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path(group): Path<String>,
+) -> Response {
+    ask(&shared, &caller, ApiRequest::Explain { group }).await
 }
 
 async fn failover(
@@ -210,12 +276,13 @@ async fn failover(
     Path(group): Path<String>,
     body: Result<Json<FailoverRequest>, JsonRejection>,
 ) -> Response {
-    if let Some(refusal) = needs(Role::Operator, &caller, "a failover") {
-        return refusal;
-    }
-    match body.map(|Json(body)| FailoverRequest { by: caller.for_person(&body.by), ..body }) {
-        Ok(body) => respond(answer_api::answer(&shared, ApiRequest::Failover { group, body }).await),
-        Err(rejection) => bad_request(rejection.body_text()),
+    match body {
+        Ok(Json(body)) if too_long(body.reason.as_ref()) => long_reason(),
+        Ok(Json(body)) => {
+            let body = FailoverRequest { by: caller.for_person(&body.by), ..body };
+            ask(&shared, &caller, ApiRequest::Failover { group, body }).await
+        }
+        Err(rejection) => wrong_body(&rejection),
     }
 }
 
@@ -226,16 +293,14 @@ async fn switchover(
     Path(group): Path<String>,
     body: Result<Json<SwitchoverRequest>, JsonRejection>,
 ) -> Response {
-    let body = match body {
-        Ok(Json(body)) => SwitchoverRequest { by: caller.for_person(&body.by), ..body },
-        Err(rejection) => return bad_request(rejection.body_text()),
-    };
-    if !body.dry_run
-        && let Some(refusal) = needs(Role::Operator, &caller, "a switchover")
-    {
-        return refusal;
+    match body {
+        Ok(Json(body)) if too_long(body.reason.as_ref()) => long_reason(),
+        Ok(Json(body)) => {
+            let body = SwitchoverRequest { by: caller.for_person(&body.by), ..body };
+            ask(&shared, &caller, ApiRequest::Switchover { group, body }).await
+        }
+        Err(rejection) => wrong_body(&rejection),
     }
-    respond(answer_api::answer(&shared, ApiRequest::Switchover { group, body }).await)
 }
 
 async fn maintain(
@@ -244,74 +309,171 @@ async fn maintain(
     Path(group): Path<String>,
     body: Result<Json<MaintenanceRequest>, JsonRejection>,
 ) -> Response {
-    if let Some(refusal) = needs(Role::Operator, &caller, "maintenance") {
-        return refusal;
-    }
     match body {
         Ok(Json(body)) => {
             let by = caller.for_person(&body.by);
-            respond(answer_api::answer(&shared, ApiRequest::Maintain { group, body: Some(body), by }).await)
+            let request = ApiRequest::Maintain { group, body: Some(body), by, reason: None };
+            ask(&shared, &caller, request).await
         }
-        Err(rejection) => bad_request(rejection.body_text()),
+        Err(rejection) => wrong_body(&rejection),
     }
+}
+
+/// Why, where there is no body.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReasonQuery {
+    reason: Option<String>,
 }
 
 async fn end_maintenance(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     Path(group): Path<String>,
+    query: Result<Query<ReasonQuery>, QueryRejection>,
 ) -> Response {
-    if let Some(refusal) = needs(Role::Operator, &caller, "ending maintenance") {
-        return refusal;
+    match query {
+        Ok(Query(ReasonQuery { reason })) if too_long(reason.as_ref()) => long_reason(),
+        Ok(Query(ReasonQuery { reason })) => {
+            let by = caller.proven();
+            ask(&shared, &caller, ApiRequest::Maintain { group, body: None, by, reason }).await
+        }
+        Err(rejection) => bad_request(rejection.body_text()),
     }
-    respond(answer_api::answer(&shared, ApiRequest::Maintain { group, body: None, by: caller.name }).await)
 }
 
-/// A refusal when the caller may not; none when it may.
-fn needs(role: Role, caller: &Caller, what: &str) -> Option<Response> {
-    if caller.role >= role {
-        return None;
+async fn tokens(State(shared): State<Arc<Shared>>, Extension(caller): Extension<Caller>) -> Response {
+    ask(&shared, &caller, ApiRequest::Tokens).await
+}
+
+async fn issue_token(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Json<TokenRequest>, JsonRejection>,
+) -> Response {
+    match body {
+        Ok(Json(body)) if too_long(body.reason.as_ref()) => long_reason(),
+        Ok(Json(body)) => {
+            let by = caller.for_person(&body.by);
+            ask(&shared, &caller, ApiRequest::IssueToken { body, by }).await
+        }
+        Err(rejection) => wrong_body(&rejection),
     }
-    let problem = Problem {
-        code: Code::Forbidden,
-        title: format!("client {:?} has the role {}, and {what} needs {role}", caller.name, caller.role),
-        detail: vec![format!("an admin issues one: twofold cert client NAME --role {role}")],
-        loss: None,
-    };
-    let body = serde_json::to_value(&problem).expect("a problem is representable");
-    Some(respond(ApiResponse { status: problem.code.http_status(), body }))
+}
+
+async fn revoke_token(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path(token): Path<String>,
+    query: Result<Query<ReasonQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(ReasonQuery { reason })) if too_long(reason.as_ref()) => long_reason(),
+        Ok(Query(ReasonQuery { reason })) => {
+            let by = caller.proven();
+            ask(&shared, &caller, ApiRequest::RevokeToken { token, by, reason }).await
+        }
+        Err(rejection) => bad_request(rejection.body_text()),
+    }
+}
+
+async fn acknowledge(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path(token): Path<String>,
+    body: Result<Json<AcknowledgeRequest>, JsonRejection>,
+) -> Response {
+    match body {
+        Ok(Json(body)) if too_long(body.reason.as_ref()) => long_reason(),
+        Ok(Json(AcknowledgeRequest { reason, by })) => {
+            let by = caller.for_person(&by);
+            ask(&shared, &caller, ApiRequest::Acknowledge { token, by, reason }).await
+        }
+        Err(rejection) => wrong_body(&rejection),
+    }
+}
+
+async fn describe() -> Response {
+    respond_with(ApiResponse { status: 200, body: openapi::document() })
 }
 
 async fn nothing_here() -> Response {
-    let problem = Problem {
-        code: Code::NotFound,
-        title: "there is no such path".into(),
-        detail: vec![
-            "paths: /metrics, /v1/status, /v1/audit, /v1/dns/explain, /v1/groups/{group}/explain, /v1/groups/{group}/failover, /v1/groups/{group}/switchover, /v1/groups/{group}/maintenance"
-                .into(),
-        ],
-        loss: None,
+    let mut paths: Vec<&str> = openapi::OPERATIONS.iter().map(|o| o.path).collect();
+    paths.dedup();
+    let detail = vec![format!("paths: {}", paths.join(", "))];
+    refuse(&Problem { code: Code::NotFound, title: "there is no such path".into(), detail, loss: None })
+}
+
+pub async fn ask(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) -> Response {
+    respond_with(answer_api::answer(shared, caller, request).await)
+}
+
+fn too_long(reason: Option<&String>) -> bool {
+    reason.is_some_and(|text| text.chars().count() > REASON_MAX)
+}
+
+fn long_reason() -> Response {
+    bad_request(format!("a reason has {REASON_MAX} characters at most"))
+}
+
+/// A body that is too long, of another kind, no JSON, or not what is asked for.
+pub fn wrong_body(rejection: &JsonRejection) -> Response {
+    let code = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
+        _ => Code::BadRequest,
     };
-    let body = serde_json::to_value(problem).expect("a problem is representable");
-    respond(ApiResponse { status: 404, body })
+    let title = match code {
+        Code::TooLarge => "the body is longer than any request of this path".to_owned(),
+        _ => rejection.body_text(),
+    };
+    refuse(&Problem { code, title, detail: vec![], loss: None })
 }
 
 fn bad_request(title: String) -> Response {
-    refuse(Code::BadRequest, title)
+    refuse(&Problem { code: Code::BadRequest, title, detail: vec![], loss: None })
 }
 
 fn failed(title: String) -> Response {
-    refuse(Code::Failed, title)
+    refuse(&Problem { code: Code::Failed, title, detail: vec![], loss: None })
 }
 
-fn refuse(code: Code, title: String) -> Response {
-    let problem = Problem { code, title, detail: vec![], loss: None };
+pub fn refuse(problem: &Problem) -> Response {
     let body = serde_json::to_value(problem).expect("a problem is representable");
-    respond(ApiResponse { status: code.http_status(), body })
+    respond_with(ApiResponse { status: problem.code.http_status(), body })
 }
 
-fn respond(response: ApiResponse) -> Response {
+pub fn respond_with(response: ApiResponse) -> Response {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
+    let kind = if status.is_success() { "application/json" } else { door::PROBLEM };
     (status, [(header::CONTENT_TYPE, kind)], response.body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_for_some_groups_is_shown_those() {
+        let rights = |groups: Option<&[&str]>| Rights {
+            role: Role::Viewer,
+            groups: groups.map(|g| g.iter().map(|name| (*name).to_owned()).collect()),
+            break_glass: false,
+        };
+        let all = json!({ "groups": [{ "name": "shop" }, { "name": "bank" }] });
+        for (groups, shown) in [
+            (None, json!([{ "name": "shop" }, { "name": "bank" }])),
+            (Some(&["bank", "gone"][..]), json!([{ "name": "bank" }])),
+            (Some(&["gone"]), json!([])),
+        ] {
+            let mut status = all.clone();
+            show_only(&rights(groups), &mut status);
+            assert_eq!(status["groups"], shown);
+        }
+        let mut problem = json!({ "code": "no-quorum" });
+        show_only(&rights(Some(&["bank"])), &mut problem);
+        assert_eq!(problem["code"], "no-quorum", "a problem has no groups");
+    }
 }

@@ -1,13 +1,16 @@
 //! The one task that wakes a node: what guards and nodes send, Raft's changes, ticks. It keeps the
 //! desk, answers renewals, decides when it leads, pushes changed authorities, and starts steps.
 
+mod configuration;
+mod holding;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use app_link::{Endpoint, Inbound};
-use failover_core::{Change, Command, GroupSpec, Leases, Renewal, ServerSpec, Told, Vantage, decide};
+use failover_core::{Change, Command, Renewal, Told, Vantage, decide};
 use failover_raft::Role;
 use model::{GroupId, Incarnation, NodeId, ServerId, SiteId, Timestamp, Version};
 use runbooks_core::{ExecutionId, StepId};
@@ -16,11 +19,16 @@ use tracing::{debug, error, info, warn};
 
 use super::dns::Feed;
 use super::incarnation::Superseded;
+use super::drift::Drift;
 use super::probes::Probes;
 use super::shared::{Fate, Shared};
-use super::{answer_api, executor};
+use super::{answer_api, configure, executor};
+use crate::generation_file::Committed;
 use crate::supervised::Supervised;
 use crate::{clock, wire};
+
+use configuration::Following;
+use holding::Holding;
 
 /// What a node sees is told to the others this often.
 const VANTAGE_EVERY: Duration = Duration::from_millis(100);
@@ -40,6 +48,12 @@ pub enum News {
     Unreadable,
     /// A proposal of a decision is settled.
     Settled { group: GroupId, begin: bool },
+    /// The proposal of a change of members is settled.
+    Steered,
+    /// That of a note is.
+    Noted { group: GroupId },
+    /// That of the first configuration is.
+    FirstConfigured,
     /// A step's task is over.
     StepOver { group: GroupId, execution: ExecutionId, step: StepId },
 }
@@ -68,6 +82,9 @@ struct Brain {
     /// A later life of the cluster was heard of: this one is over.
     superseded: Option<Superseded>,
     rival_told: bool,
+    following: Following,
+    drift: Drift,
+    holding: Holding,
 }
 
 /// Runs until the links or Raft end.
@@ -83,6 +100,8 @@ pub async fn run(
     let mut ticks = tokio::time::interval(shared.timing.tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let now = clock::now();
+    let following = Following::new(shared.settings().generation, now);
+    let drift = Drift::watch(&shared);
     let mut brain = Brain {
         shared,
         probes,
@@ -99,6 +118,9 @@ pub async fn run(
         transfer_due: now + TRANSFER_AFTER,
         superseded: None,
         rival_told: false,
+        following,
+        drift,
+        holding: Holding::default(),
     };
     brain.feed.start(&brain.shared);
     let mut supervised = Supervised::ready();
@@ -126,7 +148,7 @@ pub async fn run(
         if let Some(superseded) = brain.superseded.take() {
             return Err(superseded.into());
         }
-        brain.settle();
+        brain.settle()?;
     }
 }
 
@@ -139,7 +161,7 @@ impl Brain {
         let now = clock::now();
         match message {
             Inbound::Cast { topic: wire::RAFT, from: Endpoint::Node(node), body, .. } => {
-                let Some(number) = self.shared.roster.number(&node) else { return };
+                let Some(number) = self.shared.settings().roster.number(&node) else { return };
                 let Some(body) = self.of_this_life(&body, node.as_str()) else { return };
                 if let Err(error) = self.shared.raft.step(number, body) {
                     debug!(%error, "raft message dropped");
@@ -172,6 +194,7 @@ impl Brain {
                     }
                     Ok(seen) => {
                         self.probes.heard(&seen, now);
+                        self.shared.saw_configuration(&node, &seen.configuration);
                         self.seen.insert(node, (now, seen.site, seen.hears.into_iter().collect()));
                     }
                     Err(why) => warn!(node = %node, why, "vantage is not readable"),
@@ -188,6 +211,15 @@ impl Brain {
                         Err(error) => reply.error(error.to_string()),
                     }
                 });
+            }
+            Inbound::Call { topic: wire::VALIDATE, body, reply, .. } => {
+                configure::validate(self.shared.clone(), &body, reply);
+            }
+            Inbound::Call { topic: wire::CONFIGURATION, reply, .. } => {
+                match &self.shared.state().configuration.current {
+                    Some(c) => reply.ok(wire::pack(&Committed::new(c.generation, c.text.as_str()))),
+                    None => reply.error("no configuration is committed"),
+                }
             }
             Inbound::Call { topic, reply, .. } => {
                 reply.error(format!("a node does not answer topic {topic}"))
@@ -210,7 +242,7 @@ impl Brain {
             }
             return;
         }
-        let leader = self.shared.raft_status().leader.and_then(|n| self.shared.roster.endpoint(n));
+        let leader = self.shared.raft_status().leader.and_then(|n| self.shared.settings().roster.endpoint(n));
         if let Some(leader) = leader.filter(|_| own) {
             let body = wire::pack(&wire::PassedOn { guard, renewal });
             let _ = self.shared.links.cast(&leader, wire::PASSED_ON, &body);
@@ -252,6 +284,9 @@ impl Brain {
                     self.shared.desk().resume(&group);
                 }
             }
+            News::Steered => self.steered(),
+            News::Noted { group } => self.noted(&group),
+            News::FirstConfigured => self.first_configured(),
             News::StepOver { group, execution, step } => {
                 self.steps.remove(&(group, execution, step));
             }
@@ -272,9 +307,11 @@ impl Brain {
         }
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self) -> Result<()> {
         let now = clock::now();
         self.follow_raft(now);
+        self.follow_configuration(&self.shared.state(), now);
+        self.leave_when_removed(now)?;
         self.look_around(now);
         self.read_for_renewals();
         // Before that its state may lack what an earlier leader committed last: a step that is done
@@ -283,6 +320,7 @@ impl Brain {
             self.lead(now);
         }
         self.feed.refresh(&self.shared, &mut self.probes, now);
+        Ok(())
     }
 
     fn follow_raft(&mut self, now: Timestamp) {
@@ -304,7 +342,7 @@ impl Brain {
                 self.transfer_due = now + TRANSFER_AFTER;
             }
             None => {
-                info!(leader = ?status.leader.and_then(|n| self.shared.roster.node(n).cloned()), "this node follows");
+                info!(leader = ?status.leader.and_then(|n| self.shared.settings().roster.node(n).cloned()), "this node follows");
                 self.shared.desk().on_deposed();
             }
         }
@@ -332,9 +370,14 @@ impl Brain {
             site: own.site.clone(),
             hears: hears.iter().cloned().collect(),
             observations: self.probes.to_tell(now),
+            configuration: wire::SeenConfiguration {
+                generation: self.shared.settings().generation,
+                file: self.drift.get(),
+            },
         };
+        self.shared.saw_configuration(&own.id, &seen.configuration);
         let body = wire::pack(&seen);
-        for node in self.shared.roster.nodes().filter(|n| **n != own.id) {
+        for node in self.shared.settings().roster.nodes().filter(|n| **n != own.id) {
             let _ = self.shared.links.cast(&Endpoint::Node(node.clone()), wire::VANTAGE, &body);
         }
         self.seen.insert(own.id.clone(), (now, own.site.clone(), hears));
@@ -380,9 +423,11 @@ impl Brain {
             self.found();
             return;
         }
+        self.first_configuration(&state);
+        self.steer_members(&state);
         self.push_changes(&state, now);
         self.shared.desk().on_wall(clock::wall());
-        let decision = decide(&state, self.shared.desk().facts(), &self.shared.policy, now);
+        let decision = decide(&state, self.shared.desk().facts(), &self.shared.settings().policy, now);
         for (group, explanation) in &decision.groups {
             if let Some(act) = &explanation.act
                 && !self.proposing.contains(group)
@@ -397,24 +442,14 @@ impl Brain {
                 self.propose(group.clone(), command, matches!(act.change, Change::Begin { .. }));
             }
         }
+        self.note_what_is_held(&state, &decision, now);
         *self.shared.decision.lock().expect("no holder of this lock panics") = Arc::new(decision);
         executor::advance(&self.shared, &state, &mut self.steps, &self.news);
         self.prefer_standby(&state, now);
     }
 
     fn found(&mut self) {
-        let config = &self.shared.config;
-        // Without a third place nobody can tell a dead site from a cut link (DESIGN §2).
-        let leases = if config.witness().is_some() { Leases::Timed } else { Leases::Endless };
-        let groups: BTreeMap<GroupId, GroupSpec> = config
-            .groups()
-            .keys()
-            .filter_map(|id| {
-                let servers = config.database_of(id)?.servers.values();
-                let servers = servers.map(|s| (s.id.clone(), ServerSpec { site: s.site.clone() })).collect();
-                Some((id.clone(), GroupSpec { servers, leases }))
-            })
-            .collect();
+        let groups = configure::groups_of(&self.shared.config());
         let Some(first) = groups.keys().next().cloned() else { return };
         if !self.proposing.contains(&first) {
             self.propose(first, Command::Found { incarnation: Incarnation(1), groups }, false);
@@ -471,7 +506,8 @@ impl Brain {
             *active.entry(&authority.primary.site).or_default() += 1;
         }
         let Some((active, _)) = active.into_iter().max_by_key(|(_, n)| *n) else { return };
-        let Some(standby) = self.shared.config.other_data_site(active) else { return };
+        let settings = self.shared.settings();
+        let Some(standby) = settings.config.other_data_site(active) else { return };
         if self.shared.own.site == *standby {
             return;
         }
@@ -479,13 +515,14 @@ impl Brain {
         let caught_up =
             |number: u64| status.progress.iter().any(|p| p.id == number && p.matched + 16 >= status.commit);
         let view = self.shared.links.view();
-        let target = self.shared.roster.nodes().find(|n| {
+        let voters = &status.members.voters;
+        let target = settings.roster.nodes().find(|n| {
             let up = view.links.get(&Endpoint::Node((*n).clone())).is_some_and(|l| l.up);
-            let number = self.shared.roster.number(n);
-            self.shared.roster.site(n) == Some(standby) && up && number.is_some_and(caught_up)
+            let number = settings.roster.number(n).filter(|number| voters.contains(number));
+            settings.roster.site(n) == Some(standby) && up && number.is_some_and(caught_up)
         });
         let Some(target) = target.cloned() else { return };
-        let Some(number) = self.shared.roster.number(&target) else { return };
+        let Some(number) = settings.roster.number(&target) else { return };
         info!(to = %target, "leadership goes to the standby site");
         let raft = self.shared.raft.clone();
         tokio::spawn(async move {

@@ -65,11 +65,20 @@ pub struct Answers {
 pub struct Feed {
     answers: Answers,
     path: PathBuf,
-    last: Option<(Generation, Routes, Freshness, Verdicts)>,
+    last: Option<Last>,
     problem_told: bool,
 }
 
 type Routes = BTreeMap<GroupId, SiteId>;
+
+/// What the last snapshot was made of.
+struct Last {
+    config: Arc<Config>,
+    generation: Generation,
+    routes: Routes,
+    freshness: Freshness,
+    verdicts: Verdicts,
+}
 
 impl Dns {
     /// Listens on the node's addresses, answering from disk at first.
@@ -216,21 +225,23 @@ impl Feed {
         let state = shared.state();
         let generation = generation(&state);
         let verdicts = probes.verdicts(now);
-        let same = self.last.as_ref().is_some_and(|(g, r, f, v)| {
-            *g == generation
-                && *f == freshness
-                && *v == verdicts
-                && if believed { routes_are(&state, r) } else { r.is_empty() }
+        let config = shared.config();
+        let same = self.last.as_ref().is_some_and(|last| {
+            Arc::ptr_eq(&last.config, &config)
+                && last.generation == generation
+                && last.freshness == freshness
+                && last.verdicts == verdicts
+                && if believed { routes_are(&state, &last.routes) } else { last.routes.is_empty() }
         });
         // Before anything was applied the snapshot from disk knows more than this state does.
         if same || generation == Generation(0) && !fresh {
             return;
         }
         let routes = if believed { routes(&state) } else { Routes::new() };
-        let spec = spec(&shared.config, generation, freshness, &routes, verdicts.clone());
+        let spec = spec(&config, generation, freshness, &routes, verdicts.clone());
         let problems = match spec.map(Snapshot::build) {
             Ok(Ok(snapshot)) => {
-                let grown = self.last.as_ref().is_none_or(|(g, ..)| *g < generation);
+                let grown = self.last.as_ref().is_none_or(|last| last.generation < generation);
                 match published.publish(snapshot) {
                     Ok(sequence) => {
                         info!(%generation, sequence, ?freshness, routes = ?routes, "dns snapshot published");
@@ -240,7 +251,8 @@ impl Feed {
                 if grown {
                     save(published.clone(), self.path.clone());
                 }
-                self.last = Some((generation, routes, freshness, verdicts));
+                self.last = Some(Last { config, generation, routes, freshness, verdicts });
+                self.problem_told = false;
                 return;
             }
             Ok(Err(problems)) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
@@ -250,7 +262,7 @@ impl Feed {
             warn!(problems, "the dns snapshot cannot be built; the last one stays");
             self.problem_told = true;
         }
-        self.last = Some((generation, routes, freshness, verdicts));
+        self.last = Some(Last { config, generation, routes, freshness, verdicts });
     }
 }
 
@@ -320,14 +332,15 @@ async fn confirm(shared: Arc<Shared>, answers: Answers) {
 
 async fn ask_leader(shared: &Shared) -> Option<u64> {
     let leader = shared.raft_status().leader?;
-    let to: Endpoint = shared.roster.endpoint(leader)?;
+    let to: Endpoint = shared.settings().roster.endpoint(leader)?;
     let bytes = shared.links.call(&to, wire::READ, &[], CONFIRM_WITHIN).await.ok()?;
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// Grows with every committed route; the same on every node.
+/// Grows with every committed route and every committed configuration; the same on every node.
 fn generation(state: &State) -> Generation {
-    Generation(state.groups.values().filter_map(|g| g.route.as_ref()).map(|r| r.epoch.0).sum())
+    let routes: u64 = state.groups.values().filter_map(|g| g.route.as_ref()).map(|r| r.epoch.0).sum();
+    Generation(routes + state.configuration.generation().0)
 }
 
 fn routes(state: &State) -> Routes {

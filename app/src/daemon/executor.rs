@@ -119,7 +119,7 @@ impl Task {
     }
 
     fn may_die(&self, moment: Moment) {
-        crash::point(&self.shared.config.node_dir(&self.shared.own.id), &self.step, moment);
+        crash::point(&self.shared.start.node_dir(&self.shared.own.id), &self.step, moment);
     }
 
     /// An intent whose fate was unknown: a later read index lies behind it, so the state tells.

@@ -18,6 +18,7 @@ use tracing::{error, info};
 use super::dns::Dns;
 use super::incarnation::Superseded;
 use super::probes::Probes;
+use super::readings::Readings;
 use super::{api, store_path};
 use crate::supervised::Supervised;
 use crate::{clock, links};
@@ -94,7 +95,7 @@ pub async fn superseded(config: &Config, file: &Path, own: &Node, dns: Dns, why:
 }
 
 async fn answer_on(config: &Config, own: &Node, dns: &Dns) -> Result<()> {
-    let mut probes = Probes::start(config, &own.site);
+    let mut probes = Probes::start(config, &own.site, Readings::new(config));
     let mut known = probes.verdicts(clock::now());
     let mut ticks = tokio::time::interval(config.timing().tick);
     let mut stop = links::stop_signal()?;
@@ -116,7 +117,8 @@ async fn answer_on(config: &Config, own: &Node, dns: &Dns) -> Result<()> {
 
 /// What a person can really do about it in this version.
 fn next_acts(why: &StoreError, file: &Path, own: &Node, log: &Path) -> Vec<String> {
-    let never = "this version cannot replace a node: the others go on while more than half of all voters run";
+    let never = "replace it under a new name: put that into the configuration instead of this one, twofold apply, \
+                 and start the new node once with --join";
     match why {
         StoreError::Missing { .. } => vec![
             format!(

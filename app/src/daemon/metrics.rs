@@ -5,7 +5,7 @@
 //! Everything is derived from the status view at the scrape: nothing is counted twice, and a number
 //! that is not known is not there.
 
-use app_api::v1::{GroupStatus, Status};
+use app_api::v1::{GroupStatus, ProbeStatus, Status};
 use gslb_dns::Tally;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -45,12 +45,15 @@ impl Page {
     }
 }
 
-/// The page. `dns` has the responder's numbers by transport.
-pub fn render(status: &Status, dns: &[(&'static str, Tally)]) -> String {
+/// The page. `probes` are this node's own; `dns` has the responder's numbers by transport.
+pub fn render(status: &Status, probes: &[ProbeStatus], dns: &[(&'static str, Tally)]) -> String {
     let mut page = Page { registry: Registry::with_prefix("twofold") };
     node(&mut page, status);
+    configuration(&mut page, status);
     for_groups(&mut page, status);
     servers(&mut page, status);
+    checks(&mut page, probes);
+    people(&mut page, status);
     responder(&mut page, dns);
     let mut text = String::new();
     encode(&mut text, &page.registry).expect("a String takes what is written");
@@ -75,6 +78,26 @@ fn node(page: &mut Page, status: &Status) {
         "node_up",
         "1 for each node that this one hears, directly or through another",
         nodes.map(|n| (vec![("node", n.name.clone()), ("node_site", n.site.clone())], Some(flag(n.up)))),
+    );
+}
+
+fn configuration(page: &mut Page, status: &Status) {
+    let members = status.nodes.iter().map(|n| {
+        let labels =
+            vec![("node", n.name.clone()), ("node_site", n.site.clone()), ("member", n.member.clone())];
+        (labels, Some(1.0))
+    });
+    page.gauge("node_member", "What each node is: voter, learner, leaving or joins; always 1", members);
+    let own = status.nodes.iter().find(|n| n.name == status.answered_by);
+    page.gauge(
+        "configuration_generation",
+        "The generation of the configuration in force on this node; 0 before the first",
+        [(vec![], own.and_then(|n| n.generation).map(real))],
+    );
+    page.gauge(
+        "configuration_drift",
+        "1 when the file on this node's disk differs from the configuration in force",
+        [(vec![], own.map(|n| flag(n.drift.is_some())))],
     );
 }
 
@@ -151,6 +174,46 @@ fn servers(page: &mut Page, status: &Status) {
     each("server_unapplied_transactions", "Received and not applied", &|s| s.unapplied.map(real));
 }
 
+fn checks(page: &mut Page, probes: &[ProbeStatus]) {
+    let mut each = |name: &str, help: &str, value: &dyn Fn(&ProbeStatus) -> Option<f64>| {
+        let labelled = probes.iter().map(|p| {
+            let labels = vec![("pool", p.pool.clone()), ("member", p.member.clone())];
+            (labels, value(p))
+        });
+        page.gauge(name, help, labelled);
+    };
+    each("check_success", "1 when this node's last probe of the member succeeded", &|p| {
+        Some(flag(p.failure.is_none()))
+    });
+    each(
+        "check_duration_seconds",
+        "How long this node's last good probe took; absent after a failed one",
+        &|p| p.latency_us.map(|us| real(us) / 1_000_000.0),
+    );
+    each(
+        "check_certificate_expiry_timestamp_seconds",
+        "When the certificate ends that the member last presented to an https check, in Unix time",
+        &|p| p.certificate_ends_ms.and_then(|ms| u64::try_from(ms).ok()).map(seconds),
+    );
+    each("check_certificate_expires_soon", "1 when that is sooner than the check's expiry-warning", &|p| {
+        p.certificate_ends_ms.map(|_| flag(p.certificate_ends_soon))
+    });
+}
+
+fn people(page: &mut Page, status: &Status) {
+    page.counter(
+        "break_glass_uses",
+        "Uses of break-glass tokens on record since the cluster was founded",
+        [(vec![], status.break_glass_uses)],
+    );
+    let waiting: u64 = status.break_glass.iter().map(|alarm| alarm.uses).sum();
+    page.gauge(
+        "break_glass_unacknowledged",
+        "Uses of break-glass tokens that no admin has acknowledged",
+        [(vec![], Some(real(waiting)))],
+    );
+}
+
 /// RCODEs by name (RFC 1035 §4.1.1, RFC 6895); others by number.
 const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
 
@@ -190,7 +253,7 @@ fn seconds(ms: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use app_api::v1::{FailoverStatus, FinishedExecution, NodeStatus, ServerStatus};
+    use app_api::v1::{BreakGlassStatus, FailoverStatus, FinishedExecution, NodeStatus, ServerStatus};
 
     use super::*;
 
@@ -256,15 +319,28 @@ mod tests {
             term: 3,
             applied: 40,
             trouble: None,
-            nodes: vec![NodeStatus {
-                name: "pdc-1".into(),
-                site: "pdc".into(),
-                up: false,
-                leader: false,
-                via: None,
-                heard_ms: None,
-            }],
+            nodes: [("mdc-1", "mdc", true), ("pdc-1", "pdc", false)]
+                .map(|(name, site, up)| NodeStatus {
+                    name: name.into(),
+                    site: site.into(),
+                    up,
+                    leader: false,
+                    via: None,
+                    heard_ms: None,
+                    member: "voter".into(),
+                    generation: Some(3),
+                    drift: None,
+                })
+                .into(),
             groups: vec![group],
+            break_glass: vec![BreakGlassStatus {
+                token: "night".into(),
+                uses: 2,
+                since_ms: 1,
+                last_ms: 2,
+                what: "GET /v1/status".into(),
+            }],
+            break_glass_uses: 5,
         }
     }
 
@@ -272,7 +348,17 @@ mod tests {
         let mut tally = Tally { queries: 9, dropped: 1, ..Tally::default() };
         tally.rcodes[0] = 6;
         tally.rcodes[3] = 2;
-        render(status, &[("udp", tally)])
+        let probe = |member: &str, failure: Option<String>, soon| ProbeStatus {
+            pool: "web".into(),
+            member: member.into(),
+            age_ms: 100,
+            latency_us: failure.is_none().then_some(2_500),
+            failure,
+            certificate_ends_ms: Some(1_800_000_000_000),
+            certificate_ends_soon: soon,
+        };
+        let probes = [probe("pdc-entry", None, true), probe("mdc-entry", Some("status 503".into()), false)];
+        render(status, &probes, &[("udp", tally)])
     }
 
     /// Goal: what a person would alert on is there, with its value; what is not known is absent.
@@ -291,12 +377,20 @@ mod tests {
             "twofold_node_up{node=\"pdc-1\",node_site=\"pdc\"} 0.0",
             "twofold_raft_leader{} 1.0",
             "twofold_quorum_confirmed_age_seconds{} 0.0",
+            "twofold_check_success{pool=\"web\",member=\"pdc-entry\"} 1.0",
+            "twofold_check_success{pool=\"web\",member=\"mdc-entry\"} 0.0",
+            "twofold_check_duration_seconds{pool=\"web\",member=\"pdc-entry\"} 0.0025",
+            "twofold_check_certificate_expiry_timestamp_seconds{pool=\"web\",member=\"mdc-entry\"} 1800000000.0",
+            "twofold_check_certificate_expires_soon{pool=\"web\",member=\"pdc-entry\"} 1.0",
+            "twofold_break_glass_uses_total{} 5",
+            "twofold_break_glass_unacknowledged{} 2.0",
             "twofold_dns_queries_total{transport=\"udp\"} 9",
             "twofold_dns_responses_total{transport=\"udp\",rcode=\"NXDOMAIN\"} 2",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }
         assert!(page.ends_with("# EOF\n"));
+        assert!(!page.contains("twofold_check_duration_seconds{pool=\"web\",member=\"mdc-entry\"}"));
         view.groups[0].lease_left_ms = None;
         view.quorum = false;
         for name in ["lease_left_seconds", "failover_ready", "well"] {

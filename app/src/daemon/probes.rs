@@ -1,16 +1,18 @@
 //! The prober of a node and what all nodes' probes make of each member.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use app_config::{Config, Probe};
+use app_config::Config;
 use gslb_core::{Health, MemberCheck, Verdicts, observe};
-use gslb_dns::{CheckKind, CheckSpec, HttpCheck, Prober, Scheme};
+use gslb_dns::{Probed, Prober};
 use model::{MemberId, Observation, PoolId, SiteId, Timestamp};
 use tokio::sync::mpsc;
 use tracing::info;
 
+use super::checks;
+use super::readings::Readings;
+use crate::clock;
 use crate::wire::{Observed, Seen};
 
 /// Observations on their way; a node probes some tens of members a second.
@@ -20,22 +22,34 @@ const FRESH_INTERVALS: u32 = 4;
 
 /// See the module.
 pub struct Probes {
-    _prober: Prober,
-    observations: mpsc::Receiver<Observation>,
+    prober: Prober,
+    /// Kept, so that the channel stays open where nothing is checked.
+    sender: mpsc::Sender<Probed>,
+    observations: mpsc::Receiver<Probed>,
     health: Health,
     own: SiteId,
     newest: BTreeMap<(PoolId, MemberId), Observation>,
+    readings: Readings,
 }
 
 impl Probes {
-    /// Starts the configured checks.
-    pub fn start(config: &Config, own: &SiteId) -> Self {
+    /// Starts the configured checks, whose last results go into `readings` too.
+    pub fn start(config: &Config, own: &SiteId, readings: Readings) -> Self {
         let own = own.clone();
         let (sender, observations) = mpsc::channel(QUEUE);
-        let prober = Prober::start(specs(config, &own), sender);
+        let prober = Prober::start(checks::specs(config, &own), sender.clone());
         let mut health = Health::new(own.clone());
         health.configure(member_checks(config));
-        Self { _prober: prober, observations, health, own, newest: BTreeMap::new() }
+        Self { prober, sender, observations, health, own, newest: BTreeMap::new(), readings }
+    }
+
+    /// Goes over to other checks; what is known of members that stay is kept.
+    pub fn configure(&mut self, config: &Config) {
+        self.prober = Prober::start(checks::specs(config, &self.own), self.sender.clone());
+        let checks = member_checks(config);
+        self.newest.retain(|key, _| checks.contains_key(key));
+        self.health.configure(checks);
+        self.readings.configure(config);
     }
 
     fn take(&mut self, observation: Observation) {
@@ -77,7 +91,9 @@ impl Probes {
 
     /// The verdicts as they stand.
     pub fn verdicts(&mut self, now: Timestamp) -> Verdicts {
-        while let Ok(observation) = self.observations.try_recv() {
+        while let Ok(probed) = self.observations.try_recv() {
+            self.readings.take(&probed, clock::wall());
+            let observation = probed.observation;
             let key = (observation.pool.clone(), observation.member.clone());
             self.newest.insert(key, observation.clone());
             self.take(observation);
@@ -87,39 +103,6 @@ impl Probes {
         }
         self.health.verdicts()
     }
-}
-
-fn specs(config: &Config, vantage: &SiteId) -> Vec<CheckSpec> {
-    let mut specs = Vec::new();
-    for pool in config.pools().values() {
-        let Some(check) = pool.check.as_ref().and_then(|c| config.checks().get(c)) else { continue };
-        for member in &pool.members {
-            let (port, kind) = match &check.probe {
-                Probe::Tcp { port } => (*port, CheckKind::Tcp),
-                Probe::Http(http) => (
-                    http.port,
-                    CheckKind::Http(HttpCheck {
-                        scheme: Scheme::Http,
-                        host: http.host.clone().unwrap_or_else(|| member.address.to_string()),
-                        path: http.path.clone(),
-                        status: http.expect_status.iter().map(|code| *code..=*code).collect(),
-                        body: http.expect_body.clone(),
-                        trust: None,
-                    }),
-                ),
-            };
-            specs.push(CheckSpec {
-                pool: pool.id.clone(),
-                member: member.id.clone(),
-                vantage: vantage.clone(),
-                address: SocketAddr::new(member.address, port),
-                kind,
-                interval: check.interval,
-                timeout: check.timeout,
-            });
-        }
-    }
-    specs
 }
 
 fn member_checks(config: &Config) -> BTreeMap<(PoolId, MemberId), MemberCheck> {

@@ -1,43 +1,72 @@
 //! What the parts of a node share: handles, the published state, and the desk behind a short lock.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use app_config::{Config, Node};
 use app_link::Links;
-use failover_core::{
-    AsyncFailover, Command, Decision, Defects, Desk, FailoverMode, GroupPolicy, Policy, Refusal, State,
-    Timing, encode,
-};
+use failover_core::{Command, Decision, Desk, Refusal, State, Timing, encode};
 use failover_raft::{Handle, ProposeError, RaftStatus, Role};
-use model::Incarnation;
+use model::{Incarnation, NodeId};
 use tokio::sync::watch;
 
 use super::dns::Answers;
 use super::machine::{Applied, Results};
-use super::roster::Roster;
+use super::readings::Readings;
+use super::settings::{InForce, Settings};
+use crate::wire::SeenConfiguration;
 
 /// Deadline of a proposal: a commit takes milliseconds, an election under one second.
 pub const PROPOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub struct Shared {
-    pub config: Arc<Config>,
+    /// As the node started: for what never changes while it runs (cluster, folders, certificates).
+    pub start: Arc<Config>,
+    /// The person's file and the folder that paths in it are joined to.
+    pub file: PathBuf,
+    pub folder: PathBuf,
     pub own: Node,
     /// Life of the cluster that this node's log belongs to.
     pub incarnation: Incarnation,
-    pub roster: Arc<Roster>,
+    /// The configuration in force.
+    pub in_force: InForce,
     pub links: Links,
     pub raft: Handle,
     pub applied: watch::Receiver<Applied>,
     /// What this node's DNS answers.
     pub answers: Answers,
+    /// What its own probes of pool members saw last.
+    pub readings: Readings,
     results: Results,
     pub timing: Timing,
-    pub policy: Policy,
     desk: Mutex<Desk>,
     /// The leader's last decision, for `status` and `explain`.
     pub decision: Mutex<Arc<Decision>>,
+    /// What each node said last of the configuration it goes by.
+    pub configured: Mutex<BTreeMap<NodeId, SeenConfiguration>>,
+    /// Why the generation that is committed is not in force here.
+    pub not_in_force: Mutex<Option<String>>,
+}
+
+/// What the composition root hands over once.
+pub struct Parts {
+    /// The configuration in force.
+    pub in_force: InForce,
+    /// The person's file.
+    pub file: PathBuf,
+    /// What paths in it are joined to.
+    pub folder: PathBuf,
+    /// This node.
+    pub own: Node,
+    /// Life of the cluster that its log belongs to.
+    pub incarnation: Incarnation,
+    /// What its DNS answers.
+    pub answers: Answers,
+    /// Where results of proposals are found.
+    pub results: Results,
 }
 
 /// What became of a proposal.
@@ -54,36 +83,44 @@ pub enum Fate {
 }
 
 impl Shared {
-    #[expect(clippy::too_many_arguments, reason = "the composition root hands each part over once")]
-    pub fn new(
-        config: Arc<Config>,
-        own: Node,
-        incarnation: Incarnation,
-        roster: Arc<Roster>,
-        links: Links,
-        raft: Handle,
-        applied: watch::Receiver<Applied>,
-        answers: Answers,
-        results: Results,
-        timing: Timing,
-        defects: Defects,
-    ) -> Self {
-        let policy = policy(&config, timing, defects);
-        let desk = Mutex::new(policy.desk());
+    pub fn new(parts: Parts, links: Links, raft: Handle, applied: watch::Receiver<Applied>) -> Self {
+        let settings = parts.in_force.get();
         Self {
-            config,
-            own,
-            incarnation,
-            roster,
+            start: settings.config.clone(),
+            file: parts.file,
+            folder: parts.folder,
+            own: parts.own,
+            incarnation: parts.incarnation,
             links,
             raft,
             applied,
-            answers,
-            results,
-            timing,
-            policy,
-            desk,
+            answers: parts.answers,
+            readings: Readings::new(&settings.config),
+            results: parts.results,
+            timing: settings.policy.timing,
+            desk: Mutex::new(settings.policy.desk()),
+            in_force: parts.in_force,
             decision: Mutex::default(),
+            configured: Mutex::default(),
+            not_in_force: Mutex::default(),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.in_force.get()
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> Arc<Config> {
+        self.settings().config.clone()
+    }
+
+    /// Files what a node says of the configuration that it goes by.
+    pub fn saw_configuration(&self, node: &NodeId, seen: &SeenConfiguration) {
+        let mut all = self.configured.lock().expect("no holder of this lock panics");
+        if all.get(node) != Some(seen) {
+            all.insert(node.clone(), seen.clone());
         }
     }
 
@@ -126,57 +163,5 @@ impl Shared {
             }
             Err(error) => Fate::NotProposed(error.to_string()),
         }
-    }
-}
-
-fn policy(config: &Config, timing: Timing, defects: Defects) -> Policy {
-    let groups = config
-        .groups()
-        .values()
-        .map(|g| {
-            let failover = match g.failover {
-                app_config::Failover::Automatic => FailoverMode::Automatic,
-                app_config::Failover::Manual => FailoverMode::Manual,
-            };
-            let async_failover = match g.async_failover {
-                app_config::AsyncFailover::Refuse => AsyncFailover::Refuse,
-                app_config::AsyncFailover::Allow => AsyncFailover::Allow,
-            };
-            let prefer = Some(g.prefer.clone());
-            let fence_max = g.timing.fence_max;
-            (g.id.clone(), GroupPolicy { failover, async_failover, prefer, fence_max })
-        })
-        .collect();
-    let sites = config.sites().values().filter(|s| config.nodes().values().any(|n| n.site == s.id)).count();
-    let nodes = config.nodes().values();
-    let alone = config.sites().keys().filter(|site| {
-        let own = nodes.clone().filter(|n| n.site == **site).count();
-        own > config.nodes().len() / 2
-    });
-    Policy { timing, groups, sites, alone: alone.cloned().collect(), defects }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: W of a group counts what its ladder may take, and that of another does not. Method: the
-    /// smallest configuration with a second group behind the ladder.
-    #[test]
-    fn a_group_waits_for_what_its_ladder_may_take() {
-        let text = include_str!("../../config/testdata/smallest.yaml");
-        let config =
-            |text: &str| app_config::check(text, std::path::Path::new("/")).config.expect("it is well");
-        let waits = |text: &str| {
-            let config = config(text);
-            let policy = policy(&config, crate::links::timing(&config.timing()), Defects::NONE);
-            let max = policy.groups.values().map(|g| policy.timing.wait_after(g.fence_max)).max();
-            (max.expect("it has a group"), config.groups().values().map(|g| g.timing.wait()).max())
-        };
-        let (gated, said) = waits(text);
-        assert_eq!(Some(gated), said, "as `check` prints it");
-        let (waits, said) = waits(&text.replace("192.0.2.11", "192.0.2.11, fence: {ladder: 2s}"));
-        assert_eq!(Some(waits), said, "as `check` prints it");
-        assert!(waits > gated + std::time::Duration::from_secs(2));
     }
 }

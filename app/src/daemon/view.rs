@@ -5,14 +5,16 @@ use app_api::v1::{
     MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ServerStatus, Status, StepStatus,
     SwitchoverPlan,
 };
-use app_link::Endpoint;
+use app_link::{Endpoint, LinkView};
 use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};
 use std::time::Duration;
 
-use model::{Flavour, GroupId, GtidSet, ServerId, SiteId, Timestamp};
+use model::{Flavour, GroupId, GtidSet, NodeId, ServerId, SiteId, Timestamp};
 use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
 
+use super::configure;
 use super::shared::Shared;
+use super::tokens;
 use crate::clock;
 
 /// The screen. `quorum` says that a read index confirmed it just now.
@@ -20,24 +22,8 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
     let raft = shared.raft_status();
     let links = shared.links.view();
     let now = clock::now();
-    let leader = raft.leader.and_then(|n| shared.roster.node(n)).cloned();
-    let nodes = shared
-        .config
-        .nodes()
-        .values()
-        .map(|node| {
-            let own = node.id == shared.own.id;
-            let link = links.links.get(&Endpoint::Node(node.id.clone()));
-            NodeStatus {
-                name: node.id.to_string(),
-                site: node.site.to_string(),
-                up: own || link.is_some_and(|l| l.reachable()),
-                leader: leader.as_ref() == Some(&node.id),
-                via: link.filter(|l| !l.up).and_then(|l| l.relay.as_ref()).map(ToString::to_string),
-                heard_ms: if own { Some(0) } else { link.and_then(|l| l.heard).map(ms) },
-            }
-        })
-        .collect();
+    let leader = raft.leader.and_then(|n| shared.settings().roster.node(n).cloned());
+    let nodes = nodes(shared, leader.as_ref(), &links);
     let state = shared.state();
     let desk = shared.desk();
     let decision = shared.decision.lock().expect("no holder of this lock panics").clone();
@@ -46,9 +32,9 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
         .iter()
         .map(|(id, g)| group(shared, id, g, desk.facts(), &decision, quorum, now))
         .collect();
-    let trouble = trouble(shared, &raft, leader.is_some(), quorum);
+    let trouble = trouble(shared, &raft, leader.is_some(), quorum).or_else(|| not_in_force(shared));
     Status {
-        cluster: shared.config.cluster().to_string(),
+        cluster: shared.start.cluster().to_string(),
         answered_by: shared.own.id.to_string(),
         at_ms: clock::wall().0,
         leader: leader.map(|l| l.to_string()),
@@ -61,7 +47,38 @@ pub fn status(shared: &Shared, quorum: bool) -> Status {
         trouble,
         nodes,
         groups,
+        break_glass: tokens::alarms(&state),
+        break_glass_uses: state.people.break_glass_uses,
     }
+}
+
+/// Every node of the roster, also such as join or leave.
+fn nodes(shared: &Shared, leader: Option<&NodeId>, links: &LinkView) -> Vec<NodeStatus> {
+    let settings = shared.settings();
+    let configured = configure::nodes(shared);
+    let one = |node: &NodeId| {
+        let own = *node == shared.own.id;
+        let link = links.links.get(&Endpoint::Node(node.clone()));
+        let config = configured.iter().find(|c| c.node == node.as_str());
+        NodeStatus {
+            name: node.to_string(),
+            site: settings.roster.site(node).map(ToString::to_string).unwrap_or_default(),
+            up: own || link.is_some_and(|l| l.reachable()),
+            leader: leader == Some(node),
+            via: link.filter(|l| !l.up).and_then(|l| l.relay.as_ref()).map(ToString::to_string),
+            heard_ms: if own { Some(0) } else { link.and_then(|l| l.heard).map(ms) },
+            member: config.map(|c| c.member.clone()).unwrap_or_default(),
+            generation: config.and_then(|c| c.generation),
+            drift: config.and_then(|c| c.file.clone()).filter(|file| file != "same"),
+        }
+    };
+    let mut nodes: Vec<NodeStatus> = settings.roster.nodes().map(one).collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+fn not_in_force(shared: &Shared) -> Option<String> {
+    shared.not_in_force.lock().expect("no holder of this lock panics").clone()
 }
 
 /// Age of the state that is shown.
@@ -257,8 +274,9 @@ fn server(g: &Group, id: &ServerId, facts: &Facts, fresh_within: Duration, now: 
 
 /// Whose acknowledged writes a failover in `Sync` may lose all the same (docs/design/0011).
 pub fn except(shared: &Shared, id: &GroupId) -> Option<String> {
-    let group = shared.config.groups().get(id)?;
-    match shared.config.databases().get(&group.database)?.flavour {
+    let config = shared.config();
+    let group = config.groups().get(id)?;
+    match config.databases().get(&group.database)?.flavour {
         Flavour::Mysql => None,
         Flavour::Mariadb => {
             Some("those of sessions that were killed while they waited (MariaDB tells them OK)".into())
@@ -409,7 +427,12 @@ pub fn explain(shared: &Shared, id: &GroupId, quorum: bool) -> Option<Explanatio
 fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
     let at_ms = event.at()?.0;
     let (group, text) = match event {
-        Event::Founded { .. } | Event::Configured { .. } => return None,
+        Event::Founded { .. }
+        | Event::Configured { .. }
+        | Event::TokenIssued { .. }
+        | Event::TokenRevoked { .. }
+        | Event::BreakGlassUsed { .. }
+        | Event::BreakGlassAcknowledged { .. } => return None,
         // It is of every group.
         Event::Incarnated { from, incarnation, voters, fenced, .. } => (
             id,
@@ -436,9 +459,15 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
         Event::Maintenance { group, maintenance: Some(m), by, .. } => {
             (group, format!("maintenance by {by} for {} min: {}", (m.until.0 - at_ms) / 60_000, m.reason))
         }
-        Event::Maintenance { group, maintenance: None, by, .. } => {
-            (group, format!("maintenance ended by {by}"))
+        Event::Maintenance { group, maintenance: None, by, reason, .. } => {
+            let why = reason.as_ref().map_or(String::new(), |r| format!(": {r}"));
+            (group, format!("maintenance ended by {by}{why}"))
         }
+        Event::Held { group, held, .. } => {
+            let why = held.holds.as_ref().map_or(String::new(), |why| format!("; it holds still: {why}"));
+            (group, format!("{} ({}){why}", held.diagnosis, held.because.join("; ")))
+        }
+        Event::HeldNoMore { group, .. } => (group, "what it held still at is over".to_owned()),
         Event::ExecutionStarted { group, execution, runbook, subject, .. } => {
             (group, format!("execution {execution}: {runbook} of {subject} begins"))
         }

@@ -73,7 +73,7 @@ fn status(lab: &Lab) {
 fn serve(lab: &Lab, node: &str) {
     let own = Host::named(node).unwrap();
     let socket = UdpSocket::bind((own.address(), cluster::DNS_PORT)).unwrap();
-    let answer = std::sync::Arc::new(std::sync::Mutex::new(Ipv4Addr::UNSPECIFIED));
+    let answer = std::sync::Arc::new(std::sync::Mutex::new(None));
     let shared = std::sync::Arc::clone(&answer);
     let lab = lab.clone();
     std::thread::spawn(move || {
@@ -83,7 +83,7 @@ fn serve(lab: &Lab, node: &str) {
             // if it was ever active: nobody can tell it otherwise when its links are cut.
             let home = Host::database_of(own.site).filter(|h| was_opened(&lab, h) && takes_connections(h));
             let host = home.or_else(|| Host::database_of(site)).unwrap();
-            *shared.lock().unwrap() = host.address();
+            *shared.lock().unwrap() = Some(host.site);
             std::thread::sleep(LOOK_EVERY);
         }
     });
@@ -93,8 +93,11 @@ fn serve(lab: &Lab, node: &str) {
         let Ok(question) = Message::from_vec(&buffer[..length]) else { continue };
         let mut reply = Message::response(question.metadata.id, question.metadata.op_code);
         reply.add_query(question.queries[0].clone());
-        let address = *answer.lock().unwrap();
+        let Some(site) = *answer.lock().unwrap() else { continue };
         let name = question.queries[0].name().clone();
+        let web = name.to_string() == cluster::WEB_NAME;
+        let host = if web { Host::entry_of(site) } else { Host::database_of(site) };
+        let address: Ipv4Addr = host.unwrap().address();
         reply.add_answer(Record::from_rdata(name, 1, RData::A(A(address))));
         let _ = socket.send_to(&reply.to_vec().unwrap(), from);
     }

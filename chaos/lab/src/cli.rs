@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::commands::Misuse;
+use crate::commands::{Misuse, Order};
 use crate::demo::{LabInUse, NoReportFile};
 use crate::layout::{Lab, UnknownSite};
 use crate::lifecycle::LifecycleError;
@@ -40,8 +40,9 @@ pub enum LabCommand {
     /// Kill a site (power off until heal), a host or one process (`HOST/PROCESS`).
     ///
     /// Killed processes are started again by the lab's supervisor, as systemd would (mysqld after 1 s, the
-    /// others after 0.5 s); those of a killed site not before `lab heal`. Processes: `node` on pdc-1, pdc-2,
-    /// mdc-1, mdc-2, wit-1; `mysqld` and `guard` on pdc-db, mdc-db; `web` on pdc-web, mdc-web.
+    /// others after 0.5 s); those of a killed site, and what is killed with `--hold`, not before `lab heal`.
+    /// Processes: `node` on pdc-1, pdc-2, mdc-1, mdc-2, wit-1; `mysqld` and `guard` on pdc-db, mdc-db; `web` on
+    /// pdc-web, pdc-web-2, mdc-web, mdc-web-2; `haproxy` on pdc-entry, mdc-entry.
     Kill(KillArgs),
     /// Stop a host's processes, or one (`HOST/PROCESS`), and leave them stopped, as systemctl stop does.
     Stop(StayArgs),
@@ -54,8 +55,8 @@ pub enum LabCommand {
     Cut(CutArgs),
     /// Give power back and mend cut links, of one site or of all.
     ///
-    /// With a site: its power, and all of its links, but for those to sites that have no power. Without:
-    /// the power of all sites, and all links. Paused processes stay paused (`lab kill … --signal cont`).
+    /// With a site: its power, what is held down there, and all of its links, but for those to sites that
+    /// have no power. Without: all of that in all sites. Paused processes stay paused (`lab kill … --signal cont`).
     Heal(HealArgs),
     /// Load, fault, measurement, report: brings a lab up, breaks it, and takes it away.
     ///
@@ -145,6 +146,8 @@ pub enum Fault {
     LoseWitness,
     /// The link between the two data sites is cut; both still see the witness.
     CutLink,
+    /// The active site's entry (HAProxy) is killed and stays down; its database and all else live.
+    KillEntry,
     /// Nothing breaks: a person moves the group to the other site with `twofold switchover`.
     Switchover,
 }
@@ -220,6 +223,9 @@ pub struct KillArgs {
     /// The signal; `stop` and `cont` pause and resume a host or a process.
     #[arg(long, value_enum, default_value_t = LabSignal::Kill)]
     pub signal: LabSignal,
+    /// Keep a killed host or process down until `lab heal`.
+    #[arg(long, conflicts_with = "signal")]
+    pub hold: bool,
 }
 
 /// Arguments of `lab stop` and `lab start`.
@@ -389,6 +395,16 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     Exit::Failed
 }
 
+/// What a kill's arguments ask for.
+fn after(args: &KillArgs) -> Order {
+    match args.signal {
+        LabSignal::Kill if args.hold => Order::Hold,
+        LabSignal::Kill => Order::Kill,
+        LabSignal::Stop => Order::Stop,
+        LabSignal::Cont => Order::Cont,
+    }
+}
+
 fn perform(command: LabCommand) -> anyhow::Result<Exit> {
     match command {
         LabCommand::Wan(which) => wan::run(&Lab::at(&which.dir)).map(|()| Exit::Done),
@@ -404,7 +420,7 @@ fn perform(command: LabCommand) -> anyhow::Result<Exit> {
         LabCommand::Up(args) => up::run(&args),
         LabCommand::Down(which) => commands::down(&Lab::at(&which.dir)),
         LabCommand::Exec(args) => commands::exec(&Lab::at(&args.lab.dir), &args.host, &args.command),
-        LabCommand::Kill(args) => commands::kill(&Lab::at(&args.lab.dir), &args.target, args.signal),
+        LabCommand::Kill(args) => commands::kill(&Lab::at(&args.lab.dir), &args.target, after(&args)),
         LabCommand::Stop(args) => commands::stay(&Lab::at(&args.lab.dir), &args.target, commands::Stay::Down),
         LabCommand::Start(args) => commands::stay(&Lab::at(&args.lab.dir), &args.target, commands::Stay::Up),
         LabCommand::Cut(args) => commands::cut(&Lab::at(&args.lab.dir), &args),

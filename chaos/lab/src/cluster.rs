@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Fence, Flavour, Shape};
-use crate::clients::{DatabaseAccess, NameServer};
+use crate::clients::{DatabaseAccess, NameServer, WebAccess};
+use crate::entry;
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::mysqld::{self, InstanceSpec, MysqlRoot};
 use crate::spec::ProcessSpec;
@@ -33,8 +34,8 @@ pub const GROUP: &str = "shop";
 /// Where the database listens.
 pub const DATABASE_PORT: u16 = 3306;
 
-/// Where the web application listens.
-pub const WEB_PORT: u16 = 8080;
+/// Where the web application listens: a port as Kubernetes gives to a NodePort, behind the site's entry.
+pub const WEB_PORT: u16 = 30_000;
 
 /// Where the nodes' DNS listens.
 pub const DNS_PORT: u16 = 53;
@@ -111,6 +112,14 @@ pub fn access_from(host: &Host) -> DatabaseAccess {
     }
 }
 
+/// How a web client on `host` reaches the web application: its own site's DNS servers first.
+#[must_use]
+pub fn web_access_from(lab: &Lab, host: &Host) -> WebAccess {
+    let DatabaseAccess { servers, own_site, .. } = access_from(host);
+    let name = WEB_NAME.to_owned();
+    WebAccess { name, servers, own_site, port: entry::PORT, ca: entry::ca_file(lab) }
+}
+
 /// The ladder of a lab without gates. Behind no gate its one rung is SIGKILL, and a process that takes
 /// a second to go is in trouble; a production host's default is three times as long.
 const LADDER: &str = "{ladder: 1s}";
@@ -170,11 +179,13 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) ->
     }
     line(format_args!("groups:\n  {GROUP}: {{database: orders, failover: {failover}, prefer: pdc}}"));
     line(format_args!("zone:\n  origin: {ZONE}"));
-    line(format_args!(
-        "checks:\n  web-http:\n    http: {{port: {WEB_PORT}, path: /health}}\n    interval: 1s"
-    ));
-    line(format_args!("pools:\n  web:\n    check: web-http\n    members:"));
-    for h in Host::of_kind(HostKind::Web) {
+    line(format_args!("checks:\n  web-https:\n    https:\n      port: {}\n      path: /health", entry::PORT));
+    line(format_args!("      host: {}", WEB_NAME.trim_end_matches('.')));
+    line(format_args!("      ca: {}", path(&entry::ca_file(lab))));
+    // Half a second is what a pooled name's TTL of a second allows: two probes that agree.
+    line(format_args!("    interval: 500ms\n    timeout: 400ms"));
+    line(format_args!("pools:\n  web:\n    check: web-https\n    members:"));
+    for h in Host::of_kind(HostKind::Entry) {
         line(format_args!("      {}: {{site: {}, address: {}}}", h.name, h.site, h.address()));
     }
     let end =
@@ -197,6 +208,7 @@ pub fn processes(
     program: &Path,
     twofold: &Path,
     root: &MysqlRoot,
+    haproxy: &Path,
     shape: Shape,
 ) -> Vec<ProcessSpec> {
     let process = |host: &Host, name: &str, command: Vec<String>, restart_after_ms| ProcessSpec {
@@ -226,6 +238,9 @@ pub fn processes(
         let web = words(&[&text(program), "lab", "web", "--plan", &plan]);
         all.push(process(&host, "web", web, RESTART_MS));
     }
+    for host in Host::of_kind(HostKind::Entry) {
+        all.push(process(&host, "haproxy", entry::command(lab, &host, haproxy), RESTART_MS));
+    }
     all
 }
 
@@ -249,7 +264,14 @@ mod tests {
     #[test]
     fn every_host_runs_what_its_kind_says() {
         let lab = Lab::at(Path::new("/l"));
-        let all = processes(&lab, Path::new("/p"), Path::new("/t"), &MysqlRoot::at("/r"), Shape::Witness);
+        let all = processes(
+            &lab,
+            Path::new("/p"),
+            Path::new("/t"),
+            &MysqlRoot::at("/r"),
+            Path::new("/h"),
+            Shape::Witness,
+        );
         for host in crate::layout::HOSTS {
             let runs: Vec<_> = all.iter().filter(|p| p.host == host.name).map(|p| p.name.as_str()).collect();
             assert_eq!(runs, host.kind.processes(), "{}", host.name);

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use crate::cli::{CutArgs, Exit, LabSignal};
+use crate::cli::{CutArgs, Exit};
 use crate::control::ControlError;
 use crate::enter;
 use crate::layout::{Host, Lab, LabSite};
@@ -11,6 +11,19 @@ use crate::lifecycle::{self, LifecycleError, Standing};
 use crate::spec::LabSpec;
 use crate::supervisor::{self, SupervisorError, SupervisorRequest, SupervisorStatus, Target, TargetError};
 use crate::wan::{self, Direction, LinkStatus, WanRequest};
+
+/// What `lab kill` does to a host or a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// SIGKILL; started again after its pause.
+    Kill,
+    /// SIGKILL; started again by `lab heal`.
+    Hold,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Cont,
+}
 
 /// What is asked for makes no sense, whatever state the lab is in.
 #[derive(Debug, thiserror::Error)]
@@ -86,13 +99,14 @@ pub fn exec(lab: &Lab, host: &str, command: &[String]) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// An unknown target; [`Misuse`]; a lab that is not up.
-pub fn kill(lab: &Lab, target: &str, signal: LabSignal) -> anyhow::Result<Exit> {
-    let done = match (target.parse::<LabSite>(), signal) {
+pub fn kill(lab: &Lab, target: &str, order: Order) -> anyhow::Result<Exit> {
+    let done = match (target.parse::<LabSite>(), order) {
         // `cli` is a site and a host, and holds nothing that runs.
         (Ok(LabSite::Cli), _) => return Err(Misuse::NothingToKill.into()),
-        (Ok(site), LabSignal::Kill) => power_off(lab, site)?,
+        // A site without power is held down anyway.
+        (Ok(site), Order::Kill | Order::Hold) => power_off(lab, site)?,
         (Ok(site), _) => return Err(Misuse::SitePaused(site).into()),
-        (Err(_), signal) => send(lab, target.parse()?, signal)?,
+        (Err(_), order) => send(lab, target.parse()?, order)?,
     };
     println!("{done}");
     Ok(Exit::Done)
@@ -106,31 +120,36 @@ fn power_off(lab: &Lab, site: LabSite) -> anyhow::Result<String> {
     Ok(format!("site {site}: links silent, then all processes killed; without power until `lab heal {site}`"))
 }
 
-fn send(lab: &Lab, target: Target, signal: LabSignal) -> anyhow::Result<String> {
+fn send(lab: &Lab, target: Target, order: Order) -> anyhow::Result<String> {
     let there = standing(lab)?;
     let running: Vec<_> = there.processes.iter().filter(|p| target.covers_label(&p.label)).collect();
     let met: Vec<_> = running
         .iter()
-        .filter(|p| match signal {
-            LabSignal::Kill => p.pid.is_some(),
-            LabSignal::Stop => p.pid.is_some() && !p.paused,
-            LabSignal::Cont => p.paused,
+        .filter(|p| match order {
+            Order::Kill => p.pid.is_some(),
+            // Also one that is just about to be started again.
+            Order::Hold => !p.held,
+            Order::Stop => p.pid.is_some() && !p.paused,
+            Order::Cont => p.paused,
         })
         .map(|p| p.label.as_str())
         .collect();
-    let (request, verb, idle) = match signal {
-        LabSignal::Kill => (SupervisorRequest::Kill { target: target.clone() }, "killed", "runs"),
-        LabSignal::Stop => (SupervisorRequest::Stop { target: target.clone() }, "paused", "runs unpaused"),
-        LabSignal::Cont => (SupervisorRequest::Cont { target: target.clone() }, "woken", "is paused"),
+    let named = target.clone();
+    let (request, verb, idle) = match order {
+        Order::Kill => (SupervisorRequest::Kill { target: named }, "killed", "runs"),
+        Order::Hold => (SupervisorRequest::Hold { target: named }, "killed", "runs or is to be started"),
+        Order::Stop => (SupervisorRequest::Stop { target: named }, "paused", "runs unpaused"),
+        Order::Cont => (SupervisorRequest::Cont { target: named }, "woken", "is paused"),
     };
     if met.is_empty() {
         return Ok(format!("nothing of {target} {idle}: nothing was to be done"));
     }
     supervisor::tell(lab, &request)?;
-    let then = match signal {
-        LabSignal::Kill => "; started again after its pause".to_owned(),
-        LabSignal::Stop => format!(", until `lab kill {target} --signal cont`"),
-        LabSignal::Cont => String::new(),
+    let then = match order {
+        Order::Kill => "; started again after its pause".to_owned(),
+        Order::Hold => ", and held down until `lab heal`".to_owned(),
+        Order::Stop => format!(", until `lab kill {target} --signal cont`"),
+        Order::Cont => String::new(),
     };
     Ok(format!("{verb}: {}{then}", met.join(", ")))
 }
@@ -224,7 +243,13 @@ fn worsen(
 /// An unknown site; a lab that is not up.
 pub fn heal(lab: &Lab, site: Option<&str>) -> anyhow::Result<Exit> {
     let site: Option<LabSite> = site.map(str::parse).transpose()?;
-    let off = standing(lab)?.powered_off;
+    let there = standing(lab)?;
+    let off = there.powered_off;
+    // What has no power gets it with its site.
+    let lit = |label: &str| !off.iter().any(|s| is_of(label, *s));
+    let meant = |label: &str| site.is_none_or(|s| is_of(label, s)) && lit(label);
+    let held = there.processes.iter().filter(|p| p.held && meant(&p.label));
+    let held: Vec<_> = held.map(|p| p.label.clone()).collect();
     let before = wan::status(lab)?;
     let sites = site.map_or_else(|| off.clone(), |s| vec![s]);
     for site in &sites {
@@ -232,27 +257,33 @@ pub fn heal(lab: &Lab, site: Option<&str>) -> anyhow::Result<Exit> {
     }
     if site.is_none() {
         wan::tell(lab, &WanRequest::Heal)?;
+        supervisor::tell(lab, &SupervisorRequest::Release)?;
     }
     let lit: Vec<_> = sites.into_iter().filter(|s| off.contains(s)).collect();
-    println!("{}", healed(&lit, &before, &wan::status(lab)?));
+    println!("{}", healed(&lit, &held, &before, &wan::status(lab)?));
     for paused in standing(lab)?.processes.iter().filter(|p| p.paused) {
         println!("still paused: {0}; `lab kill {0} --signal cont` wakes it", paused.label);
     }
     Ok(Exit::Done)
 }
 
+/// Whether a process, by its label, stands in a site.
+fn is_of(label: &str, site: LabSite) -> bool {
+    let host = label.split('/').next().and_then(Host::named);
+    host.is_some_and(|h| h.site == site)
+}
+
 /// What a healing changed.
-fn healed(lit: &[LabSite], before: &[LinkStatus], after: &[LinkStatus]) -> String {
+fn healed(lit: &[LabSite], held: &[String], before: &[LinkStatus], after: &[LinkStatus]) -> String {
     let how = |l: &LinkStatus| (l.cut, l.delay_micros, l.loss_percent.to_bits());
     let changed = |l: &&LinkStatus| after.iter().any(|a| a.direction == l.direction && how(a) != how(l));
     let mended = before.iter().filter(changed).map(|l| l.direction);
     let mended: Vec<_> = mended.collect();
-    match (lit, mended.as_slice()) {
-        ([], []) => "nothing was to be healed".to_owned(),
-        ([], links) => format!("mended: {}", listed(links)),
-        (sites, []) => format!("power again: {}", listed(sites)),
-        (sites, links) => format!("power again: {}; mended: {}", listed(sites), listed(links)),
-    }
+    let told = |what: &str, things: String| (!things.is_empty()).then(|| format!("{what}: {things}"));
+    let parts =
+        [told("power again", listed(lit)), told("let go", listed(held)), told("mended", listed(&mended))];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "nothing was to be healed".to_owned() } else { parts.join("; ") }
 }
 
 fn listed(things: &[impl Display]) -> String {
@@ -280,13 +311,16 @@ mod tests {
     fn a_healing_says_what_it_changed() {
         use LabSite::{Mdc, Pdc};
         let (cut, whole) = ([link(Pdc, Mdc, true)], [link(Pdc, Mdc, false)]);
-        for (lit, before, after, said) in [
-            (&[][..], &whole, &whole, "nothing was to be healed"),
-            (&[], &cut, &whole, "mended: pdc→mdc"),
-            (&[], &cut, &cut, "nothing was to be healed"),
-            (&[Pdc], &cut, &whole, "power again: pdc; mended: pdc→mdc"),
+        let held = ["pdc-entry/haproxy".to_owned()];
+        for (lit, held, before, after, said) in [
+            (&[][..], &[][..], &whole, &whole, "nothing was to be healed"),
+            (&[], &[], &cut, &whole, "mended: pdc→mdc"),
+            (&[], &[], &cut, &cut, "nothing was to be healed"),
+            (&[], &held, &cut, &cut, "let go: pdc-entry/haproxy"),
+            (&[Pdc], &[], &cut, &whole, "power again: pdc; mended: pdc→mdc"),
         ] {
-            assert_eq!(healed(lit, before, after), said);
+            assert_eq!(healed(lit, held, before, after), said);
         }
+        assert!(is_of("pdc-entry/haproxy", Pdc) && !is_of("pdc-entry/haproxy", Mdc));
     }
 }

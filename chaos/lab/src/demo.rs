@@ -13,6 +13,7 @@ mod judge;
 mod report_file;
 mod run;
 mod watch;
+mod web;
 
 use anyhow::Context;
 

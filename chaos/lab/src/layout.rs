@@ -93,8 +93,10 @@ pub enum HostKind {
     Node,
     /// Runs the database and `twofold guard`.
     Database,
-    /// Runs the small web application.
+    /// Runs the small web application, behind its site's entry.
     Web,
+    /// Runs HAProxy, by which web clients enter the site.
+    Entry,
     /// Runs measuring clients: an instrument, so it is not killed with its site.
     Client,
 }
@@ -107,6 +109,7 @@ impl HostKind {
             HostKind::Node => &["node"],
             HostKind::Database => &["mysqld", "guard"],
             HostKind::Web => &["web"],
+            HostKind::Entry => &["haproxy"],
             HostKind::Client => &[],
         }
     }
@@ -130,7 +133,7 @@ const fn host(name: &'static str, site: LabSite, last: u8, kind: HostKind) -> Ho
 }
 
 /// All hosts of a lab.
-pub const HOSTS: [Host; 12] = [
+pub const HOSTS: [Host; 16] = [
     host("pdc-1", LabSite::Pdc, 1, HostKind::Node),
     host("pdc-2", LabSite::Pdc, 2, HostKind::Node),
     host("mdc-1", LabSite::Mdc, 1, HostKind::Node),
@@ -139,7 +142,11 @@ pub const HOSTS: [Host; 12] = [
     host("pdc-db", LabSite::Pdc, 10, HostKind::Database),
     host("mdc-db", LabSite::Mdc, 10, HostKind::Database),
     host("pdc-web", LabSite::Pdc, 20, HostKind::Web),
+    host("pdc-web-2", LabSite::Pdc, 21, HostKind::Web),
     host("mdc-web", LabSite::Mdc, 20, HostKind::Web),
+    host("mdc-web-2", LabSite::Mdc, 21, HostKind::Web),
+    host("pdc-entry", LabSite::Pdc, 40, HostKind::Entry),
+    host("mdc-entry", LabSite::Mdc, 40, HostKind::Entry),
     host("pdc-cli", LabSite::Pdc, 30, HostKind::Client),
     host("mdc-cli", LabSite::Mdc, 30, HostKind::Client),
     host("cli", LabSite::Cli, 1, HostKind::Client),
@@ -163,10 +170,16 @@ impl Host {
         HOSTS.into_iter().find(|h| h.kind == HostKind::Database && h.site == site)
     }
 
-    /// The host of a site that runs its web application.
+    /// The first of the hosts of a site that run its web application.
     #[must_use]
     pub fn web_of(site: LabSite) -> Option<Host> {
         HOSTS.into_iter().find(|h| h.kind == HostKind::Web && h.site == site)
+    }
+
+    /// The host by which web clients enter a site.
+    #[must_use]
+    pub fn entry_of(site: LabSite) -> Option<Host> {
+        HOSTS.into_iter().find(|h| h.kind == HostKind::Entry && h.site == site)
     }
 
     /// The host that has this address.

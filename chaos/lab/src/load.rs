@@ -1,6 +1,7 @@
 //! The load of a run: the client processes, and what they have seen so far.
 
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::clients::{ClientPlan, Event};
+use crate::clients::{ClientPlan, Event, WebUser};
 use crate::cluster;
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::spec::{LabSpec, Place};
@@ -30,6 +31,33 @@ pub const WRITERS: u32 = 10;
 fn share_of(all: u32, site: LabSite) -> u32 {
     let inside = all * 3 / 10;
     if site == LabSite::Cli { all - 2 * inside } else { inside }
+}
+
+/// Users of the web application outside, each in a network of its own as their resolvers say: a pooled name
+/// sends each network to one of the sites, and some to either.
+const WEB_USERS_OUTSIDE: u8 = 8;
+
+/// The users of the web application on a client host; inside the sites there is one each.
+#[must_use]
+pub fn web_users(site: LabSite) -> Vec<WebUser> {
+    let outside = (0..WEB_USERS_OUTSIDE).map(|n| WebUser {
+        number: u32::from(n),
+        // Of the networks for examples (RFC 5737 and RFC 2544).
+        subnet: Some(Ipv4Addr::new(198, 18, n, 0)),
+    });
+    let inside = |after: u8| vec![WebUser { number: u32::from(WEB_USERS_OUTSIDE + after), subnet: None }];
+    match site {
+        LabSite::Cli => outside.collect(),
+        LabSite::Pdc => inside(0),
+        LabSite::Mdc => inside(1),
+        LabSite::Wit => Vec::new(),
+    }
+}
+
+/// Where a user's host stands.
+#[must_use]
+pub fn site_of_user(user: u32) -> Option<LabSite> {
+    LabSite::ALL.into_iter().find(|site| web_users(*site).iter().any(|u| u.number == user))
 }
 
 /// One client process.
@@ -68,6 +96,8 @@ impl Load {
                 pace_ms: u64::try_from((PACE_SHARE * writers).as_millis()).expect("a pace is short"),
                 polled: if outside { cluster::name_servers() } else { Vec::new() },
                 flip_client: outside,
+                web: spec.has_entries().then(|| cluster::web_access_from(lab, &host)),
+                web_users: web_users(host.site),
             };
             next_writer += count;
             clients.push(start_client(lab, spec, host, &plan, send.clone())?);

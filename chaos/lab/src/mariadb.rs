@@ -71,18 +71,6 @@ expire_logs_days = 1
 user = root
 ";
 
-/// The root's own loader, and where it finds libraries. bookworm's packages lie below both `/lib` and
-/// `/usr/lib`, and the links at `/lib64` lead out of the folder.
-pub(crate) fn loader(root: &Path) -> (&'static str, String) {
-    let (loader, triplet) = if cfg!(target_arch = "aarch64") {
-        ("lib/aarch64-linux-gnu/ld-linux-aarch64.so.1", "aarch64-linux-gnu")
-    } else {
-        ("lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "x86_64-linux-gnu")
-    };
-    let at = |below: &str| root.join(below).join(triplet).display().to_string();
-    (loader, format!("{}:{}", at("lib"), at("usr/lib")))
-}
-
 /// Where the server's own files lie, as lines of a configuration.
 pub(crate) fn places(root: &MysqlRoot) -> Vec<(&'static str, String)> {
     vec![

@@ -20,6 +20,7 @@ use rand::Rng;
 
 use crate::cli::Flavour;
 use crate::mariadb;
+use crate::packages;
 
 /// Account of agent and guard, over the unix socket only.
 pub const ADMIN_USER: &str = "twofold";
@@ -140,7 +141,7 @@ impl MysqlRoot {
                 ("usr/lib/ld-linux-aarch64.so.1", self.path("usr/lib/aarch64-linux-gnu"))
             }
             Flavour::Mysql => ("usr/lib64/ld-linux-x86-64.so.2", self.path("usr/lib/x86_64-linux-gnu")),
-            Flavour::Mariadb => mariadb::loader(&self.root),
+            Flavour::Mariadb => packages::bookworm_loader(&self.root),
         };
         let program = self.path(path);
         vec![

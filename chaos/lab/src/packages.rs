@@ -1,6 +1,6 @@
-//! A real MySQL 9.x, or MariaDB 10.11, on a machine that carries none: Debian's packages unpacked into
+//! A real MySQL 9.x, or MariaDB 10.11, and HAProxy on a machine that carries none: Debian's packages unpacked into
 //! a folder of their own, run through the folder's own loader, beside the system and never into it.
-//! MySQL is in sid only; MariaDB 10.11 is in bookworm.
+//! MySQL is in sid only; MariaDB 10.11 and HAProxy 2.6 are in bookworm.
 //!
 //! apt resolves the whole closure against an empty package status, with its own state, cache and
 //! source list, so neither the machine's packages nor its lists are touched. The suite's Release file is
@@ -26,7 +26,7 @@ struct Wanted {
     /// The suite that carries it.
     suite: &'static str,
     /// What is installed; everything else follows from it.
-    packages: [&'static str; 2],
+    packages: &'static [&'static str],
     /// What must be among the files.
     server: &'static str,
     /// How much is fetched, for people.
@@ -36,7 +36,7 @@ struct Wanted {
 const MYSQL: Wanted = Wanted {
     name: "mysql",
     suite: "sid",
-    packages: ["mysql-server-core", "mysql-client-core"],
+    packages: &["mysql-server-core", "mysql-client-core"],
     server: "usr/sbin/mysqld",
     size: "66 MB",
 };
@@ -44,9 +44,17 @@ const MYSQL: Wanted = Wanted {
 const MARIADB: Wanted = Wanted {
     name: "mariadb",
     suite: "bookworm",
-    packages: ["mariadb-server-core", "mariadb-client-core"],
+    packages: &["mariadb-server-core", "mariadb-client-core"],
     server: "usr/sbin/mariadbd",
     size: "17 MB",
+};
+
+const HAPROXY: Wanted = Wanted {
+    name: "haproxy",
+    suite: "bookworm",
+    packages: &["haproxy"],
+    server: "usr/sbin/haproxy",
+    size: "24 MB",
 };
 
 /// Verifies the suite's Release file. From the package `debian-archive-keyring`.
@@ -142,6 +150,23 @@ pub fn mariadb_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Path
     root_of(&MARIADB, cache, progress)
 }
 
+/// The same for HAProxy: installed into the system it would be started there, which the lab never wants.
+pub fn haproxy_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
+    root_of(&HAPROXY, cache, progress)
+}
+
+/// The own loader of a root of bookworm, and where it finds libraries. Its packages lie below both `/lib` and
+/// `/usr/lib`, and the links at `/lib64` lead out of the folder.
+pub(crate) fn bookworm_loader(root: &Path) -> (&'static str, String) {
+    let (loader, triplet) = if cfg!(target_arch = "aarch64") {
+        ("lib/aarch64-linux-gnu/ld-linux-aarch64.so.1", "aarch64-linux-gnu")
+    } else {
+        ("lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "x86_64-linux-gnu")
+    };
+    let at = |below: &str| root.join(below).join(triplet).display().to_string();
+    (loader, format!("{}:{}", at("lib"), at("usr/lib")))
+}
+
 fn root_of(wanted: &Wanted, cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
     let home = cache.join(wanted.name);
     let root = home.join("root");
@@ -220,7 +245,7 @@ fn fetch(
     apt.get("read the package lists", &["update"])?;
     progress(&format!("fetching {} and all they need (about {size})", packages.join(", ")));
     let mut arguments = vec!["--download-only", "--no-install-recommends", "install"];
-    arguments.extend(packages);
+    arguments.extend(*packages);
     apt.get("fetch the packages", &arguments)?;
     let archives = apt.folder.join("cache/archives");
     let pins = pin(&archives)?;

@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::cli::Shape;
 use crate::clients::resolver::Resolver;
-use crate::clients::writer;
+use crate::clients::{web, writer};
 use crate::cluster;
 use crate::inside;
 use crate::interrupt::Interrupt;
@@ -18,7 +18,7 @@ use crate::layout::{Host, HostKind, Lab};
 use crate::spec::LabSpec;
 use crate::status_view::{ClusterStatus, NoQuorum};
 use crate::up::Progress;
-use crate::web::Visit;
+use crate::web::{Served, Visit};
 
 /// Databases start in 2 s, nodes elect in 1 s, adoption and the way to `Sync` take some more: 40 s
 /// is what an operator is promised.
@@ -59,7 +59,25 @@ pub fn wait(lab: &Lab, spec: &LabSpec, interrupt: &Interrupt, progress: &Progres
         until_done(interrupt, || page(lab, &host, "/visit"))
             .with_context(|| format!("web application {} does not serve", host.name))?;
     }
+    for host in Host::of_kind(HostKind::Entry) {
+        until_done(interrupt, || through_entry(lab, &host))
+            .with_context(|| format!("entry {} does not serve; see its log", host.name))?;
+    }
     Ok(())
+}
+
+/// Gets a page through a site's entry from the outside client, by HTTPS and verified.
+///
+/// # Errors
+/// Why there is none.
+pub fn through_entry(lab: &Lab, entry: &Host) -> anyhow::Result<Served> {
+    let host = Host::named("cli").expect("the table of hosts has it");
+    let access = cluster::web_access_from(lab, &host);
+    let address = entry.address();
+    inside::in_runtime(lab, &host, PAGE_DEADLINE, async move {
+        let client = web::client(&access, address)?;
+        web::get(&client, &access).await.map_err(anyhow::Error::msg)
+    })
 }
 
 /// Visits a web application from the outside client, which writes a row through it; tries again while it

@@ -87,6 +87,22 @@ pub struct Run {
     pub refused_writes: u64,
     /// Commits whose outcome no client learned.
     pub unknown_writes: u64,
+    /// Pages that the users of the web application asked for, through the pooled name.
+    #[serde(default)]
+    pub web_requests: u64,
+    /// Of those, not served.
+    #[serde(default)]
+    pub web_failures: u64,
+    /// The longest time that a user was without a page, from the fault until healing began; users inside a
+    /// site that the fault cut off are left out.
+    #[serde(default)]
+    pub web_outage_ms: Option<f64>,
+    /// From the fault until the last of the users that the struck site served had a page from the other.
+    #[serde(default)]
+    pub web_move_ms: Option<f64>,
+    /// From healing until the struck site served a page again.
+    #[serde(default)]
+    pub web_return_ms: Option<f64>,
     /// Why the run failed; empty if it did not.
     pub failures: Vec<String>,
     /// What happened, in order.
@@ -199,6 +215,9 @@ impl Report {
         let lost: u64 = self.runs.iter().filter_map(|r| r.lost_acked_writes).sum();
         let acked: u64 = self.runs.iter().map(|r| r.acked_writes).sum();
         line(format_args!("acknowledged writes: {acked}, lost: {lost}"));
+        let pages: u64 = self.runs.iter().map(|r| r.web_requests).sum();
+        let missed: u64 = self.runs.iter().map(|r| r.web_failures).sum();
+        line(format_args!("pages asked for by HTTPS: {pages}, not served: {missed}"));
         text
     }
 
@@ -210,6 +229,9 @@ impl Report {
             ("rejoin", of(|r| r.rejoin_ms)),
             ("rejoin gap", of(|r| r.rejoin_write_gap_ms)),
             ("write gap", of(|r| r.db_write_gap_ms)),
+            ("web outage", of(|r| r.web_outage_ms)),
+            ("web move", of(|r| r.web_move_ms)),
+            ("web return", of(|r| r.web_return_ms)),
         ])
     }
 }
@@ -302,6 +324,11 @@ mod tests {
             "timeline",
             "dns_flip_client_ms",
             "rejoin_write_gap_ms",
+            "web_requests",
+            "web_failures",
+            "web_outage_ms",
+            "web_move_ms",
+            "web_return_ms",
         ] {
             assert!(run.get(field).is_some(), "{field}");
         }

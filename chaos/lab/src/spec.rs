@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Flavour, Shape};
-use crate::layout::{Host, Lab};
+use crate::layout::{Host, HostKind, Lab};
 
 /// One process of a host, kept running as systemd would (Restart=always).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +136,13 @@ impl LabSpec {
         let file = lab.spec_file();
         let text = serde_json::to_vec_pretty(self).expect("a description is plain data");
         std::fs::write(&file, text).map_err(|source| SpecError::File { file, source })
+    }
+
+    /// Whether its sites have entries, by which web clients come in; labs of tests may have none.
+    #[must_use]
+    pub fn has_entries(&self) -> bool {
+        let entry = |p: &ProcessSpec| Host::named(&p.host).is_some_and(|h| h.kind == HostKind::Entry);
+        self.processes.iter().any(entry)
     }
 
     /// The command line that runs `command` as a process of `host`.

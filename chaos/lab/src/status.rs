@@ -71,6 +71,9 @@ fn print_processes(status: &SupervisorStatus) {
             .map(|(p, name)| match p.pid {
                 Some(pid) if p.paused => format!("{name} {pid} PAUSED (start {})", p.starts),
                 Some(pid) => format!("{name} {pid} (start {})", p.starts),
+                None if p.held && !status.powered_off.contains(&host.site) => {
+                    format!("{name} HELD DOWN until `lab heal`")
+                }
                 None => format!("{name} DOWN ({})", p.last_exit.as_deref().unwrap_or("not started yet")),
             })
             .collect();

@@ -13,6 +13,7 @@ use anyhow::Context;
 
 use crate::cli::{Exit, Fence, Flavour, Shape, UpArgs};
 use crate::cluster;
+use crate::entry;
 use crate::flavour::{self, Chosen};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Host, HostKind, Lab};
@@ -58,6 +59,8 @@ pub struct Ground {
     twofold: PathBuf,
     program: PathBuf,
     database: Chosen,
+    /// HAProxy's packages.
+    haproxy: PathBuf,
     cache: PathBuf,
 }
 
@@ -130,8 +133,10 @@ pub fn gather(
     let cache = packages::cache_dir();
     let database = flavour::choose(asked, &cache, &mut |line| progress.say(line))?;
     database.root.template(&cache).context("the database's template data")?;
+    let haproxy = packages::haproxy_root(&cache, &mut |line| progress.say(line));
+    let haproxy = haproxy.context("HAProxy's packages")?;
     interrupt.check()?;
-    Ok(Ground { fence, shape, maker, twofold, program, database, cache })
+    Ok(Ground { fence, shape, maker, twofold, program, database, haproxy, cache })
 }
 
 /// Takes away what an earlier lab of this directory left, and says so.
@@ -168,9 +173,10 @@ pub fn make(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    let Ground { fence, shape, maker, twofold, program, database: Chosen { root, fallback }, cache } = ground;
+    let Ground { fence, shape, maker, twofold, program, database, haproxy, cache } = ground;
+    let Chosen { root, fallback } = database;
     let spec = LabSpec {
-        processes: cluster::processes(lab, program, twofold, root, *shape),
+        processes: cluster::processes(lab, program, twofold, root, haproxy, *shape),
         program: program.clone(),
         twofold: twofold.clone(),
         flavour: root.flavour(),
@@ -184,6 +190,7 @@ pub fn make(
     write_files(lab, root, *fence, *shape)?;
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
+    entry::write(lab).context("the sites' entries")?;
     check_configuration(lab, &spec)?;
     make_logs(lab, &spec)?;
     interrupt.check()?;

@@ -1,15 +1,15 @@
 //! The small web application of a site: it says which site served, and reads and writes its
 //! database through the published name.
 //!
-//! `GET /health` is what a balancer checks: the process serves. `GET /` says who serves. `POST
-//! /visit` (and GET, for people) writes one row and says how many there are.
+//! `GET /health` is what a balancer checks: the process serves. `GET /` says who serves, and what the
+//! entry said of the client; it neither reads nor writes anything. `POST /visit` (and GET, for people) writes one row and says how many there are.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use mysql_async::Conn;
@@ -40,11 +40,19 @@ pub struct WebPlan {
     pub access: DatabaseAccess,
 }
 
-/// Who served.
-#[derive(Debug, Serialize)]
-struct Served {
-    site: String,
-    host: String,
+/// Who served, and what the site's entry said of the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The site.
+    pub site: String,
+    /// The web host.
+    pub host: String,
+    /// `X-Forwarded-For`: the client's address.
+    pub forwarded_for: Option<String>,
+    /// `X-Forwarded-Proto`: what the client spoke.
+    pub forwarded_proto: Option<String>,
+    /// `X-Forwarded-Port`: where the client connected.
+    pub forwarded_port: Option<String>,
 }
 
 /// A visit that was written.
@@ -94,8 +102,15 @@ async fn serve(plan: WebPlan) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn served(State(shop): State<Shop>) -> Json<Served> {
-    Json(Served { site: shop.plan.site, host: shop.plan.host })
+async fn served(State(shop): State<Shop>, headers: HeaderMap) -> Json<Served> {
+    let said = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    Json(Served {
+        site: shop.plan.site,
+        host: shop.plan.host,
+        forwarded_for: said("x-forwarded-for"),
+        forwarded_proto: said("x-forwarded-proto"),
+        forwarded_port: said("x-forwarded-port"),
+    })
 }
 
 async fn visit(State(shop): State<Shop>) -> Result<Json<Visit>, (StatusCode, String)> {

@@ -123,8 +123,14 @@ fn line(event: &failover_core::Event) -> String {
         E::ExecutionEnded { execution, status, .. } => format!("execution {execution}: {status:?}"),
         E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
         E::Maintenance { by, .. } => format!("maintenance by {by}"),
+        E::Held { held, .. } => format!("held still at {}", held.diagnosis),
+        E::HeldNoMore { .. } => "held no more".to_owned(),
+        E::TokenIssued { token, .. }
+        | E::TokenRevoked { token, .. }
+        | E::BreakGlassUsed { token, .. }
+        | E::BreakGlassAcknowledged { token, .. } => format!("token {token}"),
         E::Founded { .. } => "founded".to_owned(),
         E::Incarnated { from, incarnation, .. } => format!("incarnation {from} -> {incarnation}"),
-        E::Configured { generation, .. } => format!("configuration {generation}"),
+        E::Configured { generation, by, .. } => format!("configuration {generation} by {by}"),
     }
 }

@@ -5,6 +5,7 @@ mod authority;
 mod configure;
 mod durability;
 mod execution;
+mod people;
 mod returning;
 
 pub(crate) use authority::unacknowledged;
@@ -13,8 +14,8 @@ use model::{Epoch, Generation, GroupId, Version, WallTime};
 
 use crate::state::{EPOCHS_MAX, FINISHED_MAX};
 use crate::{
-    Authority, Change, Command, Event, ExecutionSummary, FencedByHand, Group, Maintenance, Phase, Reason,
-    Route, State,
+    Authority, Change, Command, Event, ExecutionSummary, FencedByHand, Group, Held, Maintenance, Phase,
+    Reason, Route, State,
 };
 use runbooks_core::{Action, Execution, ExecutionId, ExecutionStatus, IllegalStep, Outcome, Runbook};
 
@@ -27,6 +28,9 @@ pub enum Refusal {
     /// No such server in the group.
     #[error("group {group:?} has no server {server:?}")]
     NoSuchServer { group: String, server: String },
+    /// No such token.
+    #[error("there is no token {0:?}; twofold token list shows them")]
+    NoSuchToken(String),
     /// Decided on an older state.
     #[error("group {group:?} is at version {now}, the command expected {expected}")]
     Version { group: String, now: Version, expected: Version },
@@ -89,10 +93,15 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
             incarnate(state, incarnation, voters, fenced, at)
         }
         Command::Configure { new, at } => configure::configure(state, new, at),
-        Command::Maintain { group, maintenance, by, at } => {
+        Command::Hold { group, held, at } => {
             let target = group_mut(state, &group)?;
-            maintain(target, maintenance, by, &Ctx { id: &group, at })
+            hold(target, held, &Ctx { id: &group, at })
         }
+        Command::Maintain { group, maintenance, by, reason, at } => {
+            let target = group_mut(state, &group)?;
+            maintain(target, maintenance, by, reason, &Ctx { id: &group, at })
+        }
+        Command::People { change, by, at } => people::people(state, change, by, at),
         Command::StepStarted { group, execution, step, by, at } => {
             let target = group_mut(state, &group)?;
             execution::step_started(target, execution, &step, &by, &Ctx { id: &group, at })
@@ -161,11 +170,30 @@ fn authority_of(group: &Group) -> Result<&Authority, Refusal> {
     group.authority.as_ref().ok_or_else(|| Refusal::Rule("the group has not been started".into()))
 }
 
+/// The same decision is noted once, whichever leader makes it.
+fn hold(group: &mut Group, held: Option<Held>, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+    let known = match (&group.held, &held) {
+        (Some(a), Some(b)) => a.is_like(b),
+        (None, None) => true,
+        _ => false,
+    };
+    if known {
+        return rule("it is noted already");
+    }
+    let event = match &held {
+        Some(held) => Event::Held { group: ctx.id.clone(), held: held.clone(), at: ctx.at },
+        None => Event::HeldNoMore { group: ctx.id.clone(), at: ctx.at },
+    };
+    group.held = held;
+    Ok(vec![event])
+}
+
 /// A window has an end that is not behind it already; ending what is not on is refused.
 fn maintain(
     group: &mut Group,
     maintenance: Option<Maintenance>,
     by: String,
+    reason: Option<String>,
     ctx: &Ctx,
 ) -> Result<Vec<Event>, Refusal> {
     match &maintenance {
@@ -173,8 +201,9 @@ fn maintain(
         None if group.maintained(ctx.at).is_none() => return rule("the group is not in maintenance"),
         _ => {}
     }
+    let before = group.maintained(ctx.at).cloned();
     group.maintenance.clone_from(&maintenance);
-    Ok(vec![Event::Maintenance { group: ctx.id.clone(), maintenance, by, at: ctx.at }])
+    Ok(vec![Event::Maintenance { group: ctx.id.clone(), maintenance, before, by, reason, at: ctx.at }])
 }
 
 /// I7: bound names move only after the database is open at the epoch they move for.

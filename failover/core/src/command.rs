@@ -7,7 +7,7 @@ use model::{GroupId, GtidSet, Incarnation, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, Outcome, Performer, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Leases, Maintenance, NewConfiguration, Primary};
+use crate::{Acker, Held, Leases, Maintenance, NewConfiguration, PeopleChange, Primary};
 
 /// A proposal, and when committed, a fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +22,20 @@ pub enum Command {
     Configure { new: NewConfiguration, at: WallTime },
     /// Changes one group; refused unless its version is `expect`.
     Change { group: GroupId, expect: Version, change: Change, at: WallTime },
+    /// Notes that something is the matter and the leader holds still; none when that is over.
+    Hold { group: GroupId, held: Option<Held>, at: WallTime },
     /// Begins or prolongs maintenance of a group, or ends it (`None`), whatever its version.
-    Maintain { group: GroupId, maintenance: Option<Maintenance>, by: String, at: WallTime },
+    Maintain {
+        group: GroupId,
+        maintenance: Option<Maintenance>,
+        by: String,
+        /// Why it is ended; beginning has its reason in the window.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        at: WallTime,
+    },
+    /// Changes who may do what; none of it belongs to a group.
+    People { change: PeopleChange, by: String, at: WallTime },
     /// Intent of a step.
     StepStarted { group: GroupId, execution: ExecutionId, step: StepId, by: Performer, at: WallTime },
     /// Outcome of a step.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::{Epoch, GroupId, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId, Timestamp, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{Authority, Defect, Defects, GuardReport, Nonce, State, Timing};
+use crate::{Authority, Defect, Defects, GuardReport, Nonce, Policy, State, Timing};
 
 /// A guard's request to hold the lease for another T_H, and its report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +144,12 @@ impl Desk {
             last_read: BTreeMap::new(),
             withheld: BTreeSet::new(),
         }
+    }
+
+    /// Goes by another policy from now on; what is known stays.
+    pub fn configure(&mut self, policy: &Policy) {
+        self.timing = policy.timing;
+        self.waits = policy.waits();
     }
 
     /// What is known.

@@ -1,10 +1,10 @@
 //! The one list of things that happen. Audit, log lines, counters and timelines derive from it.
 
-use model::{Epoch, Generation, GroupId, Incarnation, ServerId, SiteId, Version, WallTime};
+use model::{Epoch, Generation, GroupId, Incarnation, ServerId, SiteId, TokenId, Version, WallTime};
 use runbooks_core::{ExecutionId, ExecutionStatus, Outcome, StepId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Durability, FencedByHand, Maintenance, Phase, Reason};
+use crate::{Alarm, Durability, FencedByHand, Held, Maintenance, Phase, Reason, Terms};
 
 /// Something that was committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,9 +61,33 @@ pub enum Event {
     /// An execution is over.
     ExecutionEnded { group: GroupId, execution: ExecutionId, status: ExecutionStatus, at: WallTime },
     /// Maintenance began or was prolonged, or was ended by somebody.
-    Maintenance { group: GroupId, maintenance: Option<Maintenance>, by: String, at: WallTime },
+    Maintenance {
+        group: GroupId,
+        maintenance: Option<Maintenance>,
+        /// What was on until now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Maintenance>,
+        by: String,
+        /// Why it was ended, where somebody said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        at: WallTime,
+    },
+    /// Something is the matter and the leader holds still: with its inputs, and why.
+    #[serde(rename = "held-still")]
+    Held { group: GroupId, held: Held, at: WallTime },
+    /// What it held still at is over.
+    HeldNoMore { group: GroupId, at: WallTime },
     /// A server waits for a person.
     Quarantined { group: GroupId, server: ServerId, reason: Reason, at: WallTime },
+    /// A token stands.
+    TokenIssued { token: TokenId, terms: Terms, by: String, reason: Option<String>, at: WallTime },
+    /// A token stands no more.
+    TokenRevoked { token: TokenId, before: Terms, by: String, reason: Option<String>, at: WallTime },
+    /// A token from the envelope was used: somebody must look.
+    BreakGlassUsed { token: TokenId, what: String, by: String, at: WallTime },
+    /// Somebody has looked.
+    BreakGlassAcknowledged { token: TokenId, before: Alarm, by: String, reason: Option<String>, at: WallTime },
 }
 
 impl Event {
@@ -82,7 +106,13 @@ impl Event {
             Event::StepEnded { .. } => "step-ended",
             Event::ExecutionEnded { .. } => "execution-ended",
             Event::Maintenance { .. } => "maintenance",
+            Event::Held { .. } => "held-still",
+            Event::HeldNoMore { .. } => "held-no-more",
             Event::Quarantined { .. } => "quarantined",
+            Event::TokenIssued { .. } => "token-issued",
+            Event::TokenRevoked { .. } => "token-revoked",
+            Event::BreakGlassUsed { .. } => "break-glass-used",
+            Event::BreakGlassAcknowledged { .. } => "break-glass-acknowledged",
         }
     }
 
@@ -101,7 +131,13 @@ impl Event {
             | Event::StepEnded { at, .. }
             | Event::ExecutionEnded { at, .. }
             | Event::Maintenance { at, .. }
-            | Event::Quarantined { at, .. } => Some(*at),
+            | Event::Held { at, .. }
+            | Event::HeldNoMore { at, .. }
+            | Event::Quarantined { at, .. }
+            | Event::TokenIssued { at, .. }
+            | Event::TokenRevoked { at, .. }
+            | Event::BreakGlassUsed { at, .. }
+            | Event::BreakGlassAcknowledged { at, .. } => Some(*at),
         }
     }
 }

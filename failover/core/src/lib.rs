@@ -21,6 +21,7 @@ mod defect;
 mod desk;
 mod event;
 mod guard;
+mod people;
 mod perform;
 mod policy;
 mod report;
@@ -34,7 +35,7 @@ pub use command::{
 };
 pub use configuration::{CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration};
 pub use decide::{
-    Act, Candidacy, Decision, Diagnosis, Explanation, LossStatement, Precondition, SwitchoverPlan, decide,
+    Act, Candidacy, Decision, Diagnosis, Explanation, Held, LossStatement, Precondition, SwitchoverPlan, decide,
     fenced_by_hand, loss_of, plan_switchover,
 };
 pub use defect::{Defect, Defects};
@@ -44,6 +45,7 @@ pub use guard::{
     ActEnd, ActId, CallId, DatabaseAct, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig,
     Input, Lane, Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
 };
+pub use people::{Alarm, People, PeopleChange, TOKEN_LIFE_MAX_MS, TOKENS_MAX, Terms, Token};
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
 pub use report::{Drained, GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};

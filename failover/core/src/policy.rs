@@ -59,7 +59,11 @@ impl Policy {
     /// An empty desk.
     #[must_use]
     pub fn desk(&self) -> Desk {
-        let waits = self.groups.iter().map(|(id, g)| (id.clone(), self.timing.wait_after(g.fence_max)));
-        Desk::new(self.timing, waits.collect(), self.defects)
+        Desk::new(self.timing, self.waits(), self.defects)
+    }
+
+    /// W of each group.
+    pub(crate) fn waits(&self) -> BTreeMap<GroupId, Duration> {
+        self.groups.iter().map(|(id, g)| (id.clone(), self.timing.wait_after(g.fence_max))).collect()
     }
 }

@@ -6,7 +6,10 @@ use model::{Epoch, GroupId, GtidSet, Incarnation, ServerId, SiteId, WallTime};
 use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::{Acker, Authority, Configurations, Durability, GroupSpec, Leases, Primary, Reason, ServerSpec};
+use crate::{
+    Acker, Authority, Configurations, Durability, GroupSpec, Held, Leases, People, Primary, Reason,
+    ServerSpec,
+};
 
 /// Epochs remembered for each group: at one failover a day that is most of a year; older ones are
 /// dropped, and a server that returns from so far back goes to quarantine.
@@ -25,6 +28,9 @@ pub struct State {
     /// What the cluster is configured to be.
     #[serde(default, skip_serializing_if = "is_default")]
     pub configuration: Configurations,
+    /// Tokens, and alarms about them.
+    #[serde(default, skip_serializing_if = "People::is_empty")]
+    pub people: People,
 }
 
 fn is_default(configurations: &Configurations) -> bool {
@@ -61,6 +67,9 @@ pub struct Group {
     /// A person keeps it from moving by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
+    /// What the leader noted last that it does not act on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
 }
 
 /// Somebody works at a group: it is not moved without a person's word until then.
@@ -170,6 +179,7 @@ impl Group {
             returns: BTreeMap::new(),
             leases: spec.leases,
             maintenance: None,
+            held: None,
         }
     }
 

@@ -9,10 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Primary, Reason,
-    ServerSpec, decode, encode,
+    Acker, Change, Command, FencedByHand, GroupSpec, Held, Leases, Maintenance, NewConfiguration,
+    PeopleChange, Primary, Reason, ServerSpec, Terms, decode, encode,
 };
-use model::{Generation, GroupId, Incarnation, ProcessStart, Version, WallTime};
+use model::{Generation, GroupId, Incarnation, ProcessStart, Role, TokenId, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId};
 
 const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
@@ -100,6 +100,7 @@ fn samples() -> Vec<Command> {
         group: group(),
         maintenance,
         by: "ana".into(),
+        reason: None,
         at: AT,
     }));
     let spec = ServerSpec { site: "pdc".parse().unwrap() };
@@ -121,6 +122,17 @@ fn samples() -> Vec<Command> {
             Command::Configure { new, at: AT }
         },
     ));
+    let held = Held {
+        diagnosis: "link-cut".into(),
+        because: vec!["site mdc hears nothing of pdc-db".into()],
+        holds: Some("no server may take over by itself".into()),
+    };
+    all.extend([Some(Held { holds: None, ..held.clone() }), Some(held), None].map(|held| Command::Hold {
+        group: group(),
+        held,
+        at: AT,
+    }));
+    all.extend(people().into_iter().map(|change| Command::People { change, by: "ana".into(), at: AT }));
     let fenced = FencedByHand { by: "ana".into(), seen: "pdc is without power".into() };
     let endless = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), endless)]);
@@ -137,6 +149,23 @@ fn samples() -> Vec<Command> {
     all
 }
 
+fn people() -> Vec<PeopleChange> {
+    let token: TokenId = "ci".parse().unwrap();
+    let terms = Terms {
+        role: Role::Operator,
+        groups: BTreeSet::from([group()]),
+        expires: WallTime(AT.0 + 86_400_000),
+        break_glass: false,
+    };
+    let reason = || Some("the release pipeline".to_owned());
+    vec![
+        PeopleChange::Issue { token: token.clone(), hash: "0f".repeat(32), terms, reason: reason() },
+        PeopleChange::Revoke { token: token.clone(), reason: None },
+        PeopleChange::BreakGlass { token: token.clone(), what: "POST /v1/groups/shop/failover".into() },
+        PeopleChange::Acknowledge { token, reason: reason() },
+    ]
+}
+
 /// A new variant makes this stop to compile, so that nobody forgets its sample.
 fn every_variant_has_a_sample(command: &Command) {
     match command {
@@ -144,8 +173,15 @@ fn every_variant_has_a_sample(command: &Command) {
         | Command::Maintain { .. }
         | Command::Configure { .. }
         | Command::Incarnate { .. }
+        | Command::Hold { .. }
         | Command::StepStarted { .. }
         | Command::StepEnded { .. } => {}
+        Command::People { change, .. } => match change {
+            PeopleChange::Issue { .. }
+            | PeopleChange::Revoke { .. }
+            | PeopleChange::BreakGlass { .. }
+            | PeopleChange::Acknowledge { .. } => {}
+        },
         Command::Change { change, .. } => match change {
             Change::Start { .. }
             | Change::Begin { .. }

@@ -129,7 +129,8 @@ impl Recovered {
     }
 
     /// What a node starts from that is to join a cluster: nothing, and no vote. It hears a leader, is
-    /// sent a snapshot, and learns from it who the members are.
+    /// sent a snapshot, and learns from it who the members are. `state` (bytes of the state machine's own
+    /// snapshot, not empty) is what it begins with.
     #[must_use]
     pub fn joining(state: Vec<u8>) -> Self {
         let mut snapshot = Snapshot::default();
@@ -171,7 +172,9 @@ impl Recovered {
     #[must_use]
     pub fn is_blank(&self) -> bool {
         let metadata = self.snapshot.get_metadata();
-        metadata.index == 0
+        // The state that it begins with is told apart from nothing at all, which is damage.
+        !self.snapshot.data.is_empty()
+            && metadata.index == 0
             && metadata.term == 0
             && metadata.get_conf_state() == &ConfState::default()
             && self.trimmed == (0, 0)

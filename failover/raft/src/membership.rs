@@ -147,6 +147,17 @@ pub fn next_step(
     commit: u64,
 ) -> Next {
     assert!(!target.is_empty(), "somebody votes");
+    // Nothing matched means that it was never heard: raft-rs counts a member that is new as active.
+    let near = |id: &u64| {
+        let caught_up =
+            |p: &Progress| p.active && !p.snapshot && p.matched > 0 && p.matched + CAUGHT_UP_WITHIN >= commit;
+        progress.iter().any(|p| p.id == *id && caught_up(p))
+    };
+    if !target.contains(&me) {
+        // Before anything else: who goes need not even know those who come.
+        let stays = members.voters.iter().find(|id| target.contains(id) && near(id));
+        return stays.map_or(Next::Wait(Waiting::Successor), |id| Next::HandOver(*id));
+    }
     if members.joint() {
         return Next::Propose(MemberStep::Leave);
     }
@@ -163,18 +174,9 @@ pub fn next_step(
     if add.is_empty() && remove.is_empty() {
         return Next::Settled;
     }
-    let near = |id: &u64| {
-        progress
-            .iter()
-            .any(|p| p.id == *id && p.active && !p.snapshot && p.matched + CAUGHT_UP_WITHIN >= commit)
-    };
     let behind: BTreeSet<u64> = add.iter().copied().filter(|id| !near(id)).collect();
     if !behind.is_empty() {
         return Next::Wait(Waiting::CatchUp(behind));
-    }
-    if remove.contains(&me) {
-        let stays = members.voters.iter().find(|id| target.contains(id) && near(id));
-        return stays.map_or(Next::Wait(Waiting::Successor), |id| Next::HandOver(*id));
     }
     Next::Propose(MemberStep::Enter { add, remove })
 }
@@ -254,11 +256,20 @@ mod tests {
             "it leads itself"
         );
         assert_eq!(next(&learning, 3, &[(1, 9), (2, 9), (4, 990)]), Next::Wait(Waiting::Successor));
+        let before = members(&[1, 2, 3], &[], &[]);
+        assert_eq!(next(&before, 3, &[(1, 990), (2, 9)]), Next::HandOver(1), "it need not know who comes");
         let leave = Next::Propose(MemberStep::Leave);
         assert_eq!(next(&members(&[1, 2, 4], &[1, 2, 3], &[]), 2, &[]), leave);
         assert_eq!(next(&members(&[1, 2, 4], &[], &[]), 2, &[]), Next::Settled);
         let stale = Next::Propose(MemberStep::RemoveLearners(set(&[9])));
         assert_eq!(next(&members(&[1, 2, 4], &[], &[9]), 2, &[]), stale);
+    }
+
+    #[test]
+    fn a_learner_that_was_never_heard_is_no_voter_in_a_young_cluster_either() {
+        let learning = members(&[1, 2, 3], &[], &[4]);
+        let next = next_step(&set(&[1, 2, 4]), &learning, 1, &at(&[(1, 20), (4, 0)]), 20);
+        assert_eq!(next, Next::Wait(Waiting::CatchUp(set(&[4]))));
     }
 
     /// Goal: what would break a quorum is not proposed, whoever asks. Method: a table.

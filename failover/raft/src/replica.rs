@@ -381,6 +381,13 @@ impl Replica {
             self.members_since = index;
             self.stirred = true;
         }
+        // raft-rs lets a leader go on whose vote is gone, and asserts on its absence from the members. It was
+        // elected within the joint configuration that ends here; the others elect another one.
+        if self.raw.raft.state == StateRole::Leader && !self.members().votes(self.raw.raft.id) {
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+            self.settle_timeout();
+        }
         self.raw.advance_apply_to(outstanding.applied);
     }
 

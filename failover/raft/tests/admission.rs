@@ -3,7 +3,6 @@
 //! messages of a cluster that runs; all that comes out of it is thrown away.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, reason = "shared with the other tests, which use the rest")]
 mod network;
 
 use failover_raft::{Entry, Message, MessageType, Refused, Snapshot};

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use model::{Verdict, VerdictState};
+use model::{PoolId, Verdict, VerdictState};
 
 use crate::spec::{
     AllDown, BoundSpec, Freshness, NameKind, NameSpec, NoQuorum, Policy, PoolShare, PoolSpec, PooledSpec,
@@ -19,6 +19,8 @@ pub struct Explained {
     pub answers: Vec<String>,
     /// The way through the rules, in order.
     pub because: Vec<String>,
+    /// The pools that were looked at, in order.
+    pub pools: Vec<PoolId>,
 }
 
 /// Explains what [`answer`] answers.
@@ -26,6 +28,7 @@ pub struct Explained {
 pub fn explain(snapshot: &Snapshot, question: &Question) -> Explained {
     let given = answer(snapshot, question);
     let mut because = Vec::new();
+    let mut pools = Vec::new();
     let mut owner = question.name.to_name();
     let mut answers = Vec::new();
     for rrset in given.answers() {
@@ -45,6 +48,9 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explained {
             match virtual_name(snapshot, &owner) {
                 Some(name) if matches!(question.record_type, RecordType::A | RecordType::AAAA) => {
                     steered(&mut because, snapshot, name, question, &given);
+                    if let NameKind::Pooled(spec) = &name.kind {
+                        pools = spec.pools.iter().map(|share| share.pool.clone()).collect();
+                    }
                 }
                 Some(_) => because.push("it is steered for A and AAAA only; other types are static".into()),
                 None => because.push(fixed(&given.authority, given.rcode, question)),
@@ -56,7 +62,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explained {
         because
             .push(format!("the client counts as {prefix}/{length}: all of that prefix get the same answer"));
     }
-    Explained { rcode: given.rcode, answers, because }
+    Explained { rcode: given.rcode, answers, because, pools }
 }
 
 fn fixed(authority: &Authority<'_>, rcode: Rcode, question: &Question) -> String {

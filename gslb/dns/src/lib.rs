@@ -23,7 +23,7 @@ pub mod wire;
 
 pub use counters::{RCODES, Tallies, Tally};
 pub use listen::{ListenError, expand};
-pub use probe::{CheckKind, CheckSpec, HttpCheck, Prober, Scheme};
+pub use probe::{CheckKind, CheckSpec, HttpCheck, Probed, Prober, Tls, Trust};
 pub use published::{Older, Publication, Published};
 pub use tcp::{TcpLimits, TcpServer};
 pub use text::{TextError, record_data};

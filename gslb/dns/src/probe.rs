@@ -1,13 +1,14 @@
 //! Checks of pool members: probes sent at intervals, observations out.
 //!
 //! Every check is a task of its own: it waits, takes one of a bounded number of permits, probes within its
-//! timeout, and hands an [`Observation`] to the channel. Probes of one check never overlap. The time between
+//! timeout, and hands what it [`Probed`] to the channel. Probes of one check never overlap. The time between
 //! two starts is at least the check's interval, since TTLs are computed from it, and at most a tenth more:
 //! the jitter keeps the checks of many nodes from marching in step.
 //!
 //! Deliberately absent: judging what was seen (`gslb_core::observe`), and checks other than TCP and HTTP
 //! (issue D).
 
+mod failure;
 mod http;
 mod tcp;
 
@@ -17,7 +18,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{MemberId, Observation, PoolId, SiteId};
+use model::{MemberId, Observation, PoolId, SiteId, WallTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -63,27 +64,46 @@ pub enum CheckKind {
 /// What an HTTP check asks, and what it wants to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// `https` with verification of the certificate for `host`, or plain `http`.
-    pub scheme: Scheme,
-    /// The Host header, and SNI with https. The connection goes to the check's address all the same.
-    pub host: String,
+    /// TLS with a verified certificate, or in the clear.
+    pub tls: Option<Tls>,
+    /// The Host header; the check's address unless given.
+    pub host: Option<String>,
     /// Path and query, beginning with `/`.
     pub path: String,
     /// Status codes that are good. Redirects are not followed.
     pub status: Vec<RangeInclusive<u16>>,
     /// What the first 64 KiB of the body must contain.
     pub body: Option<String>,
-    /// PEM certificates to trust instead of the system's.
-    pub trust: Option<String>,
 }
 
-/// Of an HTTP check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// In the clear.
-    Http,
-    /// Over TLS, verified.
-    Https,
+/// What must be true of a certificate, beside that it is valid now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// What is sent by SNI and what the certificate must be for. Without one nothing is sent, and it must be
+    /// for the check's address.
+    pub server_name: Option<String>,
+    /// Who may have issued it.
+    pub trust: Trust,
+}
+
+/// Whose certificates are believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the CAs that the system trusts.
+    System,
+    /// Those of these CAs alone, in PEM.
+    Pem(String),
+    /// Nobody's: the CAs cannot be had, and every probe says why.
+    Broken(String),
+}
+
+/// What one probe brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// For the verdict.
+    pub observation: Observation,
+    /// When the certificate ends that the member presented, if it did and it was verified.
+    pub certificate_ends: Option<WallTime>,
 }
 
 /// Runs checks until it is stopped or dropped.
@@ -92,7 +112,7 @@ pub struct Prober {
     running: BTreeMap<(PoolId, MemberId), Running>,
     tasks: JoinSet<()>,
     permits: Arc<Semaphore>,
-    observations: mpsc::Sender<Observation>,
+    observations: mpsc::Sender<Probed>,
 }
 
 #[derive(Debug)]
@@ -105,7 +125,7 @@ impl Prober {
     /// Starts a task for each check. Of two checks of one member the later counts. Must be called within a
     /// tokio runtime. When the receiver is gone the checks end by themselves; while it is full they wait.
     #[must_use]
-    pub fn start(checks: Vec<CheckSpec>, observations: mpsc::Sender<Observation>) -> Self {
+    pub fn start(checks: Vec<CheckSpec>, observations: mpsc::Sender<Probed>) -> Self {
         let permits = Arc::new(Semaphore::new(PROBES_MAX));
         let mut prober = Self { running: BTreeMap::new(), tasks: JoinSet::new(), permits, observations };
         prober.replace(checks);
@@ -168,7 +188,7 @@ impl Prober {
 struct Check {
     spec: CheckSpec,
     permits: Arc<Semaphore>,
-    observations: mpsc::Sender<Observation>,
+    observations: mpsc::Sender<Probed>,
 }
 
 impl Check {
@@ -180,9 +200,9 @@ impl Check {
             let permit = self.permits.acquire().await.expect("the semaphore is never closed");
             let started = Instant::now();
             let before = clock::now();
-            let result = match tokio::time::timeout(self.spec.timeout, probe.once(&self.spec)).await {
-                Ok(result) => result,
-                Err(_) => Err(format!("no answer within {:?}", self.spec.timeout)),
+            let seen = match tokio::time::timeout(self.spec.timeout, probe.once(&self.spec)).await {
+                Ok(seen) => seen,
+                Err(_) => Seen::without_tls(Err(format!("no answer within {:?}", self.spec.timeout))),
             };
             drop(permit);
             let at = clock::now();
@@ -192,9 +212,10 @@ impl Check {
                 member: self.spec.member.clone(),
                 vantage: self.spec.vantage.clone(),
                 at,
-                result: result.map(|()| latency),
+                result: seen.result.map(|()| latency),
             };
-            if self.observations.send(observation).await.is_err() {
+            let probed = Probed { observation, certificate_ends: seen.certificate_ends };
+            if self.observations.send(probed).await.is_err() {
                 return;
             }
             let jitter = interval.mul_f64(0.1 * rand::random::<f64>());
@@ -222,11 +243,24 @@ impl Probe {
         }
     }
 
-    async fn once(&self, spec: &CheckSpec) -> Result<(), String> {
+    async fn once(&self, spec: &CheckSpec) -> Seen {
         match self {
-            Probe::Tcp => tcp::probe(spec.address).await,
+            Probe::Tcp => Seen::without_tls(tcp::probe(spec.address).await),
             Probe::Http(client) => client.probe().await,
-            Probe::Broken(why) => Err(why.clone()),
+            Probe::Broken(why) => Seen::without_tls(Err(why.clone())),
         }
+    }
+}
+
+/// What one probe saw.
+struct Seen {
+    result: Result<(), String>,
+    /// When the certificate ends that was presented.
+    certificate_ends: Option<WallTime>,
+}
+
+impl Seen {
+    fn without_tls(result: Result<(), String>) -> Self {
+        Self { result, certificate_ends: None }
     }
 }

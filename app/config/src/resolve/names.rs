@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use model::{PoolId, SiteId};
@@ -18,10 +19,11 @@ use crate::scalar::show;
 use crate::tree::Place;
 use crate::v1::{
     BoundFile, CheckFile, ConfigFile, HttpFile, Keyed, MemberFile, NameKind, PoolFile, PooledFile, ProbeFile,
+    ProbeTlsFile, is_server_name,
 };
 use crate::zone::{
     AllDown, Bound, Check, Follows, HttpProbe, Member, NoQuorum, Policy, Pool, PoolShare, Pooled, Probe,
-    VirtualName, Zone,
+    TlsProbe, VirtualName, Zone,
 };
 
 /// The share of a member or pool that gives none.
@@ -42,6 +44,9 @@ const ROW: u64 = 2;
 /// The status of an HTTP answer that counts as success.
 const EXPECT_STATUS: u16 = 200;
 
+/// How long before its end a certificate is reported: time enough for a person who has a holiday in between.
+const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
+
 /// TTL of bound names: the least that caches honour, since the answer may change at any time.
 const TTL_BOUND: Duration = Duration::from_secs(1);
 
@@ -53,14 +58,14 @@ const TTL_MAX: Duration = Duration::from_secs(30);
 const TTL_LIMIT: Duration = Duration::from_secs(3600);
 
 /// All checks that could be read.
-pub(crate) fn checks(file: &ConfigFile, problems: &mut Problems) -> BTreeMap<CheckId, Check> {
+pub(crate) fn checks(file: &ConfigFile, folder: &Path, problems: &mut Problems) -> BTreeMap<CheckId, Check> {
     let read = |(id, written): &(At<CheckId>, CheckFile)| {
-        Some((id.value.clone(), check(&id.value, written, problems)?))
+        Some((id.value.clone(), check(&id.value, written, folder, problems)?))
     };
     file.checks.iter().filter_map(read).collect()
 }
 
-fn check(id: &CheckId, written: &CheckFile, problems: &mut Problems) -> Option<Check> {
+fn check(id: &CheckId, written: &CheckFile, folder: &Path, problems: &mut Problems) -> Option<Check> {
     let interval = or(&written.interval, INTERVAL);
     if interval < INTERVAL_MIN {
         let place = written.interval.as_ref().map_or(&written.place, |at| &at.place);
@@ -84,6 +89,11 @@ fn check(id: &CheckId, written: &CheckFile, problems: &mut Problems) -> Option<C
     let probe = match written.probe.as_ref()? {
         ProbeFile::Tcp { port } => Probe::Tcp { port: port.as_ref()?.value },
         ProbeFile::Http(http) => Probe::Http(self::http(http, problems)?),
+        ProbeFile::Https(asked, written) => {
+            let http = self::http(asked, problems)?;
+            let tls = tls(written, asked.host.as_ref(), folder, problems)?;
+            Probe::Https { http, tls }
+        }
     };
     Some(Check {
         id: id.clone(),
@@ -101,9 +111,8 @@ fn http(written: &HttpFile, problems: &mut Problems) -> Option<HttpProbe> {
             problems.add(&at.place, "no status counts as success", "write one, as in [200]");
             return None;
         }
-        // The reader keeps them under 600.
-        Some(at) => at.value.iter().filter_map(|at| u16::try_from(at.value).ok()).collect(),
-        None => vec![EXPECT_STATUS],
+        Some(at) => at.value.iter().map(|at| at.value.clone()).collect(),
+        None => vec![EXPECT_STATUS..=EXPECT_STATUS],
     };
     Some(HttpProbe {
         port: written.port.as_ref()?.value,
@@ -112,6 +121,36 @@ fn http(written: &HttpFile, problems: &mut Problems) -> Option<HttpProbe> {
         expect_status,
         expect_body: written.expect_body.as_ref().map(|at| at.value.clone()),
     })
+}
+
+fn tls(
+    written: &ProbeTlsFile,
+    host: Option<&At<String>>,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<TlsProbe> {
+    let from_host = host.and_then(|at| Some((name_in(&at.value)?, &at.place)));
+    let sni = match (&written.sni, from_host) {
+        (Some(at), _) => Some(at.value.clone()),
+        (None, Some((name, place))) if !is_server_name(&name) => {
+            let why = format!("{} cannot stand in a certificate", quoted(&name));
+            problems.add(place, why, "write the certificate's name as sni");
+            return None;
+        }
+        (None, from_host) => from_host.map(|(name, _)| name),
+    };
+    Some(TlsProbe {
+        sni,
+        ca: written.ca.as_ref().map(|at| folder.join(&at.value)),
+        expiry_warning: or(&written.expiry_warning, EXPIRY_WARNING),
+    })
+}
+
+/// The DNS name in a `Host` header, without its port; none in one that has an address.
+fn name_in(host: &str) -> Option<String> {
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    let address = host.starts_with('[') || name.is_empty() || name.parse::<IpAddr>().is_ok();
+    (!address).then(|| name.to_owned())
 }
 
 /// All pools that could be read.

@@ -230,6 +230,9 @@ fn restart(node: &Node, problems: &mut Problems) -> Option<Restart> {
             _ => None,
         };
     }
+    if problems.describes(node, || serde_json::json!({ "const": "supervisor" })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     if text == "supervisor" {
         return Some(Restart::Supervisor);

@@ -1,6 +1,7 @@
 //! The zone, pools, checks and virtual names, as written.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use model::{GroupId, MemberId, PoolId, SiteId};
@@ -88,6 +89,7 @@ pub(crate) struct CheckFile {
 pub(crate) enum ProbeFile {
     Tcp { port: Option<At<u16>> },
     Http(Box<HttpFile>),
+    Https(Box<HttpFile>, Box<ProbeTlsFile>),
 }
 
 /// An HTTP request.
@@ -96,8 +98,16 @@ pub(crate) struct HttpFile {
     pub port: Option<At<u16>>,
     pub path: Option<At<String>>,
     pub host: Option<At<String>>,
-    pub expect_status: Option<At<Vec<At<u64>>>>,
+    pub expect_status: Option<At<Vec<At<RangeInclusive<u16>>>>>,
     pub expect_body: Option<At<String>>,
+}
+
+/// What is asked of a certificate.
+#[derive(Debug)]
+pub(crate) struct ProbeTlsFile {
+    pub sni: Option<At<String>>,
+    pub ca: Option<At<String>>,
+    pub expiry_warning: Option<At<Duration>>,
 }
 
 /// A virtual name.
@@ -216,17 +226,18 @@ impl CheckFile {
         let mut fields = Fields::open(node, problems)?;
         let tcp = section(&mut fields, "tcp", tcp);
         let http = section(&mut fields, "http", http);
-        let named = ["tcp", "http"].map(|key| fields.key_place(key).is_some());
-        if named[0] == named[1] {
+        let https = section(&mut fields, "https", https);
+        let named = ["tcp", "http", "https"].into_iter().filter(|key| fields.key_place(key).is_some());
+        if named.count() != 1 {
             let place = fields.place();
             fields.problems.add(
                 place,
-                "a check probes by tcp or by http",
+                "a check probes by tcp, by http or by https",
                 "write one, as in `tcp: {port: 3306}`",
             );
         }
         let read = Self {
-            probe: tcp.or(http),
+            probe: tcp.or(http).or(https),
             interval: fields.optional("interval", duration),
             timeout: fields.optional("timeout", duration),
             rise: fields.optional("rise", row),
@@ -241,6 +252,13 @@ impl CheckFile {
 impl NameFile {
     pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
+        if fields.problems.describing {
+            // One or the other; which of the fields go together is `check`'s to say.
+            BoundFile::read(&mut fields);
+            PooledFile::read(&mut fields);
+            fields.close();
+            return None;
+        }
         let kind = match (fields.key_place("bound"), fields.key_place("pooled")) {
             (Some(_), None) => Some(NameKind::Bound(BoundFile::read(&mut fields))),
             (None, Some(_)) => Some(NameKind::Pooled(PooledFile::read(&mut fields))),
@@ -332,18 +350,91 @@ fn tcp(node: &Node, problems: &mut Problems) -> Option<ProbeFile> {
 
 fn http(node: &Node, problems: &mut Problems) -> Option<ProbeFile> {
     let mut fields = Fields::open(node, problems)?;
-    let probe = HttpFile {
-        port: fields.required("port", "8080", port),
-        path: fields.optional("path", path),
-        host: fields.optional("host", host),
-        expect_status: fields.optional("expect-status", |node, problems| {
-            // RFC 9110 §15: three digits, of which the first is 1 to 5.
-            list(node, problems, |node, problems| number(node, problems, 100, 599))
-        }),
-        expect_body: fields.optional("expect-body", text),
-    };
+    let probe = HttpFile::read(&mut fields, "8080");
     fields.close();
     Some(ProbeFile::Http(Box::new(probe)))
+}
+
+fn https(node: &Node, problems: &mut Problems) -> Option<ProbeFile> {
+    let mut fields = Fields::open(node, problems)?;
+    let probe = HttpFile::read(&mut fields, "443");
+    let tls = ProbeTlsFile {
+        sni: fields.optional("sni", server_name),
+        ca: fields.optional("ca", text),
+        expiry_warning: fields.optional("expiry-warning", duration),
+    };
+    fields.close();
+    Some(ProbeFile::Https(Box::new(probe), Box::new(tls)))
+}
+
+impl HttpFile {
+    fn read(fields: &mut Fields<'_, '_>, port_hint: &'static str) -> Self {
+        Self {
+            port: fields.required("port", port_hint, port),
+            path: fields.optional("path", path),
+            host: fields.optional("host", host),
+            expect_status: fields.optional("expect-status", statuses),
+            expect_body: fields.optional("expect-body", text),
+        }
+    }
+}
+
+/// Status codes and ranges of them, or one alone.
+fn statuses(node: &Node, problems: &mut Problems) -> Option<Vec<At<RangeInclusive<u16>>>> {
+    match node.kind {
+        Kind::List(_) => list(node, problems, status),
+        _ => Some(vec![At { value: status(node, problems)?, place: node.place.clone() }]),
+    }
+}
+
+/// `200`, or `200-399`.
+fn status(node: &Node, problems: &mut Problems) -> Option<RangeInclusive<u16>> {
+    let (text, _) = word(node, problems)?;
+    // RFC 9110 §15: three digits, of which the first is 1 to 5.
+    let code = |text: &str| {
+        let digits = text.len() == 3 && text.bytes().all(|c| c.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|code| digits && (100..=599).contains(code))
+    };
+    let ends = match text.split_once('-') {
+        None => code(text).map(|only| (only, only)),
+        Some((first, last)) => code(first).zip(code(last)),
+    };
+    match ends {
+        Some((first, last)) if first <= last => Some(first..=last),
+        Some(_) => {
+            let why = format!("range {} ends before it begins", quoted(text));
+            problems.add(&node.place, why, "write the lower status first, as in 200-399");
+            None
+        }
+        None => {
+            let why = format!("{} is no status", quoted(text));
+            problems.add(&node.place, why, "write one from 100 to 599, or a range as in 200-399");
+            None
+        }
+    }
+}
+
+/// A name as certificates and the TLS server name have it (RFC 6066 §3): no address, no final dot.
+fn server_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let name = text(node, problems)?;
+    if is_server_name(&name) {
+        return Some(name);
+    }
+    problems.add(
+        &node.place,
+        format!("{} is not a server name", quoted(&name)),
+        "write a DNS name without its final dot, as the certificate has it",
+    );
+    None
+}
+
+/// Whether it can stand in a certificate and in SNI.
+pub(crate) fn is_server_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    };
+    name.len() <= 253 && name.split('.').all(label) && name.parse::<IpAddr>().is_err()
 }
 
 /// A path as the request line has it (RFC 9112 §3.2.1), so that it cannot begin a second line.
@@ -376,6 +467,10 @@ fn host(node: &Node, problems: &mut Problems) -> Option<String> {
 
 /// A text, or a list of them. Unlike other texts, one of a TXT record may be empty or long.
 fn one_or_more(node: &Node, problems: &mut Problems) -> Option<Vec<At<String>>> {
+    if problems.describing && matches!(node.kind, Kind::List(_)) {
+        list(node, problems, word_of_record);
+        return None;
+    }
     let items = match &node.kind {
         Kind::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
@@ -398,4 +493,8 @@ fn one_or_more(node: &Node, problems: &mut Problems) -> Option<Vec<At<String>>> 
         return None;
     }
     Some(data)
+}
+
+fn word_of_record(node: &Node, problems: &mut Problems) -> Option<String> {
+    word(node, problems).map(|(text, _)| text.to_owned())
 }

@@ -19,7 +19,7 @@ use crate::tree::Node;
 pub(crate) use databases::{AccountFile, DatabaseFile, FenceFile, GroupFile, ServerFile};
 pub(crate) use dns::{
     BoundFile, CheckFile, HttpFile, MemberFile, NameFile, NameKind, PoolFile, PooledFile, ProbeFile,
-    RecordFile, SoaFile, ZoneFile,
+    ProbeTlsFile, RecordFile, SoaFile, ZoneFile, is_server_name,
 };
 pub(crate) use places::{NodeFile, Profile, SiteFile, TimingFile, TlsFile};
 
@@ -80,11 +80,15 @@ pub(crate) fn section<T>(
     key: &'static str,
     read: crate::fields::Read<T>,
 ) -> Option<T> {
+    fields.describe(key, read, crate::schema::Need::Optional);
     let node = fields.node(key)?;
     read(node, fields.problems)
 }
 
 fn version(node: &Node, problems: &mut Problems) -> Option<()> {
+    if problems.describes(node, || serde_json::json!({ "const": 1 })) {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     if text == "1" {
         return Some(());

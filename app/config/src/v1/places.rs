@@ -163,6 +163,11 @@ fn profile(node: &Node, problems: &mut Problems) -> Option<Profile> {
 fn drift(node: &Node, problems: &mut Problems) -> Option<u32> {
     /// A clock that gains or loses more than a twentieth is broken, and W would hide it.
     const DRIFT_MAX: f64 = 0.05;
+    if problems
+        .describes(node, || serde_json::json!({ "type": "number", "minimum": 0, "maximum": DRIFT_MAX }))
+    {
+        return None;
+    }
     let (text, _) = word(node, problems)?;
     let share = text.parse::<f64>().ok().filter(|share| (0.0..=DRIFT_MAX).contains(share));
     let ppm = share.map(|share| share * 1e6).filter(|ppm| (ppm - ppm.round()).abs() < 1e-6);

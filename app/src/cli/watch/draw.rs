@@ -125,6 +125,7 @@ fn rows(view: &View) -> Vec<Row> {
     let age_ms = if known { 0 } else { u64::try_from(view.age.as_millis()).unwrap_or(u64::MAX) };
     let seen = Seen::of(s.quorum && known, s.confirmed_ms.map(|ms| ms.saturating_add(age_ms)));
     cluster(&mut rows, s, seen);
+    rows.extend(s.break_glass.iter().map(|alarm| row(Tone::Bad, "glass", show::break_glass(alarm))));
     for (index, g) in s.groups.iter().enumerate() {
         if index == view.selected || s.groups.len() == 1 {
             group(&mut rows, g, seen, view);

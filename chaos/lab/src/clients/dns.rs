@@ -4,14 +4,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::net::UdpSocket;
 
 use super::plan::NameServer;
 
 /// The largest answer taken; the lab's answers have one address.
-pub const DATAGRAM_BYTES_MAX: usize = 1232;
+pub const DATAGRAM_BYTES_MAX: usize = PAYLOAD_MAX as usize;
+
+/// The same, as it is said to the server.
+const PAYLOAD_MAX: u16 = 1232;
 
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +48,21 @@ pub enum DnsError {
     },
 }
 
-/// The wire form of an A question.
+/// The wire form of an A question; with the /24 of a client where a resolver asks for it (RFC 7871).
 ///
 /// # Errors
 /// [`DnsError::Name`].
-pub fn question(id: u16, name: &str) -> Result<Vec<u8>, DnsError> {
+pub fn question(id: u16, name: &str, subnet: Option<Ipv4Addr>) -> Result<Vec<u8>, DnsError> {
     let fault = || DnsError::Name(name.to_owned());
     let parsed = Name::from_str(name).map_err(|_| fault())?;
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.add_query(Query::query(parsed, RecordType::A));
+    if let Some(address) = subnet {
+        let mut edns = Edns::new();
+        edns.set_max_payload(PAYLOAD_MAX);
+        edns.options_mut().insert(EdnsOption::Subnet(ClientSubnet::new(address.into(), 24, 0)));
+        message.set_edns(edns);
+    }
     message.to_vec().map_err(|_| fault())
 }
 
@@ -79,9 +89,14 @@ pub fn read_answer(datagram: &[u8]) -> Option<(u16, Answer)> {
 ///
 /// # Errors
 /// [`DnsError`]. A negative answer is an answer.
-pub async fn ask(server: &NameServer, name: &str, deadline: Duration) -> Result<Answer, DnsError> {
+pub async fn ask(
+    server: &NameServer,
+    name: &str,
+    subnet: Option<Ipv4Addr>,
+    deadline: Duration,
+) -> Result<Answer, DnsError> {
     let id = rand::random();
-    let packet = question(id, name)?;
+    let packet = question(id, name, subnet)?;
     let exchange = async {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         socket.connect(SocketAddr::from((server.address, server.port))).await?;

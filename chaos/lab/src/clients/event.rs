@@ -86,6 +86,34 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A user of the web application got a page.
+    Page {
+        /// The user.
+        user: u32,
+        /// When it asked.
+        began: Timestamp,
+        /// When it had it.
+        at: Timestamp,
+        /// From which entry.
+        address: Ipv4Addr,
+        /// The site that served.
+        site: String,
+        /// The web host behind the entry.
+        host: String,
+    },
+    /// A user got no page.
+    PageFailed {
+        /// The user.
+        user: u32,
+        /// When it asked.
+        began: Timestamp,
+        /// When it gave up.
+        at: Timestamp,
+        /// The entry, if the name had one.
+        address: Option<Ipv4Addr>,
+        /// Why.
+        why: String,
+    },
     /// What the flip client believes has changed.
     Resolved {
         /// When.
@@ -133,6 +161,8 @@ impl Event {
             | Event::ConnectFailed { at, .. }
             | Event::Ack { at, .. }
             | Event::WriteFailed { at, .. }
+            | Event::Page { at, .. }
+            | Event::PageFailed { at, .. }
             | Event::Resolved { at, .. }
             | Event::Answered { at, .. }
             | Event::Goodbye { at, .. } => Some(*at),

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  resolver (honours TTL) ─► writer ×n ──┐
+//!  resolver (honours TTL) ─► web user ×n─┤
 //!  flip client (a resolver alone)        ├─► events ─► standard output, one JSON line each
 //!  poller, one a DNS server, 20 ms ──────┘
 //! ```
@@ -20,8 +21,9 @@ pub mod plan;
 mod poller;
 mod process;
 pub mod resolver;
+pub mod web;
 pub mod writer;
 
 pub use event::{Event, Outcome};
-pub use plan::{ClientPlan, DatabaseAccess, NameServer, PlanError};
+pub use plan::{ClientPlan, DatabaseAccess, NameServer, PlanError, WebAccess, WebUser};
 pub use process::run;

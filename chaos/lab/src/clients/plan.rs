@@ -36,6 +36,30 @@ pub struct DatabaseAccess {
     pub schema: String,
 }
 
+/// How a user reaches the web application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebAccess {
+    /// The published name, with its final dot.
+    pub name: String,
+    /// The servers of the zone, the nearest first.
+    pub servers: Vec<NameServer>,
+    /// How many of them, from the first, stand in the client's own site.
+    pub own_site: usize,
+    /// The port of the sites' entries.
+    pub port: u16,
+    /// The CA that their certificates must be of, in PEM.
+    pub ca: PathBuf,
+}
+
+/// One user of the web application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebUser {
+    /// Its number, unique in the run.
+    pub number: u32,
+    /// Where it is as its resolver says; where its host is unless given.
+    pub subnet: Option<Ipv4Addr>,
+}
+
 /// What one client process does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientPlan {
@@ -53,6 +77,12 @@ pub struct ClientPlan {
     pub polled: Vec<NameServer>,
     /// Whether a client that only resolves, as the TTL says, runs here.
     pub flip_client: bool,
+    /// How the web application is reached; none in a lab without entries.
+    #[serde(default)]
+    pub web: Option<WebAccess>,
+    /// Its users here.
+    #[serde(default)]
+    pub web_users: Vec<WebUser>,
 }
 
 /// Why a plan could not be read.

@@ -68,7 +68,7 @@ pub async fn poll(
                 poller.open.insert(id, Instant::now());
                 poller.sent += 1;
                 // A question that cannot be sent expires like one that is lost.
-                let _ = socket.send(&dns::question(id, &name)?).await;
+                let _ = socket.send(&dns::question(id, &name, None)?).await;
                 if poller.sent.is_multiple_of(COUNT_EVERY) {
                     poller.note_counts();
                 }

@@ -11,6 +11,7 @@ use super::event::{Event, Events};
 use super::lateness::Lateness;
 use super::plan::{self, ClientPlan};
 use super::poller;
+use super::web::WebClient;
 use super::writer::Writer;
 use crate::clock;
 
@@ -41,6 +42,12 @@ async fn serve(plan: ClientPlan, events: Events) {
     for number in &plan.writers {
         let writer = Writer { number: *number, run: plan.run, pace: Duration::from_millis(plan.pace_ms) };
         tasks.spawn(writer.run(plan.access.clone(), events.clone(), stop.clone()));
+    }
+    if let Some(access) = &plan.web {
+        for user in &plan.web_users {
+            let user = WebClient { host: plan.client.clone(), user: user.clone() };
+            tasks.spawn(user.run(access.clone(), events.clone(), stop.clone()));
+        }
     }
     for server in &plan.polled {
         let (name, events, stop) = (plan.access.name.clone(), events.clone(), stop.clone());

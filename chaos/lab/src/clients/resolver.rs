@@ -27,6 +27,8 @@ const TTL_MIN: Duration = Duration::from_millis(50);
 pub struct Resolver {
     name: String,
     servers: Vec<NameServer>,
+    /// Whose question it passes on, as a shared resolver does; its own unless given.
+    subnet: Option<Ipv4Addr>,
     /// Which server answered last: the first to be asked next time, as resolvers do.
     preferred: usize,
     sent: u64,
@@ -46,7 +48,14 @@ impl Resolver {
     /// A resolver with its servers, the nearest first.
     #[must_use]
     pub fn new(name: String, servers: Vec<NameServer>) -> Resolver {
-        Resolver { name, servers, preferred: 0, sent: 0, failed: 0 }
+        Resolver { name, servers, subnet: None, preferred: 0, sent: 0, failed: 0 }
+    }
+
+    /// The same for a client elsewhere, of whose /24 the servers are told.
+    #[must_use]
+    pub fn on_behalf_of(mut self, subnet: Option<Ipv4Addr>) -> Resolver {
+        self.subnet = subnet;
+        self
     }
 
     /// Asks one server after the other, each at most once; none when no server had an address.
@@ -54,7 +63,7 @@ impl Resolver {
         for step in 0..self.servers.len() {
             let index = (self.preferred + step) % self.servers.len();
             self.sent += 1;
-            let answer = dns::ask(&self.servers[index], &self.name, SERVER_DEADLINE).await;
+            let answer = dns::ask(&self.servers[index], &self.name, self.subnet, SERVER_DEADLINE).await;
             if let Ok(dns::Answer { address: Some(address), ttl, code: ResponseCode::NoError }) = answer {
                 self.preferred = index;
                 let ttl = Duration::from_secs(u64::from(ttl)).max(TTL_MIN);

@@ -14,9 +14,11 @@ use crate::clock::millis_between;
 use crate::cluster;
 use crate::faults::{self, Expect, Healed, Injected};
 use crate::layout::LabSite;
+use crate::load;
 use crate::measure::{self, Ack, Moments, Sides};
 use crate::report::{Moment, Run};
 use crate::status_view::{ClusterStatus, GroupView};
+use crate::web_view::WebView;
 
 /// Everything that was seen.
 pub struct Seen {
@@ -51,8 +53,16 @@ pub fn judge(seen: Seen) -> Run {
     let queries = measure::queries(&seen.events);
     let failed_at_reachable = queries.iter().filter(|(of, _)| seen.reachable.contains(*of));
     let (refused_writes, unknown_writes) = measure::failed_writes(&seen.events);
+    let web = web_view(&seen.events, seen.fault, seen.active);
+    // All that was asked for, also by users whom the fault cut off.
+    let (web_requests, web_failures) = WebView::of(&seen.events).counts();
     let mut run = Run {
         run: seen.number,
+        web_requests,
+        web_failures,
+        web_outage_ms: web.outage_ms(moments).map(tenths),
+        web_move_ms: web.move_ms(seen.active.name(), moments).map(tenths),
+        web_return_ms: web.return_ms(seen.active.name(), seen.healed.at).map(tenths),
         active_site: seen.active.name().to_owned(),
         active_site_after: after.and_then(|g| g.active_site().map(str::to_owned)),
         dns_flip_ms: measure::dns_flip_ms(&seen.events, &seen.reachable, seen.sides, moments).map(tenths),
@@ -81,6 +91,12 @@ pub fn judge(seen: Seen) -> Run {
     };
     run.failures = failures(&run, &seen);
     run
+}
+
+/// What the users saw whom the fault left on the air.
+pub fn web_view(events: &[Event], fault: Fault, active: LabSite) -> WebView {
+    let dark = faults::dark_site(fault, active);
+    WebView::of(events).without(|user| dark.is_some() && load::site_of_user(user) == dark)
 }
 
 /// The last commit of the load: what comes after it is no pause but its end.
@@ -128,6 +144,10 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
             hold(*frames == 0, format!("the WAN hub was too slow and dropped {frames} frames by itself"))
         }
         Err(e) => hold(false, format!("{e:#}")),
+    }
+    if faults::takes_entry(seen.fault) && run.web_requests > 0 {
+        hold(run.web_move_ms.is_some(), "the web clients did not follow to the other site".to_owned());
+        hold(run.web_return_ms.is_some(), "the struck site's entry served nobody any more".to_owned());
     }
     match faults::expect(seen.fault) {
         Expect::Failover => {

@@ -8,6 +8,7 @@ use model::Timestamp;
 
 use super::judge::{self, Seen};
 use super::watch::Watch;
+use super::web::{self, Struck};
 use crate::audit;
 use crate::cli::{DemoArgs, Fault, Flavour};
 use crate::clients::Event;
@@ -16,7 +17,7 @@ use crate::cluster;
 use crate::faults::{self, Expect, Target};
 use crate::interrupt::Interrupt;
 use crate::layout::{Host, HostKind, Lab, LabSite};
-use crate::load::Load;
+use crate::load::{self, Load};
 use crate::measure::{self, Moments, RowKey, Sides};
 use crate::priority;
 use crate::ready;
@@ -26,6 +27,7 @@ use crate::status_view::ClusterStatus;
 use crate::up::Progress;
 use crate::wan;
 use crate::web::Visit;
+use crate::web_view::WebView;
 
 /// DESIGN §7: at least 100 commits a second.
 const RATE_MIN: f64 = 100.0;
@@ -76,7 +78,7 @@ pub fn one(
     let fault = args.fault;
     ready::wait_for_sync(lab, spec, interrupt, BEGIN_DEADLINE, &mut |_| {})?;
     let mut load = Load::start(lab, spec, number, args.writers)?;
-    await_steady(&mut load, args.writers, interrupt)?;
+    await_steady(&mut load, args.writers, spec.has_entries(), interrupt)?;
     let before = ClusterStatus::ask(lab, spec)?;
     let group = before.group(cluster::GROUP).context("the group is not in the status")?;
     let active: LabSite = group.active_site().context("the group has no active site")?.parse()?;
@@ -90,17 +92,20 @@ pub fn one(
     let injected = faults::inject(lab, spec, fault, &target)?;
     progress.say(&format!("  fault: {}", injected.what));
     let reachable = reachable_servers(fault, active);
+    let struck = Struck { fault, site: active, at: injected.began };
     match faults::expect(fault) {
         Expect::Failover => {
             let to = active.peer().context("the active site has no peer")?;
-            await_move(&mut load, &reachable, sides, to, injected.began, interrupt, progress)?;
+            await_move(&mut load, &reachable, sides, struck, interrupt, progress)?;
             pages.push(page(lab, "after", to, interrupt, progress)?);
             progress.say(&format!("  watching the old side for {} s more", AFTERMATH.as_secs()));
             interrupt.sleep(AFTERMATH)?;
         }
         Expect::Stay => {
             progress.say(&format!("  watching for {} s: the group must stay", STAY_WATCHED.as_secs()));
-            interrupt.sleep(STAY_WATCHED)?;
+            let began = std::time::Instant::now();
+            web::await_move(&mut load, struck, interrupt, progress)?;
+            interrupt.sleep(STAY_WATCHED.saturating_sub(began.elapsed()))?;
             pages.push(page(lab, "after", active, interrupt, progress)?);
         }
     }
@@ -121,6 +126,7 @@ pub fn one(
         Some(End::Quarantine(what)) => (None, Some(what)),
         None => (None, None),
     };
+    web::await_return(&mut load, struck, healed.at, interrupt, progress)?;
     interrupt.sleep(TAIL)?;
     let statuses = watch.stop();
     let events = load.stop()?;
@@ -166,17 +172,18 @@ fn await_move(
     load: &mut Load,
     reachable: &BTreeSet<String>,
     sides: Sides,
-    to: LabSite,
-    fault: Timestamp,
+    struck: Struck,
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<()> {
+    let fault = struck.at;
+    let to = struck.site.peer().context("the active site has no peer")?;
     let mut told = BTreeSet::new();
     let mut moved = |load: &mut Load| {
         let events = load.events();
         let now = Moments { fault, until: clock::now() };
         let first_write = measure::acks(events).iter().find(|a| a.address == sides.new).map(|a| a.at);
-        let milestones = [
+        let mut milestones = vec![
             (
                 format!("every DNS server that can be reached answers {to}"),
                 measure::dns_flip_ms(events, reachable, sides, now),
@@ -190,6 +197,7 @@ fn await_move(
                 measure::client_flip_ms(events, sides, now),
             ),
         ];
+        milestones.extend(web::milestone(events, struck, now));
         let all = milestones.iter().all(|(_, ms)| ms.is_some());
         for (what, ms) in milestones {
             if let Some(ms) = ms.filter(|_| told.insert(what.clone())) {
@@ -274,7 +282,7 @@ fn overflowed(lab: &Lab) -> anyhow::Result<u64> {
 }
 
 /// The load is steady when it has its rate and every DNS server has answered.
-fn await_steady(load: &mut Load, writers: u32, interrupt: &Interrupt) -> anyhow::Result<()> {
+fn await_steady(load: &mut Load, writers: u32, web: bool, interrupt: &Interrupt) -> anyhow::Result<()> {
     let servers = cluster::name_servers().len();
     let mut rate = 0.0;
     let steady = interrupt.wait_for(STEADY_DEADLINE, || {
@@ -293,7 +301,8 @@ fn await_steady(load: &mut Load, writers: u32, interrupt: &Interrupt) -> anyhow:
                 _ => None,
             })
             .collect();
-        Ok((rate >= rate_min() && all_write && answered.len() == servers).then_some(()))
+        let served = !web || WebView::of(events).served() == all_users();
+        Ok((rate >= rate_min() && all_write && answered.len() == servers && served).then_some(()))
     })?;
     steady.with_context(|| {
         format!(
@@ -301,6 +310,10 @@ fn await_steady(load: &mut Load, writers: u32, interrupt: &Interrupt) -> anyhow:
             rate_min()
         )
     })
+}
+
+fn all_users() -> BTreeSet<u32> {
+    LabSite::ALL.into_iter().flat_map(load::web_users).map(|u| u.number).collect()
 }
 
 fn sides_of(active: LabSite) -> anyhow::Result<Sides> {
@@ -351,8 +364,9 @@ pub fn line(run: &Run) -> String {
     let end =
         run.quarantined.as_ref().map_or(end.clone(), |_| format!("{end}, the old primary in quarantine"));
     format!(
-        "  DNS flip {}, write gap {}, {} acked, {} lost, rejoin {}, rejoin gap {}: {end}",
+        "  DNS flip {}, web move {}, write gap {}, {} acked, {} lost, rejoin {}, rejoin gap {}: {end}",
         ms(run.dns_flip_ms),
+        ms(run.web_move_ms),
         ms(run.db_write_gap_ms),
         run.acked_writes,
         run.lost_acked_writes.map_or("?".to_owned(), |l| l.to_string()),

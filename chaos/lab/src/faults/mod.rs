@@ -76,7 +76,7 @@ pub enum FaultError {
 pub fn expect(fault: Fault) -> Expect {
     match fault {
         Fault::KillPrimary | Fault::KillSite | Fault::CutSite | Fault::Switchover => Expect::Failover,
-        Fault::KillLeader | Fault::LoseWitness | Fault::CutLink => Expect::Stay,
+        Fault::KillLeader | Fault::LoseWitness | Fault::CutLink | Fault::KillEntry => Expect::Stay,
     }
 }
 
@@ -86,7 +86,20 @@ pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
     match fault {
         Fault::KillSite | Fault::CutSite => Some(active),
         Fault::LoseWitness => Some(LabSite::Wit),
-        Fault::KillPrimary | Fault::KillLeader | Fault::CutLink | Fault::Switchover => None,
+        Fault::KillPrimary | Fault::KillLeader | Fault::CutLink | Fault::KillEntry | Fault::Switchover => {
+            None
+        }
+    }
+}
+
+/// Whether it takes the active site's entry away, so that its web clients must follow the pooled name.
+#[must_use]
+pub fn takes_entry(fault: Fault) -> bool {
+    match fault {
+        Fault::KillSite | Fault::CutSite | Fault::KillEntry => true,
+        Fault::KillPrimary | Fault::KillLeader | Fault::LoseWitness | Fault::CutLink | Fault::Switchover => {
+            false
+        }
     }
 }
 
@@ -102,6 +115,7 @@ pub fn inject(lab: &Lab, spec: &LabSpec, fault: Fault, target: &Target) -> Resul
         Fault::LoseWitness => site::power_off(lab, LabSite::Wit),
         Fault::CutSite => link::cut_site(lab, target.active),
         Fault::CutLink => link::cut_data_sites(lab),
+        Fault::KillEntry => process::hold_entry(lab, target.active),
         Fault::Switchover => order::switchover(lab, spec, target.active),
     }
 }
@@ -116,6 +130,7 @@ pub fn heal(lab: &Lab, fault: Fault, target: &Target, injected: &Injected) -> Re
         Fault::KillSite => site::power_on(lab, target.active),
         Fault::LoseWitness => site::power_on(lab, LabSite::Wit),
         Fault::CutSite | Fault::CutLink => link::mend(lab),
+        Fault::KillEntry => process::release(lab),
         Fault::Switchover => Ok(order::nothing_to_heal(injected)),
     }
 }

@@ -16,6 +16,22 @@ pub fn kill_leader(lab: &Lab, leader: &str) -> Result<Injected, FaultError> {
     kill(lab, Target::process(leader, "node"))
 }
 
+/// kill -9 of the active site's entry, which stays down: a process that is started again after half a
+/// second is no fault to a check that must fail twice.
+pub fn hold_entry(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
+    let host = Host::entry_of(active).expect("groups are active in data sites alone");
+    let target = Target::process(host.name, "haproxy");
+    let what = format!("SIGKILL to {target}, which stays down");
+    let acted = supervisor::tell(lab, &SupervisorRequest::Hold { target })?;
+    Ok(Injected { began: acted.began, ended: acted.ended, what })
+}
+
+/// What was held down is started.
+pub fn release(lab: &Lab) -> Result<Healed, FaultError> {
+    let acted = supervisor::tell(lab, &SupervisorRequest::Release)?;
+    Ok(Healed { at: acted.ended, what: "the entry is started again".to_owned() })
+}
+
 /// The fault heals from its own instant on.
 pub fn healed_by_supervisor(injected: &Injected) -> Healed {
     Healed { at: injected.ended, what: "the supervisor starts it again by itself".to_owned() }

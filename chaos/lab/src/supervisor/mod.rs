@@ -41,6 +41,13 @@ pub enum SupervisorRequest {
         /// Which.
         target: Target,
     },
+    /// SIGKILL; the processes stay down until they are released, or their site gets power.
+    Hold {
+        /// Which.
+        target: Target,
+    },
+    /// What is held down is started, but for sites without power.
+    Release,
     /// SIGSTOP.
     Stop {
         /// Which.

@@ -33,6 +33,9 @@ pub struct ProcessStatus {
     /// Stopped by SIGSTOP, and not yet woken.
     #[serde(default)]
     pub paused: bool,
+    /// It may not run: held down, or without power.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// Whether the process may run.
@@ -91,6 +94,7 @@ impl Process {
             starts: slot.starts,
             last_exit: slot.last_exit.clone(),
             paused: slot.pid.is_some_and(is_stopped),
+            held: slot.power != Power::On,
         }
     }
 

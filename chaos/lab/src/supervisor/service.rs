@@ -117,6 +117,11 @@ impl Service {
         let done = match request {
             SupervisorRequest::Status => return SupervisorReply::Status(self.status()),
             SupervisorRequest::Kill { target } => self.signal(target, Signal::SIGKILL),
+            SupervisorRequest::Hold { target } => self.hold(target),
+            SupervisorRequest::Release => {
+                self.release();
+                Ok(())
+            }
             SupervisorRequest::Stop { target } => self.signal(target, Signal::SIGSTOP),
             SupervisorRequest::Cont { target } => self.signal(target, Signal::SIGCONT),
             SupervisorRequest::Down { target } => self.stay(target, Power::Off),
@@ -169,6 +174,21 @@ impl Service {
             await_ends(&meant)?;
         }
         Ok(())
+    }
+
+    /// Death, and no new life for now.
+    fn hold(&self, target: &super::Target) -> anyhow::Result<()> {
+        let meant: Vec<_> = self.processes.iter().filter(|p| target.covers(p.spec())).collect();
+        // First, so that none that ends is started again.
+        meant.iter().for_each(|p| p.set_power(Power::Off));
+        self.signal(target, Signal::SIGKILL)?;
+        await_ends(&meant)
+    }
+
+    fn release(&self) {
+        let off = self.off.lock().expect("no holder of the set panics");
+        let lit = |p: &&Arc<Process>| Host::named(&p.spec().host).is_some_and(|h| !off.contains(&h.site));
+        self.processes.iter().filter(lit).for_each(|p| p.set_power(Power::On));
     }
 
     /// First silence, then death at once: no reset, no goodbye reaches anybody outside.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::{
-    Acker, Act, Change, Command, FencedByHand, GroupSpec, Leases, Maintenance, NewConfiguration, Perform,
-    Primary, Reason, ServerSpec, apply, awaited, perform, verify,
+    Acker, Act, Change, Command, FencedByHand, GroupSpec, Held, Leases, Maintenance, NewConfiguration,
+    PeopleChange, Perform, Primary, Reason, ServerSpec, Terms, apply, awaited, perform, verify,
 };
-use model::{Generation, GtidSet, Incarnation, ProcessStart, ServerId, Version};
+use model::{Generation, GtidSet, Incarnation, ProcessStart, ServerId, TokenId, Version, WallTime};
 use runbooks_core::{Evidence, ExecutionId, Outcome, Performer, StepId, next};
 
 use super::line::Line;
@@ -79,7 +79,7 @@ impl World {
                     model::WallTime(at.0 + i64::try_from(line.micros("for").unwrap_or(0) / 1_000).unwrap());
                 let m = Maintenance { by: "ana".into(), reason: "a disk is changed".into(), since, until };
                 let maintenance = (!line.flag("end")).then_some(m);
-                vec![Command::Maintain { group, maintenance, by: "ana".into(), at }]
+                vec![Command::Maintain { group, maintenance, by: "ana".into(), reason: None, at }]
             }
             "incarnate" => {
                 let incarnation = line.number("incarnation").map(Incarnation);
@@ -87,6 +87,7 @@ impl World {
                 let fenced = FencedByHand { by: "ana".into(), seen: "pdc is without power".into() };
                 vec![Command::Incarnate { incarnation, voters: vec!["mdc-1".into()], fenced, at }]
             }
+            "token" => vec![people(line, at)],
             "configure" => {
                 let expect = line.number("expect").map(Generation);
                 let expect = expect.unwrap_or_else(|| self.state.configuration.generation());
@@ -119,6 +120,14 @@ impl World {
                     why: None,
                 };
                 vec![Command::Configure { new, at }]
+            }
+            "hold" => {
+                let held = (!line.flag("end")).then(|| Held {
+                    diagnosis: line.word(),
+                    because: line.all("because"),
+                    holds: line.take("holds"),
+                });
+                vec![Command::Hold { group, held, at }]
             }
             "step-start" => vec![start(StepId(line.word()))],
             "step-end" => {
@@ -229,6 +238,35 @@ pub const EVERY_CHANGE: [&str; 17] = [
     "rebuild pdc-db2 extra=C:1",
     "quarantine mdc-db extra=A:51",
 ];
+
+/// `token issue|revoke|break-glass|acknowledge NAME …`; a secret's hash is made of one digit.
+fn people(line: &mut Line, at: WallTime) -> Command {
+    let (word, name) = (line.word(), line.word());
+    let Ok(token) = name.parse::<TokenId>() else { line.fail("no name of a token") };
+    let reason = line.take("reason");
+    let change = match word.as_str() {
+        "issue" => {
+            let role = line.take("role").unwrap_or_else(|| "viewer".into());
+            let lasts = line.micros("for").unwrap_or(0) / 1_000;
+            let terms = Terms {
+                role: role.parse().unwrap(),
+                groups: line.all("group").iter().map(|g| g.parse().unwrap()).collect(),
+                expires: WallTime(at.0 + i64::try_from(lasts).unwrap()),
+                break_glass: line.flag("break-glass"),
+            };
+            let hash = line.take("hash").unwrap_or_else(|| "a".repeat(64));
+            PeopleChange::Issue { token, hash, terms, reason }
+        }
+        "revoke" => PeopleChange::Revoke { token, reason },
+        "break-glass" => {
+            let what = line.take("what").unwrap_or_default();
+            PeopleChange::BreakGlass { token, what }
+        }
+        "acknowledge" => PeopleChange::Acknowledge { token, reason },
+        other => line.fail(&format!("{other:?} is nothing that tokens do")),
+    };
+    Command::People { change, by: line.take("who").unwrap_or_else(|| "ana".into()), at }
+}
 
 fn performer(line: &mut Line) -> Performer {
     let text = line.take("by").unwrap_or_else(|| "mdc-1/3".into());

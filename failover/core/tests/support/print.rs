@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use failover_core::{
     Answer, Await, CallId, Change, Command, DatabaseAct, Durability, Effect, Event, Explanation, GateAct,
-    GateReport, Grant, Group, GuardReport, Latch, Order, Perform, Process, Reason, Verified,
+    GateReport, Grant, Group, GuardReport, Latch, Order, Perform, Process, Reason, Terms, Verified,
 };
 use model::Epoch;
 use runbooks_core::{Evidence, Execution, ExecutionStatus, Next, Outcome, StepState};
@@ -58,6 +58,11 @@ pub fn event(event: &Event) -> String {
             let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
             format!("configuration {generation} by {by}{restores}{why}: {}", changes.join("; "))
         }
+        Event::Held { held, .. } => {
+            let holds = held.holds.as_deref().unwrap_or("no move is asked for");
+            format!("held still at {} ({}): {holds}", held.diagnosis, held.because.join("; "))
+        }
+        Event::HeldNoMore { .. } => "held no more".into(),
         Event::Maintenance { maintenance, by, .. } => match maintenance {
             Some(m) => format!("maintenance by {by} until {}: {}", m.until.0, m.reason),
             None => format!("maintenance ended by {by}"),
@@ -72,7 +77,31 @@ pub fn event(event: &Event) -> String {
             format!("execution {execution} {}", status_of(s))
         }
         Event::Quarantined { server, reason: r, .. } => format!("quarantined {server}: {}", reason(r)),
+        Event::TokenIssued { token, terms: t, by, reason, .. } => {
+            format!("token {token} issued by {by}: {}{}", terms(t), said(reason.as_ref()))
+        }
+        Event::TokenRevoked { token, before, by, reason, .. } => {
+            format!("token {token} revoked by {by}: was {}{}", terms(before), said(reason.as_ref()))
+        }
+        Event::BreakGlassUsed { token, what, by, .. } => {
+            format!("BREAK-GLASS token {token} used by {by}: {what}")
+        }
+        Event::BreakGlassAcknowledged { token, before, by, reason, .. } => {
+            let said = said(reason.as_ref());
+            format!("{} uses of token {token} acknowledged by {by}, last {}{said}", before.uses, before.what)
+        }
     }
+}
+
+fn terms(t: &Terms) -> String {
+    let groups: Vec<&str> = t.groups.iter().map(model::GroupId::as_str).collect();
+    let groups = if groups.is_empty() { "all groups".into() } else { groups.join(",") };
+    let glass = if t.break_glass { ", breaks the glass" } else { "" };
+    format!("{} of {groups} until {}{glass}", t.role, t.expires.0)
+}
+
+fn said(reason: Option<&String>) -> String {
+    reason.map_or(String::new(), |r| format!(" ({r})"))
 }
 
 fn status_of(status: &ExecutionStatus) -> String {
@@ -140,7 +169,9 @@ pub fn command(command: &Command) -> String {
         Command::Found { .. } => "found".into(),
         Command::Change { expect, change: c, .. } => format!("{} (expects version {expect})", change(c)),
         Command::Configure { new, .. } => format!("configuration (expects generation {})", new.expect),
+        Command::Hold { held, .. } => format!("hold {}", held.as_ref().map_or("no more", |h| &h.diagnosis)),
         Command::Maintain { maintenance, .. } => format!("maintenance {}", maintenance.is_some()),
+        Command::People { .. } => "people".into(),
         Command::StepStarted { step, .. } => format!("start of step {step}"),
         Command::Incarnate { incarnation, .. } => format!("incarnation {incarnation}"),
         Command::StepEnded { step, outcome: o, .. } => format!("end of step {step}: {}", outcome(o)),

@@ -146,14 +146,14 @@ impl Cluster {
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(id * 1_000 + node.starts);
         let mut replica = Replica::new(&config, node.disk.clone(), seed).unwrap();
         replica.keep_entries(5);
-        node.applied = decode_state(&node.disk.snapshot.data);
+        node.applied = if node.disk.is_blank() { Vec::new() } else { decode_state(&node.disk.snapshot.data) };
         node.applied_index = node.disk.snapshot.get_metadata().index;
         node.replica = Some(replica);
     }
 
     /// A node that joins: an empty log, and nobody knows it yet.
     pub fn join(&mut self, id: u64) {
-        let disk = Recovered::joining(encode_state(&[]));
+        let disk = Recovered::joining(b"nothing yet".to_vec());
         let node = Node { replica: None, disk, applied: Vec::new(), applied_index: 0, starts: 0 };
         assert!(self.nodes.insert(id, node).is_none(), "a node joins once");
         self.start(id);
