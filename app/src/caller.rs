@@ -244,6 +244,7 @@ mod tests {
         let body = app_api::v1::FailoverRequest {
             to: "mdc".into(),
             accept_loss: accept_loss.map(str::to_owned),
+            fenced: None,
             reason: None,
             by: String::new(),
         };

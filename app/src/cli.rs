@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use app_config::Config;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{NodeId, ServerId};
+use model::{Incarnation, NodeId, ServerId};
 use tracing::warn;
 
 use crate::daemon::First;
@@ -142,6 +142,10 @@ struct Serve {
     /// have made it a voter, which they do when the configuration that names it is applied.
     #[arg(long)]
     join: bool,
+    /// With --join: the incarnation of the cluster that is joined (`twofold status -o json`), where it was
+    /// ever forced.
+    #[arg(long, value_name = "N", requires = "join")]
+    incarnation: Option<u64>,
     #[command(flatten)]
     log: Log,
 }
@@ -234,7 +238,7 @@ fn run_serve(serve: Serve) -> Result<u8> {
                 "start it: the same command without --join; it votes once the others made it a voter",
             )
         };
-        let path = crate::daemon::init(&config, &serve.node, first)?;
+        let path = crate::daemon::init(&config, &serve.node, first, Incarnation(serve.incarnation.unwrap_or(1)))?;
         screen::out(format_args!("node {}: a new log at {}\n{next}", serve.node, path.display()));
         return Ok(0);
     }

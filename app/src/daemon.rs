@@ -82,7 +82,7 @@ pub enum First {
 }
 
 /// Makes the Raft log of a node that never had one.
-pub fn init(config: &Config, node: &NodeId, first: First) -> Result<PathBuf> {
+pub fn init(config: &Config, node: &NodeId, first: First, incarnation: Incarnation) -> Result<PathBuf> {
     if !config.nodes().contains_key(node) {
         bail!("node {:?} is not in the configuration; add it under nodes", node.as_str());
     }
@@ -97,7 +97,7 @@ pub fn init(config: &Config, node: &NodeId, first: First) -> Result<PathBuf> {
         }
         First::Joins => Recovered::joining(machine::genesis()),
     };
-    Store::create(&path, &identity(config, node, incarnation), &recovered)?;
+    Store::create(&path, &identity(config, node, incarnation.0), &recovered)?;
     Ok(path)
 }
 
@@ -163,7 +163,7 @@ pub async fn run(config: Config, file: &Path, node: NodeId) -> Result<()> {
         && let Some(superseded) = error.downcast_ref::<incarnation::Superseded>()
     {
         incarnation::remember(&config.node_dir(&node), superseded)?;
-        return halted::superseded(&config, file, &own, dns, superseded).await;
+        return halted::superseded(&config, &file, &own, dns, superseded).await;
     }
     dns.stop().await;
     outcome

@@ -324,7 +324,7 @@ async fn confirm(shared: Arc<Shared>, answers: Answers) {
             answers.believed.store(true, Ordering::Relaxed);
             if !noted {
                 noted = true;
-                note_boot(&shared.config.node_dir(&shared.own.id));
+                note_boot(&shared.start.node_dir(&shared.own.id));
             }
         }
     }

@@ -62,9 +62,8 @@ impl Survivor {
     /// # Errors
     /// It is in use, missing, damaged or another's; or a later incarnation was heard of here.
     pub fn open(config: &Config, node: &NodeId) -> Result<Self> {
-        let roster = Roster::new(config);
         let (path, folder) = (store_path(config, node), config.node_dir(node));
-        let store = Store::open(&path, &identity(config, &roster, node, ANY_INCARNATION)?)?;
+        let store = Store::open(&path, &identity(config, node, ANY_INCARNATION))?;
         let life = Incarnation(store.identity().incarnation);
         if let Some(superseded) = incarnation::heard(&folder, life)? {
             bail!("node {node} is out of the cluster: {superseded}; nothing can be forced from its log");
@@ -122,7 +121,7 @@ impl Survivor {
     /// # Errors
     /// Nothing was changed then, or the new log is in place already.
     pub fn become_voter(self, config: &Config, seed: &Seed) -> Result<PathBuf> {
-        let roster = Roster::new(config);
+        let roster = Roster::new(config).map_err(anyhow::Error::msg)?;
         let number =
             |n: &NodeId| roster.number(n).with_context(|| format!("voter {n} is in no configuration"));
         let mut voters = seed.voters.iter().map(number).collect::<Result<Vec<_>>>()?;
@@ -132,7 +131,7 @@ impl Survivor {
         let genesis = Recovered::incarnation(&voters, end, state, entry);
         let fresh = self.folder.join("forced.redb");
         let _ = fs::remove_file(&fresh);
-        drop(Store::create(&fresh, &identity(config, &roster, &self.node, seed.incarnation.0)?, &genesis)?);
+        drop(Store::create(&fresh, &identity(config, &self.node, seed.incarnation.0), &genesis)?);
         let kept = self.folder.join(format!("raft-incarnation-{}.redb", self.incarnation));
         let place = || -> std::io::Result<()> {
             let _ = fs::remove_file(&kept);
