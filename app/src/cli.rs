@@ -238,7 +238,8 @@ fn run_serve(serve: Serve) -> Result<u8> {
                 "start it: the same command without --join; it votes once the others made it a voter",
             )
         };
-        let path = crate::daemon::init(&config, &serve.node, first, Incarnation(serve.incarnation.unwrap_or(1)))?;
+        let path =
+            crate::daemon::init(&config, &serve.node, first, Incarnation(serve.incarnation.unwrap_or(1)))?;
         screen::out(format_args!("node {}: a new log at {}\n{next}", serve.node, path.display()));
         return Ok(0);
     }

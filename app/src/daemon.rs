@@ -140,7 +140,15 @@ pub async fn run(config: Config, file: &Path, node: NodeId) -> Result<()> {
     let outbound = outbound(links.clone(), in_force.clone(), life);
     let raft = Driver::start(driver_config(&config, &node), store, machine, outbound)?;
     info!(node = %node, generation = %start.generation, "node starts");
-    let parts = Parts { in_force, file, folder, own: own.clone(), incarnation: life, answers: dns.answers(), results };
+    let parts = Parts {
+        in_force,
+        file: file.clone(),
+        folder,
+        own: own.clone(),
+        incarnation: life,
+        answers: dns.answers(),
+        results,
+    };
     let shared = Arc::new(Shared::new(parts, links.clone(), raft.clone(), applied));
     let probes = probes::Probes::start(&shared.start, &shared.own.site, shared.readings.clone());
     let api = api::start(&shared)?;
@@ -189,11 +197,7 @@ fn driver_config(config: &Config, node: &NodeId) -> DriverConfig {
     }
 }
 
-fn outbound(
-    links: Links,
-    in_force: InForce,
-    life: Incarnation,
-) -> impl FnMut(u64, Vec<u8>) + Send + 'static {
+fn outbound(links: Links, in_force: InForce, life: Incarnation) -> impl FnMut(u64, Vec<u8>) + Send + 'static {
     move |to, bytes| {
         if let Some(endpoint) = in_force.get().roster.endpoint(to) {
             // Raft bears the loss; the links count it.

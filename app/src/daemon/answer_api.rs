@@ -286,7 +286,8 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
         }
     };
     let seen = request.fenced.as_deref();
-    let word = fenced_by_hand(&state, shared.desk().facts(), &shared.settings().policy, &id, &request.by, seen, now);
+    let word =
+        fenced_by_hand(&state, shared.desk().facts(), &shared.settings().policy, &id, &request.by, seen, now);
     match (word, &mut act.change) {
         (Ok(word), Change::Begin { fenced, .. }) => *fenced = word,
         (Ok(_), _) => {}

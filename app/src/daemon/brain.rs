@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::dns::Feed;
-use super::incarnation::Superseded;
 use super::drift::Drift;
+use super::incarnation::Superseded;
 use super::probes::Probes;
 use super::shared::{Fate, Shared};
 use super::{answer_api, configure, executor};

@@ -12,7 +12,8 @@ use app_api::v1::{
 use app_config::{Config, Difference, differences};
 use app_link::{Endpoint, Replier};
 use failover_core::{
-    CONFIG_TEXT_MAX, Command, ConfigText, Configured, GroupSpec, Leases, NewConfiguration, Refusal, ServerSpec,
+    CONFIG_TEXT_MAX, Command, ConfigText, Configured, GroupSpec, Leases, NewConfiguration, Refusal,
+    ServerSpec,
 };
 use failover_raft::Members;
 use model::{Generation, GroupId, NodeId};
