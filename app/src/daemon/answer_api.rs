@@ -210,7 +210,7 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
     let planned = plan_switchover(
         &state,
         shared.desk().facts(),
-        &shared.settings().policy,
+        &shared.policy(),
         &id,
         &site,
         &request.by,
@@ -276,8 +276,7 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     };
     let state = shared.state();
     let now = clock::now();
-    let stated =
-        loss_of(&state, shared.desk().facts(), &shared.settings().policy, &id, &site, &request.by, now);
+    let stated = loss_of(&state, shared.desk().facts(), &shared.policy(), &id, &site, &request.by, now);
     let (loss, mut act) = match stated {
         Ok(stated) => stated,
         Err(why) => {
@@ -286,8 +285,7 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
         }
     };
     let seen = request.fenced.as_deref();
-    let word =
-        fenced_by_hand(&state, shared.desk().facts(), &shared.settings().policy, &id, &request.by, seen, now);
+    let word = fenced_by_hand(&state, shared.desk().facts(), &shared.policy(), &id, &request.by, seen, now);
     match (word, &mut act.change) {
         (Ok(word), Change::Begin { fenced, .. }) => *fenced = word,
         (Ok(_), _) => {}

@@ -427,7 +427,7 @@ impl Brain {
         self.steer_members(&state);
         self.push_changes(&state, now);
         self.shared.desk().on_wall(clock::wall());
-        let decision = decide(&state, self.shared.desk().facts(), &self.shared.settings().policy, now);
+        let decision = decide(&state, self.shared.desk().facts(), &self.shared.policy(), now);
         for (group, explanation) in &decision.groups {
             if let Some(act) = &explanation.act
                 && !self.proposing.contains(group)

@@ -76,6 +76,21 @@ impl Roster {
         self.by_number.iter().filter(|(_, e)| !e.leaving).map(|(number, _)| *number).collect()
     }
 
+    /// Sites whose voters alone are a quorum: in a joint configuration, of both halves.
+    pub fn alone(&self, members: &Members) -> BTreeSet<SiteId> {
+        let quorum_of = |half: &BTreeSet<u64>, site: &SiteId| {
+            let own = half.iter().filter(|n| self.by_number.get(*n).is_some_and(|e| e.site == *site)).count();
+            half.is_empty() || own > half.len() / 2
+        };
+        let sites = self.by_number.values().map(|e| &e.site);
+        sites
+            .filter(|s| {
+                !members.voters.is_empty() && quorum_of(&members.voters, s) && quorum_of(&members.outgoing, s)
+            })
+            .cloned()
+            .collect()
+    }
+
     /// The number of a node.
     pub fn number(&self, node: &NodeId) -> Option<u64> {
         self.by_number.iter().find(|(_, e)| e.node == *node).map(|(number, _)| *number)
@@ -121,6 +136,27 @@ pub fn number_of(name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a site may be in `Sync` by itself only while its voters can decide alone, so the members count
+    /// and not the file. Method: the smallest configuration, three sites of one node, by sets of voters.
+    #[test]
+    fn a_site_is_a_quorum_by_the_members_there_are() {
+        let text = include_str!("../../config/testdata/smallest.yaml");
+        let config = app_config::check(text, std::path::Path::new("/")).config.unwrap();
+        let roster = Roster::new(&config).unwrap();
+        let all = roster.voters();
+        let west = BTreeSet::from([number_of("west-1")]);
+        let alone = |voters: &BTreeSet<u64>, outgoing: &BTreeSet<u64>| {
+            let members =
+                Members { voters: voters.clone(), outgoing: outgoing.clone(), ..Members::default() };
+            roster.alone(&members).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let none = BTreeSet::new();
+        assert_eq!(alone(&all, &none), Vec::<String>::new(), "one of three");
+        assert_eq!(alone(&west, &none), ["west"], "the only voter that is left");
+        assert_eq!(alone(&west, &all), Vec::<String>::new(), "the outgoing half still has its say");
+        assert_eq!(alone(&none, &none), Vec::<String>::new(), "nobody is known to vote");
+    }
 
     #[test]
     fn who_leaves_stays_while_it_is_a_member() {

@@ -1,5 +1,6 @@
 //! The configuration in force on this node: it is swapped whole when another generation is committed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock};
 
 use app_config::Config;
@@ -78,13 +79,9 @@ fn policy(config: &Config, defects: Defects) -> Policy {
         })
         .collect();
     let sites = config.sites().values().filter(|s| config.nodes().values().any(|n| n.site == s.id)).count();
-    let nodes = config.nodes().values();
-    let alone = config.sites().keys().filter(|site| {
-        let own = nodes.clone().filter(|n| n.site == **site).count();
-        own > config.nodes().len() / 2
-    });
     let timing = links::timing(&config.timing());
-    Policy { timing, groups, sites, alone: alone.cloned().collect(), defects }
+    // Which site is a quorum by itself depends on who votes at the moment: `Shared::policy`.
+    Policy { timing, groups, sites, alone: BTreeSet::new(), defects }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use app_config::{Config, Node};
 use app_link::Links;
-use failover_core::{Command, Decision, Desk, Refusal, State, Timing, encode};
+use failover_core::{Command, Decision, Desk, Policy, Refusal, State, Timing, encode};
 use failover_raft::{Handle, ProposeError, RaftStatus, Role};
 use model::{Incarnation, NodeId};
 use tokio::sync::watch;
@@ -137,6 +137,13 @@ impl Shared {
     /// Raft's own view.
     pub fn raft_status(&self) -> RaftStatus {
         self.raft.status().borrow().clone()
+    }
+
+    /// What the configuration decided beforehand, with the sites that are a quorum by themselves at the moment.
+    pub fn policy(&self) -> Policy {
+        let settings = self.settings();
+        let alone = settings.roster.alone(&self.raft.status().borrow().members);
+        Policy { alone, ..settings.policy.clone() }
     }
 
     /// The term this node leads in.
