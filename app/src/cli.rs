@@ -142,10 +142,10 @@ struct Serve {
     /// have made it a voter, which they do when the configuration that names it is applied.
     #[arg(long)]
     join: bool,
-    /// With --join: the incarnation of the cluster that is joined (`twofold status -o json`), where it was
-    /// ever forced.
-    #[arg(long, value_name = "N", requires = "join")]
-    incarnation: Option<u64>,
+    /// With --join: the incarnation of the cluster that is joined, where it was ever forced: `twofold status`
+    /// of a node that is out of the cluster names it.
+    #[arg(long, value_name = "I", requires = "join", default_value_t = Incarnation(1))]
+    incarnation: Incarnation,
     #[command(flatten)]
     log: Log,
 }
@@ -238,8 +238,7 @@ fn run_serve(serve: Serve) -> Result<u8> {
                 "start it: the same command without --join; it votes once the others made it a voter",
             )
         };
-        let path =
-            crate::daemon::init(&config, &serve.node, first, Incarnation(serve.incarnation.unwrap_or(1)))?;
+        let path = crate::daemon::init(&config, &serve.node, first, serve.incarnation)?;
         screen::out(format_args!("node {}: a new log at {}\n{next}", serve.node, path.display()));
         return Ok(0);
     }

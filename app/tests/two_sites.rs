@@ -220,14 +220,14 @@ fn the_guide_is_walked_through() {
     let lab = Lab::absent();
     let mut all = blocks(GUIDE).into_iter();
     let prelude = all.next().expect("the guide begins with what it is said in").join("\n");
-    let (mut seed, mut loss) = (String::new(), String::new());
+    let (mut seed, mut loss, mut life) = (String::new(), String::new(), String::new());
     let mut writer: Option<Writer> = None;
     let (mut safe, mut expected_moves) = (Vec::new(), ["pdc", "mdc", "pdc", "mdc"].as_slice());
     let lines: Vec<String> = all.flatten().collect();
     for pair in lines.chunks(2) {
         let [command, says] = pair else { panic!("a command without what it prints: {pair:?}") };
         let wanted = expected(says).unwrap_or_else(|| panic!("{command}: not understood: {says}"));
-        let command = command.replace("SEED", &seed).replace("LOSS", &loss);
+        let command = command.replace("SEED", &seed).replace("LOSS", &loss).replace("LIFE", &life);
         if let (Some(writer), true) = (&writer, command.contains("lab kill pdc")) {
             writer.writes_on();
             safe = writer.acked();
@@ -263,6 +263,9 @@ fn the_guide_is_walked_through() {
         };
         if let Some(path) = found(&said, |w| w.ends_with(".seed")) {
             seed = path;
+        }
+        if let Some((_, rest)) = said.split_once("--incarnation ") {
+            life = rest.split([',', ' ']).next().expect("an incarnation").to_owned();
         }
         if let Some(at) = said.find("  loss ") {
             loss = said[at + 7..].split(':').next().expect("an id").to_owned();

@@ -2,6 +2,7 @@
 //! (DESIGN §4, I8).
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,30 @@ impl fmt::Display for Incarnation {
     }
 }
 
+/// A text that names no incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no incarnation; `twofold status` and `twofold quorum force` show one, as in 1 or 2-967b85ec"
+)]
+pub struct NoIncarnation(String);
+
+impl FromStr for Incarnation {
+    type Err = NoIncarnation;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, NoIncarnation> {
+        let read = || {
+            let Some((count, mark)) = text.split_once('-') else {
+                return text.parse().ok().filter(|n| (1..1 << 32).contains(n)).map(Self);
+            };
+            let count = count.parse::<u32>().ok().filter(|n| *n > 0)?;
+            let mark = u32::from_str_radix(mark, 16).ok()?;
+            Some(Self((u64::from(count) << 32) | u64::from(mark)))
+        };
+        read().filter(|i| i.to_string() == text).ok_or_else(|| NoIncarnation(text.to_owned()))
+    }
+}
+
 number!(
     /// The fencing token of a group: raised whenever the right to write moves or is renewed by Abort.
     Epoch
@@ -98,5 +123,13 @@ mod tests {
         assert!(here.is_rival_of(there) && !here.is_rival_of(here) && !here.is_rival_of(first));
         assert_eq!((first.count(), here.count(), here.after(3).count()), (1, 2, 3));
         assert_eq!((first.to_string(), here.to_string()), ("1".to_owned(), "2-00000007".to_owned()));
+        for life in [first, here, there] {
+            assert_eq!(life.to_string().parse(), Ok(life));
+        }
+        for wrong in
+            ["", "0", "2-", "-7", "2-7", "0-00000007", "2-0000000g", "2-000000007", "4294967296", "+1"]
+        {
+            assert!(wrong.parse::<Incarnation>().is_err(), "{wrong}");
+        }
     }
 }

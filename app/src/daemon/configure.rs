@@ -16,7 +16,7 @@ use failover_core::{
     ServerSpec,
 };
 use failover_raft::Members;
-use model::{Generation, GroupId, NodeId};
+use model::{Generation, GroupId, Incarnation, NodeId};
 
 use super::roster::Roster;
 use super::shared::{Fate, Shared};
@@ -205,8 +205,12 @@ async fn verdicts(
     for node in config.nodes().keys() {
         if !now.contains(node) {
             let file = shared.file.display();
+            let life = match shared.incarnation {
+                Incarnation(1) => String::new(),
+                forced => format!(" --incarnation {forced}"),
+            };
             let start = format!(
-                "start it with this configuration: twofold serve --config {file} --node {node} --join"
+                "start it with this configuration: twofold serve --config {file} --node {node} --join{life}"
             );
             verdicts.push(verdict(node, "joins", vec![start]));
             continue;

@@ -63,10 +63,11 @@ pub async fn superseded(config: &Config, file: &Path, own: &Node, dns: Dns, why:
         "never run quorum force here: this log is of a life that is over".to_owned(),
         format!(
             "to bring it back into the cluster as it is now: stop it, put its folder {} aside, then \
-             twofold serve --config {} --node {} --join",
+             twofold serve --config {} --node {} --join --incarnation {}, and start it",
             config.node_dir(&own.id).display(),
             file.display(),
-            own.id
+            own.id,
+            why.heard
         ),
     ];
     let failed = anyhow!("node {} is out of the cluster: {why}\n  {}", own.id, acts.join("\n  "));
