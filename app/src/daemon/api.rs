@@ -180,7 +180,13 @@ async fn audit(
     };
     let path = super::audit_path(&shared.start, &shared.own.id);
     let node = shared.own.id.to_string();
-    let read = tokio::task::spawn_blocking(move || audit_page::read(&path, &node, after));
+    // Before the file is read: it has at least this.
+    let committed = shared.applied.borrow().audit.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut page = audit_page::read(&path, &node, after)?;
+        page.committed = (committed.entries > 0).then(|| audit_page::told(committed));
+        std::io::Result::Ok(page)
+    });
     match read.await {
         Ok(Ok(page)) => {
             let body = serde_json::to_value(page).expect("a page is representable");
