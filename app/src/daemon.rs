@@ -25,6 +25,7 @@ mod halted;
 mod incarnation;
 mod machine;
 mod metrics;
+mod phases;
 mod probes;
 mod readings;
 mod roster;

@@ -139,11 +139,12 @@ fn show_only(rights: &Rights, status: &mut serde_json::Value) {
 async fn metrics(State(shared): State<Arc<Shared>>, Extension(rights): Extension<Rights>) -> Response {
     let confirmed = shared.leading().is_some() && answer_api::confirmed(&shared).await;
     let probes = shared.readings.show(None, crate::clock::now(), crate::clock::wall());
+    let steps = super::phases::steps(shared.applied.borrow().events.iter());
     let mut status = view::status(&shared, confirmed);
     if let Some(own) = &rights.groups {
         status.groups.retain(|g| own.contains(&g.name));
     }
-    let text = super::metrics::render(&status, &probes, &shared.answers.tallies());
+    let text = super::metrics::render(&status, &steps, &probes, &shared.answers.tallies());
     ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
 }
 
