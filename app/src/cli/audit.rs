@@ -229,13 +229,15 @@ fn verified(logs: &[(String, Log)], silent: &[(String, Problem)]) -> u8 {
             None => walk(log.begin(), log.lines.iter().map(String::as_str))
                 .map_err(|found| format!("{}: {}", log.place(found.line), found.why)),
         };
-        let held = walked.and_then(|chain| match unlike_committed(&chain, log) {
-            Some(why) => Err(why),
-            None => Ok(chain),
-        });
-        match held {
+        match walked {
             Ok(chain) => {
-                out(format_args!("{name}: holds; {}", in_words(&chain, log)));
+                match unlike_committed(&chain, log) {
+                    None => out(format_args!("{name}: holds; {}", in_words(&chain, log))),
+                    Some(why) => {
+                        broken = true;
+                        err(format_args!("{name}: BROKEN: {why}; take another node's for the truth"));
+                    }
+                }
                 chains.insert(name, chain);
             }
             Err(why) => {
