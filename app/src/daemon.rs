@@ -25,6 +25,7 @@ mod halted;
 mod incarnation;
 mod machine;
 mod metrics;
+mod phases;
 mod probes;
 mod readings;
 mod roster;
@@ -135,7 +136,11 @@ pub async fn run(config: Config, file: &Path, node: NodeId) -> Result<()> {
     let in_force = InForce::new(settings);
     let (links, inbound) = links::start_node(&config, &node).await?;
     tokio::spawn(outage::tell_links(links.clone(), config.clone()));
-    let (machine, applied) = machine::Machine::new(AuditFile::open(&audit_path(&config, &node))?);
+    let (machine, applied) = machine::Machine::new({
+        let in_force = in_force.clone();
+        let limits = Box::new(move || in_force.get().config.audit());
+        AuditFile::open(&audit_path(&config, &node), limits)?
+    });
     let results = machine.results();
     let outbound = outbound(links.clone(), in_force.clone(), life);
     let raft = Driver::start(driver_config(&config, &node), store, machine, outbound)?;

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod audit;
+mod audit_segments;
 mod caller;
 mod cli;
 mod clock;

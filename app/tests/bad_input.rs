@@ -68,7 +68,7 @@ fn edited_audit_log(lab: &Lab) {
     std::fs::write(&log, before.replacen("\"site\":\"pdc\"", "\"site\":\"mdc\"", 1)).expect("written");
     let output = lab.inside_cli(&["audit", "--verify"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("pdc-2: BROKEN at line "), "{}", said(&output));
+    assert!(said(&output).contains("pdc-2: BROKEN at audit.jsonl, line "), "{}", said(&output));
     let copy = lab.folder.path().join("copy.jsonl");
     std::fs::copy(&log, &copy).expect("copied");
     let output = lab.twofold(&["audit", "--verify", "--file", &copy.to_string_lossy()], false);

@@ -485,6 +485,41 @@ pub struct AuditPage {
     pub lines: Vec<String>,
     /// What to ask after for the next page; none at the end of the file.
     pub next: Option<u64>,
+    /// Which of the lines stand where: `files` together are all lines of the page.
+    #[serde(default)]
+    pub files: Vec<AuditPart>,
+    /// Behind what the log begins, once older segments fell off its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<AuditHead>,
+    /// Where the committed chain stands, as this node applied it: its file has at least so much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<AuditHead>,
+    /// What is wrong with the log beside its lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Lines of one page that stand together in one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct AuditPart {
+    /// Its name in the node's folder.
+    pub file: String,
+    /// The place of the first of them in it, from 1; from where the page began to read where that was
+    /// further on.
+    pub line: u64,
+    /// How many.
+    pub lines: u64,
+}
+
+/// Where an audit chain stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct AuditHead {
+    /// Its last entry.
+    pub entries: u64,
+    /// That entry's hash, lower-case hex.
+    pub hash: String,
 }
 
 /// `GET /v1/dns/explain?name=…&type=…&client=…`: why one node answers as it does.

@@ -18,6 +18,7 @@ pub struct Config {
     pub(crate) cluster: ClusterName,
     pub(crate) timing: Timing,
     pub(crate) data_dir: PathBuf,
+    pub(crate) audit: AuditLimits,
     pub(crate) tls: Tls,
     pub(crate) sites: BTreeMap<SiteId, Site>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
@@ -27,6 +28,21 @@ pub struct Config {
     pub(crate) pools: BTreeMap<PoolId, Pool>,
     pub(crate) checks: BTreeMap<CheckId, Check>,
     pub(crate) names: BTreeMap<DnsName, VirtualName>,
+}
+
+/// How much of its audit log a node keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditLimits {
+    /// Size at which a segment is closed and the next one begins.
+    pub segment_bytes: u64,
+    /// Segments kept, the one that is written included.
+    pub segments: usize,
+}
+
+impl AuditLimits {
+    /// One segment without end.
+    pub const UNBOUNDED: Self = Self { segment_bytes: u64::MAX, segments: usize::MAX };
 }
 
 /// The files of the cluster's certificates.
@@ -107,6 +123,11 @@ impl Config {
     /// The folder of one node's store.
     pub fn node_dir(&self, node: &NodeId) -> PathBuf {
         self.data_dir.join(node.as_str())
+    }
+
+    /// How much of its audit log each node keeps.
+    pub fn audit(&self) -> AuditLimits {
+        self.audit
     }
 
     /// The cluster's certificates.

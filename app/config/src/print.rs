@@ -23,6 +23,8 @@ impl Display for Config {
         writeln!(f, "cluster: {}", self.cluster)?;
         timing(f, self.timing)?;
         writeln!(f, "data-dir: {}", path(&self.data_dir))?;
+        let (mib, segments) = (self.audit.segment_bytes >> 20, self.audit.segments);
+        writeln!(f, "audit: {{segment-mib: {mib}, segments: {segments}}}")?;
         writeln!(f, "tls: {{ca: {}, dir: {}}}", path(&self.tls.ca), path(&self.tls.dir))?;
         places(f, self)?;
         section(f, "databases", self.databases.values(), database)?;

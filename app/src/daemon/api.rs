@@ -139,11 +139,12 @@ fn show_only(rights: &Rights, status: &mut serde_json::Value) {
 async fn metrics(State(shared): State<Arc<Shared>>, Extension(rights): Extension<Rights>) -> Response {
     let confirmed = shared.leading().is_some() && answer_api::confirmed(&shared).await;
     let probes = shared.readings.show(None, crate::clock::now(), crate::clock::wall());
+    let steps = super::phases::steps(shared.applied.borrow().events.iter());
     let mut status = view::status(&shared, confirmed);
     if let Some(own) = &rights.groups {
         status.groups.retain(|g| own.contains(&g.name));
     }
-    let text = super::metrics::render(&status, &probes, &shared.answers.tallies());
+    let text = super::metrics::render(&status, &steps, &probes, &shared.answers.tallies());
     ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], text).into_response()
 }
 
@@ -180,7 +181,13 @@ async fn audit(
     };
     let path = super::audit_path(&shared.start, &shared.own.id);
     let node = shared.own.id.to_string();
-    let read = tokio::task::spawn_blocking(move || audit_page::read(&path, &node, after));
+    // Before the file is read: it has at least this.
+    let committed = shared.applied.borrow().audit.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut page = audit_page::read(&path, &node, after)?;
+        page.committed = (committed.entries > 0).then(|| audit_page::told(committed));
+        std::io::Result::Ok(page)
+    });
     match read.await {
         Ok(Ok(page)) => {
             let body = serde_json::to_value(page).expect("a page is representable");

@@ -105,7 +105,9 @@ impl Survivor {
     fn state(&self) -> Result<String> {
         let scratch = self.folder.join("force-audit.part");
         let _ = fs::remove_file(&scratch);
-        let (mut machine, _) = Machine::new(AuditFile::open(&scratch)?);
+        // One file, however long: it goes when the state is read.
+        let limits = app_config::AuditLimits::UNBOUNDED;
+        let (mut machine, _) = Machine::new(AuditFile::open(&scratch, Box::new(move || limits))?);
         let image = self.store.recovered();
         machine.restore(&image.snapshot.data);
         for (index, data) in image.payloads() {

@@ -25,6 +25,8 @@ pub struct Applied {
     pub state: Arc<State>,
     /// The newest events, oldest first.
     pub events: Arc<VecDeque<Event>>,
+    /// Where the audit chain stands; its lines are written.
+    pub audit: Head,
 }
 
 /// What the newest entries did.
@@ -70,6 +72,7 @@ impl Machine {
         self.applied.send_replace(Applied {
             state: Arc::new(self.state.clone()),
             events: Arc::new(self.events.clone()),
+            audit: self.chain.clone(),
         });
     }
 

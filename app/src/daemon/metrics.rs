@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
+use super::phases::StepTime;
+
 /// OpenMetrics 1.0.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -46,11 +48,17 @@ impl Page {
 }
 
 /// The page. `probes` are this node's own; `dns` has the responder's numbers by transport.
-pub fn render(status: &Status, probes: &[ProbeStatus], dns: &[(&'static str, Tally)]) -> String {
+pub fn render(
+    status: &Status,
+    steps: &[StepTime],
+    probes: &[ProbeStatus],
+    dns: &[(&'static str, Tally)],
+) -> String {
     let mut page = Page { registry: Registry::with_prefix("twofold") };
     node(&mut page, status);
     configuration(&mut page, status);
     for_groups(&mut page, status);
+    step_times(&mut page, status, steps);
     servers(&mut page, status);
     checks(&mut page, probes);
     people(&mut page, status);
@@ -153,6 +161,22 @@ fn for_groups(page: &mut Page, status: &Status) {
         })
     });
     page.gauge("execution_last_duration_seconds", "How long the last run of each runbook took", last);
+}
+
+/// A gauge of the newest run and no histogram: failovers are too few for quantiles, every node applies the
+/// same events and would count each again, and after a restart nobody could say which counts are missing.
+fn step_times(page: &mut Page, status: &Status, steps: &[StepTime]) {
+    let shown = steps.iter().filter(|s| status.groups.iter().any(|g| g.name == s.group));
+    let labelled = shown.map(|s| {
+        let labels =
+            vec![("group", s.group.clone()), ("runbook", s.runbook.clone()), ("step", s.step.clone())];
+        (labels, Some(seconds(s.millis)))
+    });
+    page.gauge(
+        "execution_last_step_seconds",
+        "How long each step of the last run of each runbook took",
+        labelled,
+    );
 }
 
 fn servers(page: &mut Page, status: &Status) {
@@ -358,7 +382,14 @@ mod tests {
             certificate_ends_soon: soon,
         };
         let probes = [probe("pdc-entry", None, true), probe("mdc-entry", Some("status 503".into()), false)];
-        render(status, &probes, &[("udp", tally)])
+        let step = |group: &str, step: &str, millis| StepTime {
+            group: group.into(),
+            runbook: "failover".into(),
+            step: step.into(),
+            millis,
+        };
+        let steps = [step("shop", "fence", 450), step("hidden", "fence", 1)];
+        render(status, &steps, &probes, &[("udp", tally)])
     }
 
     /// Goal: what a person would alert on is there, with its value; what is not known is absent.
@@ -374,6 +405,7 @@ mod tests {
             "twofold_server_quarantined{group=\"shop\",server=\"pdc-db\",server_site=\"pdc\"} 1.0",
             "twofold_server_behind_transactions{group=\"shop\",server=\"pdc-db\",server_site=\"pdc\"} 12.0",
             "twofold_execution_last_duration_seconds{group=\"shop\",runbook=\"failover\",status=\"succeeded\"} 0.7",
+            "twofold_execution_last_step_seconds{group=\"shop\",runbook=\"failover\",step=\"fence\"} 0.45",
             "twofold_node_up{node=\"pdc-1\",node_site=\"pdc\"} 0.0",
             "twofold_raft_leader{} 1.0",
             "twofold_quorum_confirmed_age_seconds{} 0.0",
@@ -390,6 +422,7 @@ mod tests {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }
         assert!(page.ends_with("# EOF\n"));
+        assert!(!page.contains("hidden"), "a group that the caller may not see");
         assert!(!page.contains("twofold_check_duration_seconds{pool=\"web\",member=\"mdc-entry\"}"));
         view.groups[0].lease_left_ms = None;
         view.quorum = false;

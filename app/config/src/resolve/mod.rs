@@ -13,15 +13,21 @@ mod zone;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Tls};
+use crate::config::{AuditLimits, Config, Tls};
 use crate::fields::At;
 use crate::problem::Problems;
-use crate::v1::{ConfigFile, TlsFile};
+use crate::v1::{AuditFile, ConfigFile, TlsFile};
 
 pub(crate) use names::SHARE_DEFAULT;
 
 /// Where nodes keep their stores, unless the file says otherwise.
 const DATA_DIR: &str = "/var/lib/twofold";
+
+/// Some ten thousand events, which a page of the API skims in a moment.
+const AUDIT_SEGMENT_MIB: u64 = 4;
+
+/// A quarter of a gigabyte with the above: many years of a quiet cluster.
+const AUDIT_SEGMENTS: u64 = 64;
 
 /// The CA's certificate, beside the file.
 const TLS_CA: &str = "pki/ca.pem";
@@ -46,6 +52,7 @@ pub(crate) fn resolve(file: &ConfigFile, folder: &Path, problems: &mut Problems)
         cluster: file.cluster.as_ref()?.value.clone(),
         timing: timing?,
         data_dir: path(file.data_dir.as_ref(), DATA_DIR, folder),
+        audit: audit(file.audit.as_ref()),
         tls: tls(file.tls.as_ref(), folder),
         sites: site_map?,
         nodes,
@@ -61,6 +68,13 @@ pub(crate) fn resolve(file: &ConfigFile, folder: &Path, problems: &mut Problems)
 /// A path of the file, relative ones joined to its folder.
 fn path(written: Option<&At<String>>, default: &str, folder: &Path) -> PathBuf {
     folder.join(written.map_or(default, |at| at.value.as_str()))
+}
+
+fn audit(written: Option<&AuditFile>) -> AuditLimits {
+    let mib = written.and_then(|audit| audit.segment_mib.as_ref()).map_or(AUDIT_SEGMENT_MIB, |at| at.value);
+    let segments = written.and_then(|audit| audit.segments.as_ref()).map_or(AUDIT_SEGMENTS, |at| at.value);
+    // The reader bounds both.
+    AuditLimits { segment_bytes: mib << 20, segments: usize::try_from(segments).unwrap_or(usize::MAX) }
 }
 
 fn tls(written: Option<&TlsFile>, folder: &Path) -> Tls {

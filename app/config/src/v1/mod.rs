@@ -21,7 +21,7 @@ pub(crate) use dns::{
     BoundFile, CheckFile, HttpFile, MemberFile, NameFile, NameKind, PoolFile, PooledFile, ProbeFile,
     ProbeTlsFile, RecordFile, SoaFile, ZoneFile, is_server_name,
 };
-pub(crate) use places::{NodeFile, Profile, SiteFile, TimingFile, TlsFile};
+pub(crate) use places::{AuditFile, NodeFile, Profile, SiteFile, TimingFile, TlsFile};
 
 /// A mapping from names, in the order written.
 pub(crate) type Keyed<K, T> = Vec<(At<K>, T)>;
@@ -32,6 +32,7 @@ pub(crate) struct ConfigFile {
     pub cluster: Option<At<ClusterName>>,
     pub timing: Option<TimingFile>,
     pub data_dir: Option<At<String>>,
+    pub audit: Option<AuditFile>,
     pub tls: Option<TlsFile>,
     pub sites: Option<At<Keyed<SiteId, SiteFile>>>,
     pub nodes: Option<At<Keyed<NodeId, NodeFile>>>,
@@ -53,6 +54,7 @@ impl ConfigFile {
             cluster: fields.required("cluster", "NAME", name),
             timing: section(&mut fields, "timing", TimingFile::read),
             data_dir: fields.optional("data-dir", text),
+            audit: section(&mut fields, "audit", AuditFile::read),
             tls: section(&mut fields, "tls", TlsFile::read),
             sites: fields.required("sites", "{pdc: {role: data}, …}", |node, problems| {
                 keyed(node, problems, SiteFile::read)

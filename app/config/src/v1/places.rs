@@ -8,7 +8,7 @@ use model::SiteId;
 use crate::config::Role;
 use crate::fields::{At, Fields, list, quoted};
 use crate::problem::Problems;
-use crate::scalar::{address, choice, duration, name, port, socket, text, word};
+use crate::scalar::{address, choice, duration, name, number, port, socket, text, word};
 use crate::tree::{Kind, Node, Place};
 
 /// The port of the DNS (RFC 1035 §4.2).
@@ -39,6 +39,13 @@ pub(crate) struct TimingFile {
 pub(crate) enum Profile {
     Metro,
     Wide,
+}
+
+/// `audit`.
+#[derive(Debug)]
+pub(crate) struct AuditFile {
+    pub segment_mib: Option<At<u64>>,
+    pub segments: Option<At<u64>>,
 }
 
 /// `tls`.
@@ -111,6 +118,19 @@ impl TimingFile {
             place,
             whole: true,
         }
+    }
+}
+
+impl AuditFile {
+    pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let audit = Self {
+            segment_mib: fields.optional("segment-mib", |n, p| number(n, p, 1, 1_024)),
+            // Two, so that there is always one that is whole.
+            segments: fields.optional("segments", |n, p| number(n, p, 2, 10_000)),
+        };
+        fields.close();
+        Some(audit)
     }
 }
 
