@@ -44,6 +44,7 @@ needed:
 	need ps procps; \
 	need dig bind9-dnsutils; \
 	need dpkg-deb dpkg; \
+	need systemd-analyze systemd; \
 	python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$$missing python3-venv"; \
 	need /etc/ssl/certs/ca-certificates.crt ca-certificates; \
 	need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring; \

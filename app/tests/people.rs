@@ -260,6 +260,11 @@ fn breaking_the_glass_is_heard_until_somebody_looks(lab: &Lab) {
         page = http(lab, move |c| c.get(format!("{PDC}/metrics")).bearer_auth(bearer)).text;
     }
     assert!(page.contains("twofold_break_glass_uses_total{} 3"), "a read once a minute: {page}");
+    // What a node tells is in the book, family by family.
+    let book = include_str!("../../docs/reference/metrics.md");
+    let families = page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next());
+    let missing: Vec<&str> = families.filter(|f| !in_book(book, f)).collect();
+    assert!(missing.is_empty(), "metrics.md does not say what these are: {missing:?}");
     let audit = said(&lab.inside_cli(&["audit"]));
     assert_eq!(audit.matches("break-glass-used").count(), 3, "{audit}");
 
@@ -275,6 +280,15 @@ fn breaking_the_glass_is_heard_until_somebody_looks(lab: &Lab) {
     assert!(!said(&lab.inside_cli(&["status"])).contains("break-glass"));
     let again = lab.inside_cli(&seen);
     assert_eq!(again.status.code(), Some(2), "neither token nor alarm: {}", said(&again));
+}
+
+/// A row names a family once, and its further members by their ends.
+fn in_book(book: &str, family: &str) -> bool {
+    let end = family.rsplit_once('_').map_or(family, |(_, end)| end);
+    [format!("`{family}`"), format!("`{family}_total`"), format!("`_{end}_total`")]
+        .iter()
+        .any(|name| book.contains(name))
+        || family.match_indices('_').any(|(at, _)| book.contains(&format!("`{}_total`", &family[at..])))
 }
 
 fn bad_input_has_one_form_and_a_stable_code(lab: &Lab) {

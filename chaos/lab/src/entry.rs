@@ -46,13 +46,8 @@ fn certificate_file(lab: &Lab, host: &Host) -> PathBuf {
 /// The command that runs HAProxy in the foreground. `root` holds Debian's packages.
 #[must_use]
 pub fn command(lab: &Lab, host: &Host, root: &Path) -> Vec<String> {
-    let text = |p: &Path| p.display().to_string();
-    let (loader, libraries) = packages::bookworm_loader(root);
-    let program = text(&root.join("usr/sbin/haproxy"));
-    let mut words =
-        vec![text(&root.join(loader)), "--argv0".to_owned(), program.clone(), "--library-path".to_owned()];
-    words.extend([libraries, program, "-db".to_owned(), "-f".to_owned()]);
-    words.push(text(&configuration_file(lab, host)));
+    let mut words = packages::bookworm_command(root, "usr/sbin/haproxy");
+    words.extend(["-db".to_owned(), "-f".to_owned(), configuration_file(lab, host).display().to_string()]);
     words
 }
 

@@ -1,6 +1,6 @@
-//! A real MySQL 9.x, or MariaDB 10.11, and HAProxy on a machine that carries none: Debian's packages unpacked into
+//! A real MySQL 9.x, or MariaDB 10.11, HAProxy and promtool on a machine that carries none: Debian's packages unpacked into
 //! a folder of their own, run through the folder's own loader, beside the system and never into it.
-//! MySQL is in sid only; MariaDB 10.11 and HAProxy 2.6 are in bookworm.
+//! MySQL is in sid only; MariaDB 10.11, HAProxy 2.6 and Prometheus 2.42 are in bookworm.
 //!
 //! apt resolves the whole closure against an empty package status, with its own state, cache and
 //! source list, so neither the machine's packages nor its lists are touched. The suite's Release file is
@@ -55,6 +55,14 @@ const HAPROXY: Wanted = Wanted {
     packages: &["haproxy"],
     server: "usr/sbin/haproxy",
     size: "24 MB",
+};
+
+const PROMETHEUS: Wanted = Wanted {
+    name: "prometheus",
+    suite: "bookworm",
+    packages: &["prometheus"],
+    server: "usr/bin/promtool",
+    size: "30 MB",
 };
 
 /// Verifies the suite's Release file. From the package `debian-archive-keyring`.
@@ -153,6 +161,21 @@ pub fn mariadb_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Path
 /// The same for HAProxy: installed into the system it would be started there, which the lab never wants.
 pub fn haproxy_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
     root_of(&HAPROXY, cache, progress)
+}
+
+/// Prometheus' own tool, which checks rules and queries: the words that run it.
+pub fn promtool(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<String>, PackageError> {
+    let root = root_of(&PROMETHEUS, cache, progress)?;
+    Ok(bookworm_command(&root, PROMETHEUS.server))
+}
+
+/// The words that run a program of a root of bookworm.
+pub(crate) fn bookworm_command(root: &Path, program: &str) -> Vec<String> {
+    let text = |p: &Path| p.display().to_string();
+    let (loader, libraries) = bookworm_loader(root);
+    let program = text(&root.join(program));
+    let own = |word: &str| word.to_owned();
+    vec![text(&root.join(loader)), own("--argv0"), program.clone(), own("--library-path"), libraries, program]
 }
 
 /// The own loader of a root of bookworm, and where it finds libraries. Its packages lie below both `/lib` and
