@@ -135,8 +135,9 @@ fn found(
     Ok(vec![Event::Founded { groups: names }])
 }
 
-/// Another life of the cluster: every authority goes on as it stands, under a stamp that no record of an
-/// earlier life can reach (I8). The primary keeps its lease: nothing about it changed.
+/// Another life of the cluster: every authority that serves goes on at its epoch, under a stamp that no record
+/// of an earlier life can reach (I8). Its primary keeps its lease. Moves are called off, and no group is in
+/// `Sync`: a quorum of voters that are gone could have decided otherwise.
 fn incarnate(
     state: &mut State,
     incarnation: model::Incarnation,
@@ -149,11 +150,24 @@ fn incarnate(
         return rule(format!("incarnation {incarnation} does not follow {from}"));
     }
     state.incarnation = incarnation;
+    let reason = Reason {
+        why: "incarnated".into(),
+        by: fenced.by.clone(),
+        evidence: vec!["what voters that are gone committed without the others is not known".into()],
+    };
     let mut events = vec![Event::Incarnated { from, incarnation, voters, fenced, at }];
     for (id, group) in &mut state.groups {
-        if let Some(authority) = group.authority.clone() {
-            events.push(install(group, Authority { incarnation, ..authority }, None, &Ctx { id, at }));
+        let ctx = Ctx { id, at };
+        let Some(authority) = group.authority.clone() else { continue };
+        let phase = authority.phase;
+        events.push(install(group, Authority { incarnation, ..authority }, None, &ctx));
+        // A move under way may have been called off by voters that are gone, and written behind since: what
+        // it had proven of the old primary is no proof any more.
+        if phase != Phase::Serving {
+            events.extend(authority::abort(group, reason.clone(), &ctx).unwrap_or_default());
         }
+        // They may have let the primary go on without acks as well.
+        events.extend(durability::weaken(group, reason.clone(), &ctx).unwrap_or_default());
     }
     Ok(events)
 }

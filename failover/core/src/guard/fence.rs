@@ -35,6 +35,17 @@ impl Guard {
     /// Through which epoch this server must be harmless, as far as the known authority says.
     fn revoked_through(&self) -> Option<Epoch> {
         let known = self.known.as_ref()?;
+        // Above the highest authority there is: it was granted in an earlier life of the cluster, by voters that
+        // the present life has not heard out (incarnation-ahead.txt). Nothing will ever revoke it by its number.
+        let gate = match self.gate {
+            Gate::Open { epoch, .. } => Some(epoch),
+            _ => None,
+        };
+        let opened = self.latch.opened.as_ref().map(|o| o.epoch);
+        let own = self.lease.map(|l| l.epoch).max(opened).max(gate);
+        if own.is_some_and(|own| own > known.epoch) {
+            return own;
+        }
         let mine = known.primary.server == self.config.server;
         match (known.phase, mine) {
             (Phase::Serving | Phase::Draining, true) => {
