@@ -567,6 +567,12 @@ pub struct ProbeStatus {
     pub certificate_ends_ms: Option<i64>,
     /// Whether that is sooner than the check's `expiry-warning`.
     pub certificate_ends_soon: bool,
+    /// How many probes of it have ended since this node started.
+    #[serde(default)]
+    pub probes: u64,
+    /// How many of them failed.
+    #[serde(default)]
+    pub failures: u64,
 }
 
 /// `POST /v1/config`: another generation of the configuration.

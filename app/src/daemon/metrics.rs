@@ -222,6 +222,15 @@ fn checks(page: &mut Page, probes: &[ProbeStatus]) {
     each("check_certificate_expires_soon", "1 when that is sooner than the check's expiry-warning", &|p| {
         p.certificate_ends_ms.map(|_| flag(p.certificate_ends_soon))
     });
+    let counted = probes.iter().flat_map(|p| {
+        let of = |result: &str, count: u64| {
+            let labels =
+                vec![("pool", p.pool.clone()), ("member", p.member.clone()), ("result", result.to_owned())];
+            (labels, count)
+        };
+        [of("success", p.probes.saturating_sub(p.failures)), of("failure", p.failures)]
+    });
+    page.counter("check_probes", "Probes of the member that have ended since this node started", counted);
 }
 
 fn people(page: &mut Page, status: &Status) {
@@ -380,6 +389,8 @@ mod tests {
             failure,
             certificate_ends_ms: Some(1_800_000_000_000),
             certificate_ends_soon: soon,
+            probes: 7,
+            failures: 3,
         };
         let probes = [probe("pdc-entry", None, true), probe("mdc-entry", Some("status 503".into()), false)];
         let step = |group: &str, step: &str, millis| StepTime {
@@ -411,6 +422,8 @@ mod tests {
             "twofold_quorum_confirmed_age_seconds{} 0.0",
             "twofold_check_success{pool=\"web\",member=\"pdc-entry\"} 1.0",
             "twofold_check_success{pool=\"web\",member=\"mdc-entry\"} 0.0",
+            "twofold_check_probes_total{pool=\"web\",member=\"pdc-entry\",result=\"success\"} 4",
+            "twofold_check_probes_total{pool=\"web\",member=\"pdc-entry\",result=\"failure\"} 3",
             "twofold_check_duration_seconds{pool=\"web\",member=\"pdc-entry\"} 0.0025",
             "twofold_check_certificate_expiry_timestamp_seconds{pool=\"web\",member=\"mdc-entry\"} 1800000000.0",
             "twofold_check_certificate_expires_soon{pool=\"web\",member=\"pdc-entry\"} 1.0",

@@ -1,5 +1,5 @@
 //! What this node's own last probe of each member saw: why it failed, how long it took, and when the
-//! certificate ends that was presented. For people and metrics; verdicts are made elsewhere.
+//! certificate ends that was presented; and how many there were. For people and metrics; verdicts are made elsewhere.
 //!
 //! Invariant: one entry a member that was ever probed, so never more than the configuration has.
 
@@ -28,6 +28,9 @@ struct Reading {
     /// Kept from an earlier probe when this one saw none.
     certificate_ends: Option<WallTime>,
     told: bool,
+    /// Since this node started, good and bad.
+    probes: u64,
+    failures: u64,
 }
 
 impl Readings {
@@ -65,8 +68,12 @@ impl Readings {
             let days = ends.map_or(0, |ends| ends.since(now).as_secs() / 86_400);
             warn!(pool = %seen.pool, member = %seen.member, days, "the member's certificate ends soon; renew it");
         }
+        let (probes, failures) = before.map_or((0, 0), |r| (r.probes, r.failures));
         let (at, result) = (seen.at, seen.result.clone());
-        members.insert(key, Reading { at, result, certificate_ends: ends, told: told || soon });
+        let failures = failures + u64::from(result.is_err());
+        let told = told || soon;
+        members
+            .insert(key, Reading { at, result, certificate_ends: ends, told, probes: probes + 1, failures });
     }
 
     fn soon(&self, pool: &PoolId, ends: WallTime, now: WallTime) -> bool {
@@ -90,6 +97,8 @@ impl Readings {
                 failure: reading.result.as_ref().err().cloned(),
                 certificate_ends_ms: reading.certificate_ends.map(|ends| ends.0),
                 certificate_ends_soon: reading.certificate_ends.is_some_and(|e| self.soon(pool, e, wall)),
+                probes: reading.probes,
+                failures: reading.failures,
             })
             .collect()
     }
@@ -131,6 +140,7 @@ mod tests {
         let seen = show();
         assert_eq!((seen.latency_us, seen.failure.as_deref()), (None, Some("connect: refused")));
         assert_eq!(seen.certificate_ends_ms, Some(31 * DAY_MS), "kept");
+        assert_eq!((seen.probes, seen.failures), (2, 1));
         let soon = |now| readings.show(None, Timestamp(5_000), WallTime(now))[0].certificate_ends_soon;
         assert!(
             !soon(DAY_MS) && soon(DAY_MS + 1) && soon(40 * DAY_MS),
