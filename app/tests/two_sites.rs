@@ -212,6 +212,31 @@ fn found(text: &str, is: impl Fn(&str) -> bool) -> Option<String> {
     text.split_whitespace().map(|w| w.trim_end_matches(':')).find(|w| is(w)).map(str::to_owned)
 }
 
+/// Goal: a node that joins under a number that never was says so, and the cluster goes on. Method: its own log
+/// tells that it heard the others, and so that they heard it.
+fn a_wrong_incarnation_ends_nobody(lab: &Lab, prelude: &str) {
+    let typed = |command: &str| {
+        let (code, said) = run(lab, prelude, command);
+        assert_eq!(code, 0, "{command}: {said}");
+        said
+    };
+    assert!(typed("join pdc-1 --incarnation 9-00000000").contains("a new log"));
+    typed("twofold lab start pdc-1/node");
+    let log = lab.dir().join("log/pdc-1.node.log");
+    let end = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(&log).is_ok_and(|l| l.contains("that the cluster is not of")) {
+        assert!(Instant::now() < end, "it does not say that its incarnation is wrong: {}", log.display());
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    // Two confirmed views: what it told in between did not end the nodes that confirm them.
+    for _ in 0..2 {
+        let said = typed("ask status");
+        assert!(said.contains("quorum   nodes") && !said.contains("NO QUORUM"), "{said}");
+    }
+    typed("twofold lab stop pdc-1/node");
+    typed("rm -r $D/hosts/nodes/pdc-1");
+}
+
 /// Goal: the guide is true, to the letter; and while a person follows it, no two servers acknowledge
 /// writes in turn, nothing is lost that was acknowledged and had left its site before that was killed, and
 /// a lost standby costs no write. Method: every `sh` block, in order, in a lab whose site is really killed.
@@ -247,6 +272,9 @@ fn the_guide_is_walked_through() {
             }
             expected_moves = &["pdc"];
             safe.clear();
+        }
+        if command.starts_with("join pdc-1") {
+            a_wrong_incarnation_ends_nobody(&lab, &prelude);
         }
         let end = Instant::now() + PATIENCE;
         let said = loop {

@@ -263,7 +263,17 @@ impl Brain {
     /// count is what another person forced: neither follows the other, and no message passes.
     fn another_life(&mut self, heard: Incarnation, from: &str) {
         let own = self.shared.incarnation;
-        if heard.count() > own.count() {
+        let blank = self.shared.state().incarnation == Incarnation(0);
+        if blank && heard.count() > 0 && heard.count() <= own.count() {
+            if !self.rival_told {
+                self.rival_told = true;
+                error!(
+                    %own, %heard, from,
+                    "this node was made for an incarnation that the cluster is not of; put its folder aside and join \
+                     again with --incarnation as heard"
+                );
+            }
+        } else if heard.count() > own.count() {
             self.superseded = Some(Superseded { own, heard, from: from.to_owned() });
         } else if heard.is_rival_of(own) && !self.rival_told {
             self.rival_told = true;
@@ -366,7 +376,9 @@ impl Brain {
             .collect();
         let own = &self.shared.own;
         let seen = wire::Seen {
-            incarnation: self.shared.incarnation,
+            // Of what is agreed on, and not of what somebody typed when the log was made: a node that joins under
+            // a number that never was ends nobody's life.
+            incarnation: self.shared.state().incarnation,
             site: own.site.clone(),
             hears: hears.iter().cloned().collect(),
             observations: self.probes.to_tell(now),
