@@ -176,10 +176,14 @@ pub fn maintain(args: &Maintenance) -> Result<u8> {
     }
 }
 
-/// The account that the command runs under; its number where nobody says its name.
+/// The account that the command runs under, as the system knows it: who used sudo, else the name of
+/// the user id; the number where no name is known. What `USER` says is anyone's to set, and unset under cron.
 pub fn account() -> String {
-    let named = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
-    named.unwrap_or_else(|_| format!("uid {}", nix::unistd::getuid()))
+    let uid = nix::unistd::getuid();
+    std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| {
+        let user = nix::unistd::User::from_uid(uid).ok().flatten();
+        user.map_or_else(|| format!("uid {uid}"), |user| user.name)
+    })
 }
 
 /// Prints the screen; exit code 4 when no quorum confirmed it.
