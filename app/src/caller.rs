@@ -158,6 +158,11 @@ impl ApiRequest {
                 need(Role::Viewer, Scope::Group(group), "a plan")
             }
             ApiRequest::Switchover { group, .. } => need(Role::Operator, Scope::Group(group), "a switchover"),
+            ApiRequest::Rebuild { group, body, .. } if body.accept_loss.is_some() => {
+                need(Role::Approver, Scope::Group(group), "accepting a loss")
+            }
+            ApiRequest::Rebuild { group, .. } => need(Role::Operator, Scope::Group(group), "a rebuild"),
+            ApiRequest::Release { group, .. } => need(Role::Operator, Scope::Group(group), "a release"),
             ApiRequest::Maintain { group, .. } => need(Role::Operator, Scope::Group(group), "maintenance"),
             ApiRequest::Config => need(Role::Viewer, Scope::Cluster, "the configuration"),
             ApiRequest::Configure { body } if body.dry_run => {

@@ -21,6 +21,7 @@ mod door;
 mod drift;
 mod executor;
 pub mod force;
+mod given_up;
 mod halted;
 mod incarnation;
 mod machine;

@@ -146,6 +146,24 @@ pub enum ApiRequest {
         /// The request.
         body: app_api::v1::SwitchoverRequest,
     },
+    /// `POST /v1/groups/{group}/servers/{server}/rebuild`.
+    Rebuild {
+        /// The group.
+        group: String,
+        /// The server.
+        server: String,
+        /// The request.
+        body: app_api::v1::RebuildRequest,
+    },
+    /// `POST /v1/groups/{group}/servers/{server}/release`.
+    Release {
+        /// The group.
+        group: String,
+        /// The server.
+        server: String,
+        /// The request.
+        body: app_api::v1::ReleaseRequest,
+    },
     /// `GET /v1/config`.
     Config,
     /// `POST /v1/config`.

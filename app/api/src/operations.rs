@@ -8,7 +8,8 @@ use crate::openapi::schema;
 use crate::v1::{
     AcknowledgeRequest, AuditPage, Code, ConfigPlan, ConfigRequest, ConfigStatus, DnsExplanation,
     Explanation, FailoverRequest, FailoverStarted, IssuedToken, MaintenanceAnswer, MaintenanceRequest,
-    Status, SwitchoverPlan, SwitchoverRequest, TokenAnswer, TokenList, TokenRequest,
+    RebuildRequest, RebuildStarted, ReleaseRequest, Released, Status, SwitchoverPlan, SwitchoverRequest,
+    TokenAnswer, TokenList, TokenRequest,
 };
 
 /// One operation.
@@ -83,6 +84,14 @@ const GROUP: Parameter = Parameter {
     place: "path",
     required: true,
     is: "The protection group.",
+    schema: r#"{"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}"#,
+};
+
+const SERVER: Parameter = Parameter {
+    name: "server",
+    place: "path",
+    required: true,
+    is: "A server of the group.",
     schema: r#"{"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}"#,
 };
 
@@ -236,6 +245,31 @@ pub const OPERATIONS: &[Operation] = &[
         parameters: &[GROUP],
         body: Some(schema::<SwitchoverRequest>),
         answer: Answer::Json(schema::<SwitchoverPlan>),
+        further: &[Code::NotFound, Code::Refused],
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/groups/{group}/servers/{server}/rebuild",
+        id: "rebuild-server",
+        summary: "Copies a server that is not the primary anew, from the primary.",
+        role: "operator",
+        note: "Transactions of its own are saved on its host and given up; that is stated first \
+               (`loss-not-accepted`), and needs `approver`.",
+        parameters: &[GROUP, SERVER],
+        body: Some(schema::<RebuildRequest>),
+        answer: Answer::Json(schema::<RebuildStarted>),
+        further: &[Code::NotFound, Code::Refused, Code::LossNotAccepted],
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/groups/{group}/servers/{server}/release",
+        id: "release-server",
+        summary: "Takes a server out of quarantine as it is: it is compared again, and may be put back.",
+        role: "operator",
+        note: "",
+        parameters: &[GROUP, SERVER],
+        body: Some(schema::<ReleaseRequest>),
+        answer: Answer::Json(schema::<Released>),
         further: &[Code::NotFound, Code::Refused],
     },
     Operation {

@@ -473,6 +473,62 @@ pub struct Loss {
     /// Whose writes `none` promises nothing for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub except: Option<String>,
+    /// The server that has them, where it is not the primary that they are lost with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
+}
+
+/// `POST /v1/groups/{group}/servers/{server}/rebuild`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RebuildRequest {
+    /// Id of the stated loss, where the server has transactions that its primary lacks; needs the role `approver`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_loss: Option<String>,
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// As in a failover.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// A rebuild began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RebuildStarted {
+    /// The group.
+    pub group: String,
+    /// The server.
+    pub server: String,
+    /// The execution.
+    pub execution: u64,
+    /// Transactions of its own that are given up; they are saved on its host first.
+    pub transactions: u64,
+}
+
+/// `POST /v1/groups/{group}/servers/{server}/release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+    /// As in a failover.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// A server is out of quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Released {
+    /// The group.
+    pub group: String,
+    /// The server.
+    pub server: String,
 }
 
 /// A part of one node's audit log: `GET /v1/audit?after=N`.

@@ -286,8 +286,10 @@ pub fn line(s: &ServerStatus) -> String {
     };
     let note = s.note.as_ref().map_or(String::new(), |n| format!("\n              {n}"));
     let next = match s.role.as_str() {
-        "quarantined" => "\n              keep its disk; see install.md, \"A server in quarantine\"",
-        _ => "",
+        "quarantined" => {
+            format!("\n              next: twofold db rebuild GROUP {}, which says what is given up", s.name)
+        }
+        _ => String::new(),
     };
     format!("{:<11} {:<11} {:<6} database {}, {heard}{behind}{note}{next}", s.name, s.role, s.site, s.process)
 }
@@ -423,6 +425,9 @@ pub fn loss(loss: &Loss) -> String {
     if loss.none {
         return format!("nothing that was acknowledged{}", but(loss.except.as_ref()));
     }
+    if let Some(server) = &loss.on {
+        return format!("{} transactions that {server} has and the primary has not", loss.transactions);
+    }
     let unknown = match loss.unknown_ms {
         Some(ms) => format!(
             "and whatever it acknowledged in the last {:.1} s, which is not known",
@@ -545,7 +550,7 @@ mod tests {
         let text = shown(&GroupStatus { except: except.clone(), ..serving() }, Seen::Now);
         assert!(text.contains("is on pdc-db, but for those of killed sessions"), "{text}");
         assert!(text.contains("losing nothing acknowledged, but for those of killed sessions"), "{text}");
-        let none = Loss { id: "x".into(), none: true, transactions: 0, unknown_ms: None, except };
+        let none = Loss { id: "x".into(), none: true, transactions: 0, unknown_ms: None, except, on: None };
         assert_eq!(loss(&none), "nothing that was acknowledged, but for those of killed sessions");
     }
 
@@ -614,8 +619,8 @@ mod tests {
     fn a_server_shows_the_age_of_what_is_known_and_a_quarantined_one_the_next_act() {
         assert!(line(&server("fenced", 1_900)).contains("heard 1.9 s ago"));
         assert!(line(&server("fenced", 61_000)).contains("heard 61 s ago"));
-        assert!(line(&server("quarantined", 10)).contains("see install.md, \"A server in quarantine\""));
-        assert!(!line(&server("replica", 10)).contains("install.md"));
+        assert!(line(&server("quarantined", 10)).contains("next: twofold db rebuild GROUP pdc-db"));
+        assert!(!line(&server("replica", 10)).contains("db rebuild"));
     }
 
     #[test]

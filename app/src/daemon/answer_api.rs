@@ -10,14 +10,14 @@ use app_api::v1::{
 };
 use app_link::Replier;
 use failover_core::{
-    Act, Authority, Change, Command, Maintenance, Phase, fenced_by_hand, loss_of, plan_switchover,
+    Act, Authority, Change, Command, Group, Maintenance, Phase, fenced_by_hand, loss_of, plan_switchover,
 };
 use model::{GroupId, SiteId, WallTime};
 use serde_json::json;
 use tracing::info;
 
 use super::shared::{Fate, Shared};
-use super::{configure, tokens, view};
+use super::{configure, given_up, tokens, view};
 use crate::caller::Caller;
 use crate::clock;
 use crate::wire::{self, ApiRequest, ApiResponse, AskedBy};
@@ -83,6 +83,8 @@ fn alone(shared: &Shared, request: &ApiRequest, why: &str) -> ApiResponse {
         ApiRequest::Tokens => ok(&tokens::list(shared, false)),
         ApiRequest::Failover { .. }
         | ApiRequest::Switchover { .. }
+        | ApiRequest::Rebuild { .. }
+        | ApiRequest::Release { .. }
         | ApiRequest::Configure { .. }
         | ApiRequest::Maintain { .. }
         | ApiRequest::IssueToken { .. }
@@ -127,6 +129,14 @@ async fn lead(shared: &Arc<Shared>, caller: &Caller, request: ApiRequest) -> Api
         },
         ApiRequest::Switchover { group, body } => match confirmed {
             Ok(_) => switchover(shared, &group, &body).await,
+            Err(error) => no_quorum(&error.to_string()),
+        },
+        ApiRequest::Rebuild { group, server, body } => match confirmed {
+            Ok(_) => given_up::rebuild(shared, &group, &server, &body).await,
+            Err(error) => no_quorum(&error.to_string()),
+        },
+        ApiRequest::Release { group, server, body } => match confirmed {
+            Ok(_) => given_up::release(shared, &group, &server, &body).await,
             Err(error) => no_quorum(&error.to_string()),
         },
         ApiRequest::Maintain { group, body, by, reason } => match confirmed {
@@ -238,7 +248,8 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
     };
     info!(group, to = %site, by = request.by, "switchover ordered by a person");
     give_reason(&mut act, request.reason.as_deref());
-    let fate = propose_surely(shared, &id, act, |a| a.phase == Phase::Draining || a.epoch.0 >= epoch).await;
+    let begun = |a: &Authority| a.phase == Phase::Draining || a.epoch.0 >= epoch;
+    let fate = propose_surely(shared, &id, act, |g| g.authority.as_ref().is_some_and(begun)).await;
     match fate {
         Fate::Applied => {
             let state = shared.state();
@@ -252,15 +263,14 @@ async fn switchover(shared: &Arc<Shared>, group: &str, request: &SwitchoverReque
 }
 
 /// Proposes; an unknown fate is settled by a read index, since the entry, if there is one, lies before it.
-async fn propose_surely(shared: &Shared, id: &GroupId, act: Act, begun: impl Fn(&Authority) -> bool) -> Fate {
+pub async fn propose_surely(shared: &Shared, id: &GroupId, act: Act, begun: impl Fn(&Group) -> bool) -> Fate {
     let command =
         Command::Change { group: id.clone(), expect: act.expect, change: act.change, at: clock::wall() };
     let mut fate = shared.propose(&command).await;
     while matches!(fate, Fate::Unknown(_)) && shared.leading().is_some() {
         if shared.raft.read_index(Instant::now() + READ_WITHIN).await.is_ok() {
             let state = shared.state();
-            let now = state.groups.get(id).and_then(|g| g.authority.as_ref());
-            fate = match now.is_some_and(&begun) {
+            fate = match state.groups.get(id).is_some_and(&begun) {
                 true => Fate::Applied,
                 false => Fate::NotProposed("it was dropped".into()),
             };
@@ -304,6 +314,7 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
         transactions: loss.missing.count(),
         unknown_ms: loss.reading_age_us.map(|us| us / 1_000),
         except: super::view::except(shared, &id),
+        on: None,
     };
     let title = match consent(&loss.id, loss.none, request.accept_loss.as_deref()) {
         Consent::Given => None,
@@ -332,7 +343,8 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
     info!(group, to = %site, by = request.by, loss = loss.id, "failover ordered by a person");
     give_reason(&mut act, request.reason.as_deref());
     shared.desk().withhold(&id);
-    let fate = propose_surely(shared, &id, act, |a| !a.phase.grants()).await;
+    let fate =
+        propose_surely(shared, &id, act, |g| g.authority.as_ref().is_some_and(|a| !a.phase.grants())).await;
     shared.desk().resume(&id);
     match fate {
         Fate::Applied => {
@@ -346,10 +358,15 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
 }
 
 /// What a person gives as a reason stands among the inputs, in the audit and in `explain`.
-fn give_reason(act: &mut Act, given: Option<&str>) {
+pub fn give_reason(act: &mut Act, given: Option<&str>) {
     let given = given.map(str::trim).filter(|text| !text.is_empty());
-    if let (Change::Begin { reason, .. } | Change::Drain { reason, .. }, Some(text)) =
-        (&mut act.change, given)
+    if let (
+        Change::Begin { reason, .. }
+        | Change::Drain { reason, .. }
+        | Change::Discard { reason, .. }
+        | Change::Release { reason, .. },
+        Some(text),
+    ) = (&mut act.change, given)
     {
         reason.evidence.push(format!("reason given: {text}"));
     }
@@ -357,7 +374,7 @@ fn give_reason(act: &mut Act, given: Option<&str>) {
 
 /// Whether a person has accepted the loss as it is stated now.
 #[derive(Debug, PartialEq, Eq)]
-enum Consent<'a> {
+pub enum Consent<'a> {
     /// It was accepted, or there is none.
     Given,
     /// There is a loss and nothing was accepted.
@@ -366,7 +383,7 @@ enum Consent<'a> {
     Lapsed(&'a str),
 }
 
-fn consent<'a>(stated: &str, none: bool, accepted: Option<&'a str>) -> Consent<'a> {
+pub fn consent<'a>(stated: &str, none: bool, accepted: Option<&'a str>) -> Consent<'a> {
     match accepted {
         Some(id) if id == stated => Consent::Given,
         Some(id) => Consent::Lapsed(id),
@@ -394,7 +411,7 @@ pub fn no_quorum(why: &str) -> ApiResponse {
     problem(Code::NoQuorum, format!("no quorum: {why}"), detail)
 }
 
-fn no_group(shared: &Shared, group: &str) -> ApiResponse {
+pub fn no_group(shared: &Shared, group: &str) -> ApiResponse {
     let known: Vec<String> = shared.config().groups().keys().map(ToString::to_string).collect();
     problem(
         Code::NotFound,

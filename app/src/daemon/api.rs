@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use app_api::openapi;
 use app_api::v1::{
     AcknowledgeRequest, Code, DnsExplanation, FailoverRequest, MaintenanceRequest, Problem, REASON_MAX,
-    SwitchoverRequest, TokenRequest,
+    RebuildRequest, ReleaseRequest, SwitchoverRequest, TokenRequest,
 };
 use app_cert::{Callers, Kind, Role};
 use app_config::{Config, Node};
@@ -69,6 +69,8 @@ fn routes() -> Router<Arc<Shared>> {
         .route("/v1/groups/{group}/explain", get(explain))
         .route("/v1/groups/{group}/failover", post(failover))
         .route("/v1/groups/{group}/switchover", post(switchover))
+        .route("/v1/groups/{group}/servers/{server}/rebuild", post(rebuild))
+        .route("/v1/groups/{group}/servers/{server}/release", post(release))
         .route("/v1/groups/{group}/maintenance", post(maintain).delete(end_maintenance))
         .route("/v1/tokens", get(tokens).post(issue_token))
         .route("/v1/tokens/{token}", delete(revoke_token))
@@ -305,6 +307,38 @@ async fn switchover(
         Ok(Json(body)) => {
             let body = SwitchoverRequest { by: caller.for_person(&body.by), ..body };
             ask(&shared, &caller, ApiRequest::Switchover { group, body }).await
+        }
+        Err(rejection) => wrong_body(&rejection),
+    }
+}
+
+async fn rebuild(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path((group, server)): Path<(String, String)>,
+    body: Result<Json<RebuildRequest>, JsonRejection>,
+) -> Response {
+    match body {
+        Ok(Json(body)) if too_long(body.reason.as_ref()) => long_reason(),
+        Ok(Json(body)) => {
+            let body = RebuildRequest { by: caller.for_person(&body.by), ..body };
+            ask(&shared, &caller, ApiRequest::Rebuild { group, server, body }).await
+        }
+        Err(rejection) => wrong_body(&rejection),
+    }
+}
+
+async fn release(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    Path((group, server)): Path<(String, String)>,
+    body: Result<Json<ReleaseRequest>, JsonRejection>,
+) -> Response {
+    match body {
+        Ok(Json(body)) if too_long(body.reason.as_ref()) => long_reason(),
+        Ok(Json(body)) => {
+            let body = ReleaseRequest { by: caller.for_person(&body.by), ..body };
+            ask(&shared, &caller, ApiRequest::Release { group, server, body }).await
         }
         Err(rejection) => wrong_body(&rejection),
     }

@@ -483,6 +483,9 @@ fn line(event: &Event, id: &GroupId) -> Option<EventLine> {
         Event::Quarantined { group, server, reason, .. } => {
             (group, format!("{server} is quarantined: {}", reason.evidence.join("; ")))
         }
+        Event::Released { group, server, reason, .. } => {
+            (group, format!("{} ended the quarantine of {server}: {}", reason.by, reason.evidence.join("; ")))
+        }
     };
     (group == id).then(|| EventLine { at_ms, name: event.name().into(), text })
 }

@@ -122,6 +122,7 @@ fn line(event: &failover_core::Event) -> String {
         E::StepEnded { step, outcome, .. } => format!("step {step}: {outcome:?}"),
         E::ExecutionEnded { execution, status, .. } => format!("execution {execution}: {status:?}"),
         E::Quarantined { server, reason, .. } => format!("{server} quarantined: {:?}", reason.evidence),
+        E::Released { server, reason, .. } => format!("{server} released by {}", reason.by),
         E::Maintenance { by, .. } => format!("maintenance by {by}"),
         E::Held { held, .. } => format!("held still at {}", held.diagnosis),
         E::HeldNoMore { .. } => "held no more".to_owned(),

@@ -87,6 +87,10 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                 Change::Quarantine { server, extra, reason } => {
                     returning::quarantine(target, server, extra, reason, &ctx)
                 }
+                Change::Discard { server, extra, life, reason } => {
+                    returning::discard(target, server, (extra, life), reason, &ctx)
+                }
+                Change::Release { server, reason } => returning::release(target, server, reason, &ctx),
             }
         }
         Command::Incarnate { incarnation, voters, fenced, at } => {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{GroupId, GtidSet, Incarnation, ServerId, SiteId, Version, WallTime};
+use model::{GroupId, GtidSet, Incarnation, ProcessStart, ServerId, SiteId, Version, WallTime};
 use runbooks_core::{ExecutionId, Outcome, Performer, StepId};
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,11 @@ pub enum Change {
     Rebuild { server: ServerId, extra: GtidSet, reason: Reason },
     /// It has extra transactions that somebody may have been told of: a person decides.
     Quarantine { server: ServerId, extra: GtidSet, reason: Reason },
+    /// A person gives up exactly this: it is saved, and the server, whose process is `life`, is copied anew
+    /// from the primary. Ends a quarantine.
+    Discard { server: ServerId, extra: GtidSet, life: ProcessStart, reason: Reason },
+    /// A person ends a quarantine without a copy: the server is compared again, and may be put back.
+    Release { server: ServerId, reason: Reason },
 }
 
 /// An entry that cannot be read.

@@ -7,6 +7,7 @@
 mod candidate;
 mod diagnose;
 mod durability;
+mod given_up;
 mod held;
 mod ordered;
 mod planned;
@@ -22,6 +23,7 @@ use crate::{Change, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reas
 
 pub use candidate::Candidacy;
 pub use diagnose::Diagnosis;
+pub use given_up::{GivenUp, discard_of, release_of};
 pub use held::Held;
 pub use ordered::{LossStatement, fenced_by_hand, loss_of};
 pub use planned::{Precondition, SwitchoverPlan, plan_switchover};

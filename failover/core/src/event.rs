@@ -80,6 +80,8 @@ pub enum Event {
     HeldNoMore { group: GroupId, at: WallTime },
     /// A server waits for a person.
     Quarantined { group: GroupId, server: ServerId, reason: Reason, at: WallTime },
+    /// A person ended its quarantine.
+    Released { group: GroupId, server: ServerId, reason: Reason, at: WallTime },
     /// A token stands.
     TokenIssued { token: TokenId, terms: Terms, by: String, reason: Option<String>, at: WallTime },
     /// A token stands no more.
@@ -109,6 +111,7 @@ impl Event {
             Event::Held { .. } => "held-still",
             Event::HeldNoMore { .. } => "held-no-more",
             Event::Quarantined { .. } => "quarantined",
+            Event::Released { .. } => "released",
             Event::TokenIssued { .. } => "token-issued",
             Event::TokenRevoked { .. } => "token-revoked",
             Event::BreakGlassUsed { .. } => "break-glass-used",
@@ -134,6 +137,7 @@ impl Event {
             | Event::Held { at, .. }
             | Event::HeldNoMore { at, .. }
             | Event::Quarantined { at, .. }
+            | Event::Released { at, .. }
             | Event::TokenIssued { at, .. }
             | Event::TokenRevoked { at, .. }
             | Event::BreakGlassUsed { at, .. }

@@ -73,7 +73,7 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
         Action::SaveExtra { server, extra } => {
             Perform::Order(vec![(server.clone(), Order::SaveExtra { extra: extra.clone() })])
         }
-        Action::Rebuild { server } => {
+        Action::Rebuild { server, .. } => {
             let donor = primary.unwrap_or_else(|| server.clone());
             Perform::Order(vec![(server.clone(), Order::Rebuild { donor })])
         }
@@ -201,7 +201,13 @@ pub fn verify(
             if joined { note("it has the source") } else { not("it has another source, or none") }
         }
         Action::FenceOrOutwait { .. } | Action::DrainRelay { .. } => not("idempotent: it is asked again"),
-        Action::Rebuild { server } => rebuilt(group, execution, server, facts, timing, now),
+        Action::Rebuild { server, life } => {
+            let lives = report(server).and_then(|r| r.process.start());
+            if life.is_some() && lives == *life {
+                return Verified::NotDone(format!("{server} runs the process that was to be copied over"));
+            }
+            rebuilt(group, execution, server, facts, timing, now)
+        }
         Action::SaveExtra { .. } => not("idempotent: it is done again"),
     }
 }
@@ -227,7 +233,9 @@ fn rebuilt(
         Action::SaveExtra { extra, .. } => Some(extra),
         _ => None,
     });
-    let left = extra.map(|e| e.subtract(&e.subtract(&held))).unwrap_or_default();
+    // What somebody has put into the primary since it was counted is copied along with the rest.
+    let left = extra.map(|e| e.subtract(&e.subtract(&held)).subtract(&primary.gtid_executed));
+    let left = left.unwrap_or_default();
     if !left.is_empty() {
         return Verified::NotDone(format!("{server} still has {left}"));
     }

@@ -52,6 +52,8 @@ fn changes() -> Vec<Change> {
         Change::Rejoin { server: server(), reason: reason() },
         Change::Rebuild { server: server(), extra: extra(), reason: reason() },
         Change::Quarantine { server: server(), extra: extra(), reason: reason() },
+        Change::Discard { server: server(), extra: extra(), life: ProcessStart(77), reason: reason() },
+        Change::Release { server: server(), reason: reason() },
     ]
 }
 
@@ -195,7 +197,9 @@ fn every_variant_has_a_sample(command: &Command) {
             | Change::Route
             | Change::Rejoin { .. }
             | Change::Rebuild { .. }
-            | Change::Quarantine { .. } => {}
+            | Change::Quarantine { .. }
+            | Change::Discard { .. }
+            | Change::Release { .. } => {}
         },
     }
 }

@@ -134,6 +134,14 @@ fn columns() -> Vec<Column> {
             let server = "mdc-db".parse().unwrap();
             commit(s, Change::Quarantine { server, extra: GtidSet::empty(), reason: reason() })
         }),
+        ("discard", |s| {
+            let server = "mdc-db".parse().unwrap();
+            commit(
+                s,
+                Change::Discard { server, extra: GtidSet::empty(), life: ProcessStart(1), reason: reason() },
+            )
+        }),
+        ("release", |s| commit(s, Change::Release { server: "mdc-db".parse().unwrap(), reason: reason() })),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Epoch, GtidSet, ServerId, ServerUuid, SiteId};
+use model::{Epoch, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId};
 
 use crate::{Action, OnFailure, Runbook, Step, StepId};
 
@@ -26,6 +26,8 @@ const DRAIN_ATTEMPTS: u32 = 120;
 const COPY_MS: u64 = 15_000;
 /// Attempts of rejoining after a copy: five minutes for the server to stop and start again.
 const REJOIN_ATTEMPTS: u32 = 20;
+/// Attempts of saving for a person to read, while other servers' return waits: two minutes.
+const SAVE_ATTEMPTS: u32 = 8;
 /// Attempts of copying: an hour.
 const COPY_ATTEMPTS: u32 = 240;
 /// Deadline of taking writes from everybody: writers wait meanwhile. After it the switchover is undone.
@@ -150,16 +152,24 @@ pub fn rejoin(server: &ServerId) -> Runbook {
     Runbook { name: "rejoin".into(), steps }
 }
 
-/// A server whose extra transactions nobody was ever told of is saved, cloned and rejoined.
+/// What a server has and nobody else is saved, and the server is left as it is: a person decides.
 #[must_use]
-pub fn rebuild(server: &ServerId, extra: GtidSet) -> Runbook {
+pub fn quarantine(server: &ServerId, extra: GtidSet) -> Runbook {
+    let action = Action::SaveExtra { server: server.clone(), extra };
+    let save = step("save-extra", action, &[], COPY_MS, SAVE_ATTEMPTS);
+    Runbook { name: "quarantine".into(), steps: vec![Step { on_failure: OnFailure::GoOn, ..save }] }
+}
+
+/// A server whose extra transactions nobody was ever told of, or which a person gave up, is saved, cloned and rejoined.
+#[must_use]
+pub fn rebuild(server: &ServerId, extra: GtidSet, life: Option<ProcessStart>) -> Runbook {
     let s = || server.clone();
     let save = (!extra.is_empty())
         .then(|| step("save-extra", Action::SaveExtra { server: s(), extra }, &[], COPY_MS, COPY_ATTEMPTS));
     let saved: &[&str] = if save.is_some() { &["save-extra"] } else { &[] };
     let mut steps: Vec<Step> = save.into_iter().collect();
     steps.extend([
-        step("rebuild", Action::Rebuild { server: s() }, saved, COPY_MS, COPY_ATTEMPTS),
+        step("rebuild", Action::Rebuild { server: s(), life }, saved, COPY_MS, COPY_ATTEMPTS),
         step("rejoin", Action::Rejoin { server: s() }, &["rebuild"], COPY_MS, REJOIN_ATTEMPTS),
         step("await-replica", Action::AwaitReplica { server: s() }, &["rejoin"], JOIN_MS, 3),
     ]);

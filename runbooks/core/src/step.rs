@@ -44,8 +44,13 @@ pub enum Action {
     Route,
     /// Save what `server` has beyond the primary: binary logs and SQL.
     SaveExtra { server: ServerId, extra: GtidSet },
-    /// Replace the data of `server` by a clone of the primary's.
-    Rebuild { server: ServerId },
+    /// Replace the data of `server` by a clone of the primary's, which ends the process: `life` is the one
+    /// that ran before, where the copy cannot be told by what the server has.
+    Rebuild {
+        server: ServerId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        life: Option<ProcessStart>,
+    },
     /// Make `server` replicate from the primary by auto-position.
     Rejoin { server: ServerId },
     /// Wait until `server` is connected to the primary and holds what the primary had.

@@ -32,7 +32,7 @@ impl World {
             Action::DrainRelay { server } => Some((server.clone(), Ordered::Drain)),
             Action::Promote { server } => Some((server.clone(), Ordered::Promote)),
             Action::SaveExtra { server, .. } => Some((server.clone(), Ordered::SaveExtra)),
-            Action::Rebuild { server } => Some((server.clone(), Ordered::Rebuild)),
+            Action::Rebuild { server, .. } => Some((server.clone(), Ordered::Rebuild)),
             Action::Rejoin { server } | Action::Reverse { server } => Some((server.clone(), Ordered::Rejoin)),
             _ => None,
         };

@@ -247,5 +247,7 @@ fn change_name(change: &Change) -> &'static str {
         Change::Rejoin { .. } => "rejoin",
         Change::Rebuild { .. } => "rebuild",
         Change::Quarantine { .. } => "quarantine",
+        Change::Discard { .. } => "discard",
+        Change::Release { .. } => "release",
     }
 }

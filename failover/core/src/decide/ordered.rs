@@ -117,7 +117,7 @@ const SEEN_MIN: usize = 12;
 const SEEN_MAX: usize = 500;
 
 /// FNV-1a, 64 bit, in hex: a name for a statement, not a secret.
-fn short_hash(text: &str) -> String {
+pub(super) fn short_hash(text: &str) -> String {
     let hash = text
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));

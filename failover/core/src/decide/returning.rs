@@ -82,7 +82,12 @@ fn other_history(server: &ServerId, marked: &Marked) -> Change {
 
 /// It knows the present epoch, is read-only and latched through every epoch that it served: only
 /// then is it compared, and nothing of it is touched before.
-fn harmless(view: &View, server: &ServerId, report: &GuardReport, reading: &model::DatabaseReading) -> bool {
+pub(super) fn harmless(
+    view: &View,
+    server: &ServerId,
+    report: &GuardReport,
+    reading: &model::DatabaseReading,
+) -> bool {
     let authority = view.group.authority.as_ref().expect("servers return only under an authority");
     let served = view.group.last_served(server).map_or(model::Epoch(0), |(e, _)| e);
     report.latch.seen.epoch == authority.epoch

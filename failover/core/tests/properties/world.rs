@@ -124,6 +124,10 @@ pub fn command(state: &State, op: Op, at: i64) -> Command {
         8 => Change::Rejoin { server: who, reason: reason() },
         9 if op.pick < 128 => Change::Rebuild { server: who, extra: extra(), reason: reason() },
         9 if op.pick < 144 => Change::Quarantine { server: who, extra: extra(), reason: reason() },
+        9 if op.pick < 160 => {
+            Change::Discard { server: who, extra: extra(), life: ProcessStart(1), reason: reason() }
+        }
+        9 if op.pick < 176 => Change::Release { server: who, reason: reason() },
         _ => return step(state, op, execution, at),
     };
     change_command(expect, change, at)

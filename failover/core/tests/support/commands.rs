@@ -219,7 +219,7 @@ impl World {
 }
 
 /// What `try` tries.
-pub const EVERY_CHANGE: [&str; 17] = [
+pub const EVERY_CHANGE: [&str; 19] = [
     "start pdc-db",
     "begin mdc-db",
     "begin pdc-db",
@@ -237,6 +237,8 @@ pub const EVERY_CHANGE: [&str; 17] = [
     "rejoin mdc-db2",
     "rebuild pdc-db2 extra=C:1",
     "quarantine mdc-db extra=A:51",
+    "discard mdc-db extra=A:51",
+    "release mdc-db",
 ];
 
 /// `token issue|revoke|break-glass|acknowledge NAME …`; a secret's hash is made of one digit.
@@ -314,6 +316,12 @@ fn change(word: &str, line: &mut Line, execution: ExecutionId) -> Change {
         "rejoin" => Change::Rejoin { server: line.server(), reason },
         "rebuild" => Change::Rebuild { server: line.server(), extra: extra(line), reason },
         "quarantine" => Change::Quarantine { server: line.server(), extra: extra(line), reason },
+        "discard" => {
+            let (server, extra) = (line.server(), extra(line));
+            let life = ProcessStart(line.number("life").unwrap_or(1));
+            Change::Discard { server, extra, life, reason }
+        }
+        "release" => Change::Release { server: line.server(), reason },
         other => line.fail(&format!("no such change {other:?}")),
     }
 }

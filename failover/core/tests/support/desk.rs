@@ -2,7 +2,7 @@
 
 use failover_core::{
     Drained, Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage,
-    decide, loss_of, plan_switchover,
+    decide, discard_of, loss_of, plan_switchover, release_of,
 };
 use model::{BootId, Epoch, OpeningMark, SyncGeneration};
 
@@ -126,6 +126,30 @@ impl World {
                 say(out, format!("{verdict}: known missing {} (primary {age})", names::set(&loss.missing)));
                 self.decided = Some(act);
             }
+            Err(why) => say(out, format!("impossible: {why}")),
+        }
+    }
+
+    /// `discard SERVER`: what copying it anew gives up; `commit decided` does it.
+    pub fn discard(&mut self, line: &mut Line, out: &mut String) {
+        let server = line.server();
+        let facts = self.desk.facts();
+        match discard_of(&self.state, facts, &self.policy, &names::group(), &server, "ana", self.now) {
+            Ok((given_up, act)) => {
+                let verdict = if given_up.none { "gives up nothing" } else { "gives up" };
+                say(out, format!("{verdict}: {}", names::set(&given_up.extra)));
+                self.decided = Some(act);
+            }
+            Err(why) => say(out, format!("impossible: {why}")),
+        }
+    }
+
+    /// `release SERVER`: out of quarantine; `commit decided` does it.
+    pub fn release(&mut self, line: &mut Line, out: &mut String) {
+        let server = line.server();
+        let facts = self.desk.facts();
+        match release_of(&self.state, facts, &self.policy, &names::group(), &server, "ana", self.now) {
+            Ok(act) => self.decided = Some(act),
             Err(why) => say(out, format!("impossible: {why}")),
         }
     }

@@ -77,6 +77,7 @@ pub fn event(event: &Event) -> String {
             format!("execution {execution} {}", status_of(s))
         }
         Event::Quarantined { server, reason: r, .. } => format!("quarantined {server}: {}", reason(r)),
+        Event::Released { server, reason: r, .. } => format!("released {server}: {}", reason(r)),
         Event::TokenIssued { token, terms: t, by, reason, .. } => {
             format!("token {token} issued by {by}: {}{}", terms(t), said(reason.as_ref()))
         }
@@ -161,6 +162,10 @@ pub fn change(change: &Change) -> String {
         Change::Quarantine { server, extra, reason: r } => {
             format!("quarantine {server}, extra {}: {}", names::set(extra), reason(r))
         }
+        Change::Discard { server, extra, reason: r, .. } => {
+            format!("discard of {server}, extra {}: {}", names::set(extra), reason(r))
+        }
+        Change::Release { server, reason: r } => format!("release {server}: {}", reason(r)),
     }
 }
 
