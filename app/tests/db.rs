@@ -149,6 +149,9 @@ fn a_quarantined_server_is_read_and_copied_anew() {
     });
     lab.settled();
     assert_eq!(role(&lab, "pdc-db"), "acker");
+    let channel: mysql_async::Row =
+        at(&lab, "pdc-db", async |conn| conn.query_first("SHOW REPLICA STATUS").await).expect("a channel");
+    assert_eq!(channel.get::<String, _>("Source_SSL_Verify_Server_Cert").as_deref(), Some("Yes"));
     assert_eq!(rows(&lab, "pdc-db"), BTreeSet::from(["later".to_owned()]));
 
     // A sound one is copied anew without a word.

@@ -24,6 +24,9 @@ pub struct Database {
     pub admin: Account,
     /// The account replicas connect with.
     pub replication: Account,
+    /// Who signed the servers' certificates, a PEM file on every database host: replicas and CLONE connect over
+    /// TLS and verify. Without it they do not encrypt.
+    pub replication_ca: Option<PathBuf>,
     /// Its servers, at least one in each data site.
     pub servers: BTreeMap<ServerId, Server>,
 }

@@ -96,6 +96,9 @@ fn database(f: &mut Formatter<'_>, database: &Database) -> fmt::Result {
     writeln!(f, "    flavour: {flavour}")?;
     writeln!(f, "    admin: {}", account(&database.admin))?;
     writeln!(f, "    replication: {}", account(&database.replication))?;
+    if let Some(ca) = &database.replication_ca {
+        writeln!(f, "    replication-ca: {}", path(ca))?;
+    }
     writeln!(f, "    servers:")?;
     for one in database.servers.values() {
         server(f, one)?;

@@ -198,7 +198,10 @@ async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr, acks: bo
         port: source.port(),
         user,
         password,
-        tls: SourceTls::PublicKey,
+        tls: match &host.replication_ca {
+            Some(ca) => SourceTls::Required { ca: Some(ca.clone()) },
+            None => SourceTls::PublicKey,
+        },
     };
     // A returning server's channel is an old one or what CLONE brought along; all it had applied is
     // in gtid_executed, which was compared.
@@ -261,7 +264,7 @@ async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
         DatabaseAct::Rebuild { donor } => match address_of(host, donor) {
             Ok(address) => {
                 let (user, password) = host.replication.clone();
-                let donor = Donor { address, user, password };
+                let donor = Donor { address, user, password, ca: host.replication_ca.clone() };
                 end(clone_from(&mut session, &donor, Deadline::after(CLONE)).await)
             }
             Err(error) => ActEnd::Failed { why: format!("{error:#}") },

@@ -20,6 +20,8 @@ pub struct Host {
     pub admin: Endpoint,
     /// Replication's account.
     pub replication: (String, String),
+    /// Who signed the servers' certificates; none where replication does not encrypt.
+    pub replication_ca: Option<String>,
     /// Where the other servers of the group replicate from.
     pub others: BTreeMap<ServerId, SocketAddr>,
     /// pid file and data directory.
@@ -70,6 +72,7 @@ impl Host {
                 .with_replication_users(&[&replication.user])
                 .with_flavour(database.flavour),
             replication: (replication.user.clone(), replication.password.reveal().to_owned()),
+            replication_ca: database.replication_ca.as_ref().map(|ca| ca.to_string_lossy().into_owned()),
             others,
             files: ServerFiles { pid_file: server.pid_file.clone(), data_dir: server.data_dir.clone() },
             error_log: server.error_log.clone(),

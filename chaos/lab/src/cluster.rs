@@ -9,11 +9,14 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 use crate::cli::{Fence, Flavour, Shape};
 use crate::clients::{DatabaseAccess, NameServer, WebAccess};
 use crate::entry;
 use crate::layout::{Host, HostKind, Lab, LabSite};
-use crate::mysqld::{self, InstanceSpec, MysqlRoot};
+use crate::mysqld::{self, InstanceSpec, MysqlRoot, TlsFiles};
+use crate::pki::{self, Authority};
 use crate::spec::ProcessSpec;
 
 /// The cluster.
@@ -66,7 +69,36 @@ pub fn instance(lab: &Lab, host: &Host) -> InstanceSpec {
         port: DATABASE_PORT,
         report_host: host.address().to_string(),
         admin: None,
+        tls: Some(TlsFiles {
+            ca: database_ca(lab),
+            certificate: dir.join("server-cert.pem"),
+            key: dir.join("server-key.pem"),
+        }),
     }
+}
+
+/// Who signs the databases' certificates.
+#[must_use]
+pub fn database_ca(lab: &Lab) -> PathBuf {
+    lab.pki_dir().join("database-ca.pem")
+}
+
+/// Makes the databases' certificates, for the addresses that replicas know them by.
+///
+/// # Errors
+/// What could not be made or written.
+pub fn certify_databases(lab: &Lab) -> anyhow::Result<()> {
+    let authority = Authority::new("CA of the lab's databases")?;
+    let path = database_ca(lab);
+    std::fs::write(&path, authority.pem()).with_context(|| format!("file {path:?}"))?;
+    for host in Host::of_kind(HostKind::Database) {
+        let leaf = authority.sign(vec![host.address().to_string()], host.name)?;
+        if let Some(files) = instance(lab, &host).tls {
+            pki::secret(&files.certificate, &leaf.certificate)?;
+            pki::secret(&files.key, &leaf.key)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the nodes' APIs listen.
@@ -149,6 +181,7 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) ->
         let secret = path(&lab.secrets_dir().join(account));
         line(format_args!("    {account}: {{user: {user}, password-file: {secret}}}"));
     }
+    line(format_args!("    replication-ca: {}", path(&database_ca(lab))));
     line(format_args!("    servers:"));
     for h in Host::of_kind(HostKind::Database) {
         let i = instance(lab, &h);

@@ -6,28 +6,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use anyhow::Context;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose,
-};
 
 use crate::cluster;
 use crate::layout::{Host, HostKind, Lab};
 use crate::packages;
+use crate::pki::{self, Authority};
+use anyhow::Context;
 
 /// Where web clients connect.
 pub const PORT: u16 = 443;
-
-/// A lab lives for hours; past the check's warning of 14 days nothing is told of its certificates.
-const LIFE: Duration = Duration::from_secs(90 * 86_400);
-
-/// For hosts whose clock is behind.
-const BACKDATE: Duration = Duration::from_secs(3_600);
 
 /// The CA of the web application, in PEM.
 #[must_use]
@@ -56,44 +44,17 @@ pub fn command(lab: &Lab, host: &Host, root: &Path) -> Vec<String> {
 /// # Errors
 /// What could not be made or written.
 pub fn write(lab: &Lab) -> anyhow::Result<()> {
-    let now = SystemTime::now();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = named("CA of the lab's web application");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = ((now - BACKDATE).into(), (now + LIFE).into());
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let authority = Authority::new("CA of the lab's web application")?;
     let path = ca_file(lab);
-    fs::write(&path, ca.pem()).with_context(|| format!("file {path:?}"))?;
+    fs::write(&path, authority.pem()).with_context(|| format!("file {path:?}"))?;
     for host in Host::of_kind(HostKind::Entry) {
         let name = cluster::WEB_NAME.trim_end_matches('.').to_owned();
-        let mut params = CertificateParams::new(vec![name])?;
-        params.distinguished_name = named(host.name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        (params.not_before, params.not_after) = ((now - BACKDATE).into(), (now + LIFE).into());
-        let key = KeyPair::generate()?;
-        let leaf = params.signed_by(&key, &ca)?;
-        secret(&certificate_file(lab, &host), &(leaf.pem() + &key.serialize_pem()))?;
+        let leaf = authority.sign(vec![name], host.name)?;
+        pki::secret(&certificate_file(lab, &host), &(leaf.certificate + &leaf.key))?;
         let path = configuration_file(lab, &host);
         fs::write(&path, configuration(lab, &host)).with_context(|| format!("file {path:?}"))?;
     }
     Ok(())
-}
-
-fn named(name: &str) -> DistinguishedName {
-    let mut all = DistinguishedName::new();
-    all.push(DnType::CommonName, name);
-    all
-}
-
-/// A file that holds a key.
-fn secret(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    opened.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| format!("file {path:?}"))
 }
 
 /// HAProxy's configuration. What clients claim of themselves is replaced. Without a web host that is well

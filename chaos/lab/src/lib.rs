@@ -31,6 +31,7 @@ pub mod measure;
 pub mod mysqld;
 pub mod net;
 pub mod packages;
+pub mod pki;
 pub mod priority;
 pub mod ready;
 pub mod report;

@@ -304,6 +304,19 @@ pub struct InstanceSpec {
     pub report_host: String,
     /// A listener that needs SERVICE_CONNECTION_ADMIN and has no limit on connections.
     pub admin: Option<SocketAddr>,
+    /// Its certificate; without one it makes itself one that nobody can verify (MySQL), or has none (MariaDB).
+    pub tls: Option<TlsFiles>,
+}
+
+/// What a server proves itself with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Who signed it.
+    pub ca: PathBuf,
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Writes the server's configuration.
@@ -387,6 +400,11 @@ fn cnf(root: &MysqlRoot, spec: &InstanceSpec) -> String {
     line("report_host", &spec.report_host);
     line("report_port", &spec.port);
     line(redo_log, &format_args!("{REDO_LOG_MIB}M"));
+    if let Some(tls) = &spec.tls {
+        for (name, file) in [("ssl_ca", &tls.ca), ("ssl_cert", &tls.certificate), ("ssl_key", &tls.key)] {
+            line(name, &file.display());
+        }
+    }
     if let Some(admin) = spec.admin {
         line("admin_address", &admin.ip());
         line("admin_port", &admin.port());
@@ -476,6 +494,7 @@ mod tests {
             port: 3306,
             report_host: "192.0.2.11".into(),
             admin: Some("192.0.2.11:33062".parse().unwrap()),
+            tls: None,
         }
     }
 

@@ -190,6 +190,7 @@ pub fn make(
     write_files(lab, root, *fence, *shape)?;
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
+    cluster::certify_databases(lab).context("the databases' certificates")?;
     entry::write(lab).context("the sites' entries")?;
     check_configuration(lab, &spec)?;
     make_logs(lab, &spec)?;

@@ -93,7 +93,15 @@ impl Reader<'_, '_> {
         }
         let admin = account(written.admin.as_ref(), self.folder);
         let replication = account(written.replication.as_ref(), self.folder);
-        Some(Database { id: id.value.clone(), flavour, admin: admin?, replication: replication?, servers })
+        let replication_ca = written.replication_ca.as_ref().map(|at| self.folder.join(&at.value));
+        Some(Database {
+            id: id.value.clone(),
+            flavour,
+            admin: admin?,
+            replication: replication?,
+            replication_ca,
+            servers,
+        })
     }
 
     fn cover(&mut self, id: &At<DatabaseId>, servers: &BTreeMap<ServerId, Server>, place: &Place) {

@@ -20,6 +20,7 @@ pub(crate) struct DatabaseFile {
     pub flavour: Option<At<Flavour>>,
     pub admin: Option<AccountFile>,
     pub replication: Option<AccountFile>,
+    pub replication_ca: Option<At<String>>,
     pub servers: Keyed<ServerId, ServerFile>,
     /// Where its name stands.
     pub place: Place,
@@ -82,6 +83,7 @@ impl DatabaseFile {
             replication: fields
                 .required("replication", "{user: repl, password-file: secrets/repl}", AccountFile::read)
                 .map(|at| at.value),
+            replication_ca: fields.optional("replication-ca", text),
             servers: section(&mut fields, "servers", |n, p| keyed(n, p, ServerFile::read))
                 .unwrap_or_default(),
             place: fields.place().clone(),

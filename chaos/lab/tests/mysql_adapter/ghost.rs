@@ -67,6 +67,7 @@ async fn a_killed_primary_returns_with_ghosts_and_is_rebuilt() {
         address: pair.replica.address(),
         user: chaos_lab::mysqld::REPLICATION_USER.into(),
         password: chaos_lab::mysqld::PASSWORD.into(),
+        ca: None,
     };
     assert_done(clone_from(&mut old, &donor, patience()).await);
     let cloned = pair.source.pid();
@@ -107,6 +108,7 @@ async fn a_rebuilt_server_does_not_follow_its_donors_source() {
         address: pair.replica.address(),
         user: chaos_lab::mysqld::REPLICATION_USER.into(),
         password: chaos_lab::mysqld::PASSWORD.into(),
+        ca: None,
     };
     assert_done(clone_from(&mut admin, &donor, patience()).await);
     third.ended().await;

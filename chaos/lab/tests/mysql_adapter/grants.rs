@@ -69,6 +69,7 @@ async fn the_listed_grants_are_enough_for_every_act() {
         address: "127.0.0.1:9".parse().unwrap(),
         user: "repl".into(),
         password: "x".into(),
+        ca: None,
     };
     let outcome = replication_mysql::clone_from(&mut s, &donor, patience()).await;
     assert!(outcome.to_string().contains("3862"), "the donor could not be reached: {outcome}");

@@ -15,3 +15,4 @@ mod proxy;
 mod semi_sync;
 mod server;
 mod session;
+mod tls;

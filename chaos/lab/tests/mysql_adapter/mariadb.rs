@@ -144,6 +144,7 @@ async fn a_ghost_stays_visible_when_its_number_is_given_out_again() {
         address: pair.replica.address(),
         user: chaos_lab::mysqld::REPLICATION_USER.into(),
         password: chaos_lab::mysqld::PASSWORD.into(),
+        ca: None,
     };
     let cloned = clone_from(&mut old, &donor, patience()).await;
     assert!(matches!(cloned, Outcome::Refused(Refusal::NoClone)), "{cloned}");

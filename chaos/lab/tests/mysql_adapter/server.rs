@@ -11,9 +11,10 @@ use std::time::Duration;
 use chaos_lab::cli::Flavour;
 use chaos_lab::mysqld::{
     ADMIN_USER, APPLICATION_SCHEMA, APPLICATION_USER, InstanceSpec, MysqlRoot, PASSWORD, REPLICATION_USER,
-    command, write_cnf,
+    TlsFiles, command, write_cnf,
 };
 use chaos_lab::packages;
+use chaos_lab::pki::{self, Authority};
 use model::{DatabaseReading, GtidSet, ReplicaThread, ServerUuid};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
@@ -85,10 +86,26 @@ impl Server {
             port: free_port(),
             report_host: "127.0.0.1".into(),
             admin: None,
+            tls: None,
         };
         let uuid = root.lay_data(&packages::cache_dir(), &spec.data_dir, server_id).unwrap().parse().unwrap();
         write_cnf(root, &spec).unwrap();
         Server { root, spec, uuid, child: None, _folder: folder }
+    }
+
+    /// Proves itself by a certificate for `address` from the next start on, and returns who signed it.
+    pub fn certify(&mut self, address: &str) -> String {
+        let at = |name: &str| self._folder.path().join(name);
+        let authority = Authority::new(&format!("who signs {}", self.spec.name)).unwrap();
+        let leaf = authority.sign(vec![address.to_owned()], &self.spec.name).unwrap();
+        let files = TlsFiles { ca: at("ca.pem"), certificate: at("cert.pem"), key: at("key.pem") };
+        std::fs::write(&files.ca, authority.pem()).unwrap();
+        pki::secret(&files.certificate, &leaf.certificate).unwrap();
+        pki::secret(&files.key, &leaf.key).unwrap();
+        let ca = files.ca.display().to_string();
+        self.spec.tls = Some(files);
+        write_cnf(self.root, &self.spec).unwrap();
+        ca
     }
 
     /// A new server that answers.

@@ -17,6 +17,10 @@ pub struct Donor {
     pub user: String,
     /// Its password.
     pub password: String,
+    /// PEM file, on the recipient's host, of who signed the donor's certificate: the copy is encrypted then, and
+    /// refused from a donor that nobody in it signed. CLONE does not compare the donor's name with its
+    /// certificate (MySQL Reference Manual, `clone_ssl_ca`).
+    pub ca: Option<String>,
 }
 
 /// ER_RESTART_SERVER_FAILED: cloned, and "mysqld is not managed by supervisor process", so it ends
@@ -42,15 +46,17 @@ async fn steps(session: &mut Session, donor: &Donor, deadline: Deadline) -> Resu
     let (host, port) = (donor.address.ip(), donor.address.port());
     let user = literal("user", &donor.user)?;
     let password = literal("password", &donor.password)?;
+    let ca = literal("authority file", donor.ca.as_deref().unwrap_or_default())?;
+    let tls = if donor.ca.is_some() { "REQUIRE SSL" } else { "REQUIRE NO SSL" };
     run(session, "stop replication", "STOP REPLICA", deadline).await?;
     // CLONE is refused under super_read_only (1290) and works under read_only, which is kept: no
     // account without CONNECTION_ADMIN gets to write in between.
     let prepare = format!(
-        "SET GLOBAL clone_valid_donor_list = '{host}:{port}', GLOBAL read_only = ON, \
-         GLOBAL super_read_only = OFF"
+        "SET GLOBAL clone_valid_donor_list = '{host}:{port}', GLOBAL clone_ssl_ca = {ca}, \
+         GLOBAL read_only = ON, GLOBAL super_read_only = OFF"
     );
     run(session, "prepare to clone", &prepare, deadline).await?;
-    let sql = format!("CLONE INSTANCE FROM {user}@'{host}':{port} IDENTIFIED BY {password}");
+    let sql = format!("CLONE INSTANCE FROM {user}@'{host}':{port} IDENTIFIED BY {password} {tls}");
     match session.run("clone", &sql, deadline).await {
         Err(SqlError::Server { code: RESTART, .. }) => Ok(()),
         // Under a supervisor that the server knows, it restarts itself and the connection ends.
