@@ -140,6 +140,8 @@ pub(crate) struct Words {
     pub(crate) bypasses_read_only: bool,
     /// When both threads are stopped, the start of either drops the relay log (measured).
     pub(crate) drops_relay_log: bool,
+    /// An applier that is told to stop within a transaction waits a minute for the rest of it (measured).
+    pub(crate) waits_for_the_rest: bool,
     /// Killing a session that waits for an ack tells it OK (measured).
     pub(crate) kill_releases_waiters: bool,
     /// CLONE.
@@ -227,6 +229,7 @@ const MYSQL: Words = Words {
     writable: "@@GLOBAL.super_read_only = 0",
     bypasses_read_only: false,
     drops_relay_log: false,
+    waits_for_the_rest: true,
     kill_releases_waiters: false,
     clones: true,
 };
@@ -286,6 +289,7 @@ const MARIADB: Words = Words {
     writable: "@@GLOBAL.read_only = 0",
     bypasses_read_only: true,
     drops_relay_log: true,
+    waits_for_the_rest: false,
     kill_releases_waiters: true,
     clones: false,
 };

@@ -9,6 +9,10 @@ pub struct ActGrants {
     pub grants: &'static [&'static str],
 }
 
+const STOPS: &[&str] = &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "PROCESS", "CONNECTION_ADMIN"];
+const STOPS_AND_RESETS: &[&str] =
+    &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "PROCESS", "CONNECTION_ADMIN", "RELOAD"];
+
 /// Each act with its rights (MySQL manual, "Privileges Provided by MySQL").
 pub const ACTS: &[ActGrants] = &[
     ActGrants { act: "read", grants: &["PROCESS", "REPLICATION CLIENT", "SELECT ON twofold"] },
@@ -24,18 +28,16 @@ pub const ACTS: &[ActGrants] = &[
     },
     ActGrants { act: "set_offline_mode", grants: &["SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN"] },
     ActGrants { act: "stop_io_thread", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT"] },
-    ActGrants { act: "stop_replica", grants: &["REPLICATION_SLAVE_ADMIN"] },
+    // An applier that waits for the rest of a transaction is killed before it is told to stop.
+    ActGrants { act: "stop_replica", grants: STOPS },
     ActGrants { act: "start_replica", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT"] },
     ActGrants { act: "start_applier", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT"] },
     ActGrants { act: "start_receiver", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT"] },
     ActGrants { act: "wait_applied", grants: &["REPLICATION CLIENT"] },
     ActGrants { act: "wait_drained", grants: &["REPLICATION CLIENT"] },
-    ActGrants { act: "promote", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "RELOAD"] },
-    ActGrants { act: "leave_source", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "RELOAD"] },
-    ActGrants {
-        act: "point_at_source",
-        grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "RELOAD"],
-    },
+    ActGrants { act: "promote", grants: STOPS_AND_RESETS },
+    ActGrants { act: "leave_source", grants: STOPS_AND_RESETS },
+    ActGrants { act: "point_at_source", grants: STOPS_AND_RESETS },
     ActGrants { act: "arm_source_semi_sync", grants: &["SYSTEM_VARIABLES_ADMIN"] },
     ActGrants { act: "disarm_source_semi_sync", grants: &["SYSTEM_VARIABLES_ADMIN"] },
     ActGrants {
@@ -51,7 +53,14 @@ pub const ACTS: &[ActGrants] = &[
     ActGrants { act: "read_sentinels", grants: &["SELECT ON twofold"] },
     ActGrants {
         act: "clone_from",
-        grants: &["CLONE_ADMIN", "SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN", "REPLICATION_SLAVE_ADMIN"],
+        grants: &[
+            "CLONE_ADMIN",
+            "SYSTEM_VARIABLES_ADMIN",
+            "CONNECTION_ADMIN",
+            "REPLICATION_SLAVE_ADMIN",
+            "REPLICATION CLIENT",
+            "PROCESS",
+        ],
     },
 ];
 

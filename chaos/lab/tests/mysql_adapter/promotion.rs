@@ -1,15 +1,16 @@
 //! Reading, repointing, draining and promoting.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::ReplicaThread;
 use mysql_async::prelude::Queryable;
 use replication_mysql::{
-    Outcome, Refusal, RelayLog, SourceTls, Switch, point_at_source, promote, read, set_super_read_only,
-    start_applier, stop_io_thread, wait_applied, wait_drained,
+    Deadline, Outcome, Refusal, RelayLog, SourceTls, Switch, point_at_source, promote, read,
+    set_super_read_only, start_applier, stop_io_thread, wait_applied, wait_drained,
 };
 
-use crate::server::{Pair, Server, assert_done, count, insert, patience, short};
+use crate::proxy::Proxy;
+use crate::server::{Pair, Server, assert_done, count, eventually, insert, patience, short};
 
 /// A server that just started takes no writes and follows nobody, and one look tells so.
 #[tokio::test]
@@ -148,4 +149,44 @@ async fn a_killed_replica_applies_what_it_had_received_without_its_source() {
     assert_done(wait_applied(&mut admin, &wanted, patience()).await);
     assert_done(promote(&mut admin, patience()).await);
     assert_eq!(count(&mut pair.replica.app().await, "received").await, 200);
+}
+
+/// Goal: half a transaction at the end of the relay log, which nobody will ever send the rest of, holds
+/// no promotion up. Method: the source says a part of a large transaction and no more; MySQL's applier waits for the
+/// rest for a minute when it is told to stop.
+#[tokio::test]
+async fn half_a_transaction_in_the_relay_log_holds_no_promotion_up() {
+    let pair = Pair::up().await;
+    let proxy = Proxy::to(pair.source.address());
+    assert_done(stop_io_thread(&mut pair.replica.admin().await, patience()).await);
+    pair.follow(&pair.source.source_at(proxy.port)).await;
+    let mut client = pair.source.app().await;
+    client.query_drop("CREATE TABLE large (t LONGTEXT)").await.unwrap();
+    pair.caught_up().await;
+    let before = pair.replica.executed().await;
+
+    proxy.stand_still_after(200_000);
+    client.query_drop("START TRANSACTION").await.unwrap();
+    for _ in 0..40 {
+        client.query_drop("INSERT INTO large VALUES (REPEAT('x', 20000))").await.unwrap();
+    }
+    client.query_drop("COMMIT").await.unwrap();
+    eventually("its applier has read the half that arrived", || async {
+        let mut looks = pair.replica.admin_conn().await;
+        let channel: mysql_async::Row = looks.query_first("SHOW REPLICA STATUS").await.unwrap().unwrap();
+        let space: u64 = channel.get("Relay_Log_Space").unwrap();
+        let threads: Vec<mysql_async::Row> = looks.query("SHOW PROCESSLIST").await.unwrap();
+        let waits = threads.iter().any(|t| {
+            let state: Option<String> = t.get("State").unwrap();
+            state.is_some_and(|s| s.contains("has read all relay log"))
+        });
+        (space > 150_000 && waits).then_some(())
+    })
+    .await;
+
+    let mut new = pair.replica.admin().await;
+    assert_done(stop_io_thread(&mut new, patience()).await);
+    assert_done(wait_drained(&mut new, patience()).await);
+    let promoted = promote(&mut new, Deadline::after(Duration::from_secs(15))).await;
+    assert_eq!(assert_done(promoted).executed, before, "the half is nothing");
 }

@@ -1,15 +1,17 @@
-//! A relay between a replica and its source that can swallow what the replica says: the way an ack is
-//! lost while the transaction arrived.
+//! A relay between a replica and its source that can swallow what the replica says, the way an ack is
+//! lost while the transaction arrived; or stand still in the middle of what the source says.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 pub struct Proxy {
     pub port: u16,
     swallow: Arc<AtomicBool>,
+    /// Bytes of the source that still pass.
+    left: Arc<AtomicI64>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -20,17 +22,24 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let swallow = Arc::new(AtomicBool::new(false));
         let streams: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let (s, all) = (swallow.clone(), streams.clone());
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let (s, all, passes) = (swallow.clone(), streams.clone(), left.clone());
         std::thread::spawn(move || {
             for replica in listener.incoming() {
                 let Ok(replica) = replica else { return };
                 let Ok(source) = TcpStream::connect(target) else { continue };
                 all.lock().unwrap().extend([replica.try_clone().unwrap(), source.try_clone().unwrap()]);
-                pump(source.try_clone().unwrap(), replica.try_clone().unwrap(), Arc::default());
-                pump(replica, source, s.clone());
+                let (from, to) = (source.try_clone().unwrap(), replica.try_clone().unwrap());
+                pump(from, to, Arc::default(), passes.clone());
+                pump(replica, source, s.clone(), Arc::new(AtomicI64::new(i64::MAX)));
             }
         });
-        Proxy { port, swallow, streams }
+        Proxy { port, swallow, left, streams }
+    }
+
+    /// So many bytes of the source pass from now on, and then none until it is cut.
+    pub fn stand_still_after(&self, bytes: i64) {
+        self.left.store(bytes, Ordering::SeqCst);
     }
 
     /// From now on what the replica says does not arrive.
@@ -47,7 +56,7 @@ impl Proxy {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, swallow: Arc<AtomicBool>) {
+fn pump(mut from: TcpStream, mut to: TcpStream, swallow: Arc<AtomicBool>, left: Arc<AtomicI64>) {
     std::thread::spawn(move || {
         let mut buffer = [0; 16 << 10];
         loop {
@@ -55,8 +64,16 @@ fn pump(mut from: TcpStream, mut to: TcpStream, swallow: Arc<AtomicBool>) {
                 Ok(0) | Err(_) => break,
                 Ok(_) if swallow.load(Ordering::SeqCst) => {}
                 Ok(n) => {
-                    if to.write_all(&buffer[..n]).is_err() {
+                    let before = left.fetch_sub(i64::try_from(n).unwrap(), Ordering::SeqCst);
+                    let passes = n.min(usize::try_from(before.max(0)).unwrap());
+                    if to.write_all(&buffer[..passes]).is_err() {
                         break;
+                    }
+                    if passes < n {
+                        // Still, and not ended: whoever waits for the rest goes on waiting.
+                        loop {
+                            std::thread::park();
+                        }
                     }
                 }
             }

@@ -48,7 +48,7 @@ pub struct KilledSessions {
 const AT_ONCE: usize = 32;
 
 /// ER_NO_SUCH_THREAD: it ended by itself in between.
-const GONE: u16 = 1094;
+pub(crate) const GONE: u16 = 1094;
 
 /// Lists the sessions that are neither the agent's, nor replication's, nor the server's own. A fence
 /// is confirmed when the list is empty (DESIGN §4).

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::act::literal;
 use crate::act::replica::run;
+use crate::act::stop::stop_replication;
 use crate::deadline::Deadline;
 use crate::outcome::{ActError, Outcome, Refusal, Stop};
 use crate::session::{Session, SqlError};
@@ -48,7 +49,7 @@ async fn steps(session: &mut Session, donor: &Donor, deadline: Deadline) -> Resu
     let password = literal("password", &donor.password)?;
     let ca = literal("authority file", donor.ca.as_deref().unwrap_or_default())?;
     let tls = if donor.ca.is_some() { "REQUIRE SSL" } else { "REQUIRE NO SSL" };
-    run(session, "stop replication", "STOP REPLICA", deadline).await?;
+    stop_replication(session, deadline).await?;
     // CLONE is refused under super_read_only (1290) and works under read_only, which is kept: no
     // account without CONNECTION_ADMIN gets to write in between.
     let prepare = format!(

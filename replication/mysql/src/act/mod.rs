@@ -7,6 +7,7 @@ pub(crate) mod read_only;
 pub(crate) mod replica;
 pub(crate) mod schema;
 pub(crate) mod semi_sync;
+pub(crate) mod stop;
 
 use crate::outcome::Refusal;
 

@@ -3,6 +3,7 @@
 use model::{GtidSet, ReplicaThread};
 
 use crate::act::replica::{look, run};
+use crate::act::stop::stop_replication;
 use crate::deadline::Deadline;
 use crate::outcome::{Outcome, Refusal, Stop};
 use crate::session::Session;
@@ -55,7 +56,7 @@ async fn steps(session: &mut Session, deadline: Deadline) -> Result<Promoted, St
         .into());
     }
     let words = session.words();
-    run(session, "stop replication", words.stop_replica, deadline).await?;
+    stop_replication(session, deadline).await?;
     run(session, "remove the channel", words.reset_channel, deadline).await?;
     Ok(Promoted { executed: look(session, deadline).await?.executed })
 }

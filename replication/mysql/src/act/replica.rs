@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::{GtidSet, ReplicaReading, ReplicaThread};
 
 use crate::act::literal;
+use crate::act::stop::stop_replication;
 use crate::deadline::Deadline;
 use crate::dialect::{Numbering, Words};
 use crate::outcome::{ActError, Outcome, Refusal, Stop};
@@ -112,7 +113,7 @@ pub async fn stop_io_thread(session: &mut Session, deadline: Deadline) -> Outcom
 
 /// Stops receiver and applier. Idempotent.
 pub async fn stop_replica(session: &mut Session, deadline: Deadline) -> Outcome {
-    run(session, "stop replication", session.words().stop_replica, deadline).await.into()
+    stop_replication(session, deadline).await.into()
 }
 
 /// Starts receiver and applier. `Done` means they were told to: whether the receiver gets through is
@@ -254,7 +255,7 @@ async fn repoint(
             return Err(Refusal::NotDrained { missing }.into());
         }
     }
-    run(session, "stop replication", words.stop_replica, deadline).await?;
+    stop_replication(session, deadline).await?;
     if relay_log == RelayLog::Reset {
         run(session, "reset the channel", words.reset_channel, deadline).await?;
     }
