@@ -2,11 +2,15 @@
 //!
 //! The relay log then ends with a part of one, which is in no set of received transactions and will never be
 //! whole. MySQL's applier, told to stop, waits a minute for the rest ("being stopped in the middle of assigning a
-//! group of events; deferring to exit"), and a promotion with it. Killed before it is told, it does not wait: the
-//! part is rolled back.
+//! group of events; deferring to exit"), and a promotion with it. Killed, and gone before it is told, it does not
+//! wait: the part is rolled back.
+
+use std::time::Duration;
+
+use model::ReplicaThread;
 
 use crate::act::client::{GONE, classify};
-use crate::act::replica::run;
+use crate::act::replica::{look, run};
 use crate::deadline::Deadline;
 use crate::outcome::Stop;
 use crate::session::Session;
@@ -15,13 +19,19 @@ use crate::session::Session;
 /// workers, or reads. A worker says none of these.
 const COORDINATING: [&str; 3] = ["has read all relay log", "workers to process", "event from the relay log"];
 
+/// Between two looks whether it is gone.
+const TICK: Duration = Duration::from_millis(2);
+
 /// Stops both threads. What was received whole and not applied is for the caller to have looked at.
 pub(crate) async fn stop_replication(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
     let words = session.words();
     if words.waits_for_the_rest {
         run(session, "stop the receiver", words.stop_receiver, deadline).await?;
-        if ends_within_a_transaction(session, deadline).await? {
-            kill_the_applier(session, deadline).await?;
+        if ends_within_a_transaction(session, deadline).await? && kill_the_applier(session, deadline).await? {
+            // Told to stop before it has seen that it was killed, it would wait all the same.
+            while look(session, deadline).await?.replica.is_some_and(|r| r.sql == ReplicaThread::Running) {
+                tokio::time::sleep(TICK.min(deadline.left())).await;
+            }
         }
     }
     run(session, "stop replication", words.stop_replica, deadline).await
@@ -40,7 +50,9 @@ async fn ends_within_a_transaction(session: &mut Session, deadline: Deadline) ->
     Ok(false)
 }
 
-async fn kill_the_applier(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+/// Says whether there was one to kill.
+async fn kill_the_applier(session: &mut Session, deadline: Deadline) -> Result<bool, Stop> {
+    let mut killed = false;
     let sets = session.ask("list the threads", "SHOW PROCESSLIST", deadline).await?;
     for row in sets.first().map_or(&[][..], Vec::as_slice) {
         let thread = classify(session, row)?;
@@ -50,8 +62,8 @@ async fn kill_the_applier(session: &mut Session, deadline: Deadline) -> Result<(
         }
         match session.run("end the applier", &format!("KILL CONNECTION {}", thread.id), deadline).await {
             Err(error) if error.code() != Some(GONE) => return Err(error.into()),
-            _ => {}
+            _ => killed = true,
         }
     }
-    Ok(())
+    Ok(killed)
 }
