@@ -57,6 +57,23 @@ fn stays(fault: &str) {
     assert_eq!(run["epoch_after"], run["epoch_before"], "{run:#}");
 }
 
+/// Goal: what stands still and comes back, dies a second time, or fails without dying loses nothing either. Method: one
+/// lab, one after the other; the demo judges each run by what must come of its fault, and fails as a whole.
+#[test]
+fn a_silent_guard_a_second_failure_and_a_stopped_applier_lose_nothing() {
+    let faults = "pause-guard,second-failure,replication-error";
+    let report = demo(faults, &[]);
+    assert_eq!(report["fault"], faults);
+    let runs = report["runs"].as_array().expect("runs");
+    let made: Vec<_> = runs.iter().filter_map(|run| run["fault"].as_str()).collect();
+    assert_eq!(made.join(","), faults);
+    for run in runs {
+        assert_eq!(run["durability_at_fault"], "Sync", "{run:#}");
+        assert_eq!(run["lost_acked_writes"], 0, "{run:#}");
+        assert_eq!(run["dual_writable_ms"].as_f64(), Some(0.0), "{run:#}");
+    }
+}
+
 #[test]
 fn a_killed_primary_moves_the_group() {
     moves("kill-primary", &[]);

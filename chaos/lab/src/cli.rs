@@ -150,6 +150,36 @@ pub enum Fault {
     KillEntry,
     /// Nothing breaks: a person moves the group to the other site with `twofold switchover`.
     Switchover,
+    /// The primary's process is stopped (SIGSTOP), and goes on 20 s later.
+    PausePrimary,
+    /// The primary's process and its guard are stopped, as on a host that stands still, and go on 20 s later.
+    PauseHost,
+    /// The guard of the primary is stopped, and goes on 20 s later; the database lives.
+    PauseGuard,
+    /// The node that is Raft leader is stopped, and goes on 20 s later.
+    PauseNode,
+    /// The standby's site is powered off.
+    LoseStandby,
+    /// kill -9 of the standby's database process, which is started again.
+    AckerRestart,
+    /// The active site is powered off, and comes back as soon as the failover has begun.
+    EarlyReturn,
+    /// kill -9 of the primary, and of the candidate's database as soon as the failover has begun.
+    SecondFailure,
+    /// The link between the data sites goes and comes for 60 s.
+    FlapLink,
+    /// Both data sites are powered off, and come back.
+    BothRestart,
+    /// The standby holds a row that the primary is about to write: its applier stops with error 1062.
+    ReplicationError,
+}
+
+impl Fault {
+    /// As it is typed and reported.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+    }
 }
 
 /// How a command prints.
@@ -276,10 +306,10 @@ pub struct HealArgs {
 pub struct DemoArgs {
     #[command(flatten)]
     pub lab: WhichLab,
-    /// What is injected.
-    #[arg(long, value_enum, default_value_t = Fault::KillSite)]
-    pub fault: Fault,
-    /// How many runs, one after the other; none is discarded.
+    /// What is injected; several, separated by commas, are injected one after the other.
+    #[arg(long = "fault", value_enum, value_delimiter = ',', value_name = "FAULT,…", default_values_t = [Fault::KillSite])]
+    pub faults: Vec<Fault>,
+    /// How many runs of each fault, one after the other; none is discarded.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
     /// Clients that write, all together; with more of them each writes less often.

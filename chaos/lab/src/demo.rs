@@ -128,7 +128,7 @@ fn all_runs(
     progress: &Progress,
 ) -> anyhow::Result<Report> {
     let mut report = Report {
-        fault: args.fault,
+        fault: args.faults.iter().map(|f| f.name()).collect::<Vec<_>>().join(","),
         flavour: spec.flavour,
         fallback: spec.fallback.clone(),
         runs: Vec::new(),
@@ -138,14 +138,16 @@ fn all_runs(
         report.notes.push(LADDER_NOTE.to_owned());
     }
     let mut acked: Vec<(u32, std::collections::BTreeSet<RowKey>)> = Vec::new();
-    for number in 1..=args.runs {
-        progress.say(&format!("run {number} of {}", args.runs));
-        let made = run::one(lab, spec, args, number, interrupt, progress);
+    let all = args.faults.iter().cycle().take(args.faults.len() * args.runs as usize);
+    let last = u32::try_from(all.clone().count()).expect("a thousand runs of some faults");
+    for (number, fault) in (1..).zip(all.copied()) {
+        progress.say(&format!("run {number} of {last}: {}", fault.name()));
+        let made = run::one(lab, spec, args, fault, number, interrupt, progress);
         let (run, rows) = match made {
             Ok(made) => made,
             // Leaves a report of what was made until then; the lab is not in a state for more.
             Err(e) if !e.is::<Interrupted>() => {
-                report.runs.push(run::broken(number, &e));
+                report.runs.push(run::broken(number, fault, &e));
                 break;
             }
             Err(e) => return Err(e),
@@ -154,9 +156,9 @@ fn all_runs(
         acked.push((number, rows));
         let quarantined = run.quarantined.clone();
         report.runs.push(run);
-        if let Some(what) = quarantined.filter(|_| number < args.runs) {
+        if let Some(what) = quarantined.filter(|_| number < last) {
             let none = anyhow::anyhow!("it cannot begin: a server waits in quarantine, {what}");
-            report.runs.push(run::broken(number + 1, &none));
+            report.runs.push(run::broken(number + 1, fault, &none));
             break;
         }
     }

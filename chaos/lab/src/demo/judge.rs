@@ -58,6 +58,7 @@ pub fn judge(seen: Seen) -> Run {
     let (web_requests, web_failures) = WebView::of(&seen.events).counts();
     let mut run = Run {
         run: seen.number,
+        fault: seen.fault.name(),
         web_requests,
         web_failures,
         web_outage_ms: web.outage_ms(moments).map(tenths),
@@ -128,6 +129,10 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
     let last = seen.statuses.last().map_or("no status at all", |l| l.what.as_str());
     let ended_well = seen.rejoined.is_some() || seen.quarantined.is_some();
     hold(ended_well, format!("the group did not return to Sync; last seen: {last}"));
+    if let Some(at) = seen.rejoined {
+        let written = seen.acks.last().is_some_and(|ack| ack.at > at);
+        hold(written, "no write was acknowledged once the group was in Sync again".to_owned());
+    }
     hold(run.db_write_gap_ms.is_some(), "no write was acknowledged before the fault".to_owned());
     match &seen.missing_on_standby {
         Ok(missing) => hold(
@@ -162,6 +167,7 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
                 "not every reachable DNS server answered the other site".to_owned(),
             );
         }
+        Expect::Serve => hold(run.epoch_after >= run.epoch_before, "the epoch went down".to_owned()),
         Expect::Stay => {
             hold(run.active_site_after.as_deref() == Some(seen.active.name()), "the group moved".to_owned());
             hold(run.epoch_after == run.epoch_before, "the epoch changed".to_owned());

@@ -66,7 +66,7 @@ pub fn text(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Fault, Flavour};
+    use crate::cli::Flavour;
 
     #[test]
     fn an_unwritten_report_leaves_what_was_there() {
@@ -79,7 +79,7 @@ mod tests {
         assert!(ReportFile::open(&dir.path().join("no/such/r.json")).is_err());
 
         let report = Report {
-            fault: Fault::CutLink,
+            fault: "cut-link".to_owned(),
             flavour: Flavour::Mysql,
             fallback: None,
             runs: Vec::new(),

@@ -14,7 +14,7 @@ use crate::cli::{DemoArgs, Fault, Flavour};
 use crate::clients::Event;
 use crate::clock::{self, millis_between};
 use crate::cluster;
-use crate::faults::{self, Expect, Target};
+use crate::faults::{self, Expect, Injected, Scene, Target};
 use crate::interrupt::Interrupt;
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::load::{self, Load};
@@ -71,25 +71,28 @@ pub fn one(
     lab: &Lab,
     spec: &LabSpec,
     args: &DemoArgs,
+    fault: Fault,
     number: u32,
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<(Run, BTreeSet<RowKey>)> {
-    let fault = args.fault;
     ready::wait_for_sync(lab, spec, interrupt, BEGIN_DEADLINE, &mut |_| {})?;
     let mut load = Load::start(lab, spec, number, args.writers)?;
     await_steady(&mut load, args.writers, spec.has_entries(), interrupt)?;
     let before = ClusterStatus::ask(lab, spec)?;
     let group = before.group(cluster::GROUP).context("the group is not in the status")?;
     let active: LabSite = group.active_site().context("the group has no active site")?.parse()?;
-    let target = Target { active, leader: before.leader().map(str::to_owned) };
+    let epoch = group.epoch().context("the group has no epoch")?;
+    let target = Target { active, leader: before.leader().map(str::to_owned), epoch, run: number };
+    let scene = Scene { lab, spec, target, interrupt };
     let sides = sides_of(active)?;
     let overflowed_before = overflowed(lab)?;
     let watch = Watch::start(lab, spec);
     progress
         .say(&format!("  load is steady, {active} is active, {} leads", before.leader().unwrap_or("nobody")));
     let mut pages = vec![page(lab, "before", active, interrupt, progress)?];
-    let injected = faults::inject(lab, spec, fault, &target)?;
+    let undo = Undo::of(&scene, fault);
+    let injected = faults::inject(&scene, fault)?;
     progress.say(&format!("  fault: {}", injected.what));
     let reachable = reachable_servers(fault, active);
     let struck = Struck { fault, site: active, at: injected.began };
@@ -101,21 +104,27 @@ pub fn one(
             progress.say(&format!("  watching the old side for {} s more", AFTERMATH.as_secs()));
             interrupt.sleep(AFTERMATH)?;
         }
-        Expect::Stay => {
-            progress.say(&format!("  watching for {} s: the group must stay", STAY_WATCHED.as_secs()));
+        wanted @ (Expect::Stay | Expect::Serve) => {
+            let must = if wanted == Expect::Stay { "stay" } else { "serve in the end" };
+            progress.say(&format!("  watching for {} s: the group must {must}", STAY_WATCHED.as_secs()));
             let began = std::time::Instant::now();
-            web::await_move(&mut load, struck, interrupt, progress)?;
+            if wanted == Expect::Stay {
+                web::await_move(&mut load, struck, interrupt, progress)?;
+            }
             interrupt.sleep(STAY_WATCHED.saturating_sub(began.elapsed()))?;
-            pages.push(page(lab, "after", active, interrupt, progress)?);
+            if wanted == Expect::Stay {
+                pages.push(page(lab, "after", active, interrupt, progress)?);
+            }
         }
     }
+    interrupt.sleep(faults::lasts(fault).saturating_sub(clock::now().since(injected.began)))?;
     let until = clock::now();
-    let healed = faults::heal(lab, fault, &target, &injected)?;
+    let healed = faults::heal(&scene, fault, &injected)?;
+    undo.not_needed();
     progress.say(&format!("  healed: {}", healed.what));
-    let epoch = group.epoch().context("the group has no epoch")?;
     let epoch = match faults::expect(fault) {
         Expect::Failover => epoch + 1,
-        Expect::Stay => epoch,
+        Expect::Stay | Expect::Serve => epoch,
     };
     // MariaDB's extra transactions are for a person: no command of this version takes the server back.
     let waits_for_a_person = spec.flavour == Flavour::Mariadb && faults::expect(fault) == Expect::Failover;
@@ -164,6 +173,35 @@ pub fn one(
         overflowed: overflowed(lab).map(|now| now - overflowed_before),
     };
     Ok((judge::judge(seen), acked))
+}
+
+/// Undoes a fault when the run ends before it did, also where only half of it was injected: a lab that is
+/// kept must not stay broken.
+struct Undo<'a> {
+    scene: &'a Scene<'a>,
+    fault: Fault,
+    needed: bool,
+}
+
+impl<'a> Undo<'a> {
+    fn of(scene: &'a Scene<'a>, fault: Fault) -> Self {
+        Self { scene, fault, needed: true }
+    }
+
+    fn not_needed(mut self) {
+        self.needed = false;
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if self.needed {
+            let now = clock::now();
+            let begun = Injected { began: now, ended: now, what: String::new() };
+            // The run has failed already, and says why; a lab that cannot be mended is taken away.
+            let _ = faults::heal(self.scene, self.fault, &begun);
+        }
+    }
 }
 
 /// Waits until names, a client that resolves them, and writes have arrived at the other site, and tells
@@ -353,8 +391,13 @@ fn missing_on_standby(
 }
 
 /// The report of a run that could not be made to its end.
-pub fn broken(number: u32, error: &anyhow::Error) -> Run {
-    Run { run: number, failures: vec![format!("the run broke off: {error:#}")], ..Run::default() }
+pub fn broken(number: u32, fault: Fault, error: &anyhow::Error) -> Run {
+    Run {
+        run: number,
+        fault: fault.name(),
+        failures: vec![format!("the run broke off: {error:#}")],
+        ..Run::default()
+    }
 }
 
 /// A run in a line, as soon as it is over.

@@ -1,20 +1,25 @@
 //! What a demo injects, and how each fault is undone.
 //!
 //! Each fault acts on the site that is active when it is injected, so that consecutive runs of a
-//! fault that moves the group go to and fro.
+//! fault that moves the group go to and fro. What must come of each stands in `nature.rs`.
 
 mod link;
+mod nature;
 mod order;
 mod process;
+mod rows;
 mod site;
 
 use model::Timestamp;
 
 use crate::cli::Fault;
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Lab, LabSite};
 use crate::spec::LabSpec;
 use crate::supervisor::SupervisorError;
 use crate::wan::WanError;
+
+pub use nature::{Expect, dark_site, expect, lasts, takes_entry};
 
 /// What the fault needs to know of the cluster at this moment.
 #[derive(Debug, Clone)]
@@ -23,6 +28,23 @@ pub struct Target {
     pub active: LabSite,
     /// The Raft leader's host.
     pub leader: Option<String>,
+    /// The group's epoch.
+    pub epoch: u64,
+    /// The number of the run, which is in the clients' rows.
+    pub run: u32,
+}
+
+/// Where a fault is injected, and into what.
+#[derive(Debug, Clone)]
+pub struct Scene<'a> {
+    /// The lab.
+    pub lab: &'a Lab,
+    /// What it was made of.
+    pub spec: &'a LabSpec,
+    /// What is struck.
+    pub target: Target,
+    /// Ends what takes its time.
+    pub interrupt: &'a Interrupt,
 }
 
 /// A fault that was injected.
@@ -45,15 +67,6 @@ pub struct Healed {
     pub what: String,
 }
 
-/// What must come of a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
-    /// The group moves to the other site.
-    Failover,
-    /// The group stays, at the same epoch.
-    Stay,
-}
-
 /// Why a fault was not injected or undone.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
@@ -64,73 +77,92 @@ pub enum FaultError {
     #[error("the processes")]
     Supervisor(#[from] SupervisorError),
     /// There is no leader to kill.
-    #[error("the cluster names no Raft leader, so it cannot be killed")]
+    #[error("the cluster names no Raft leader, so it cannot be struck")]
     NoLeader,
     /// The cluster did not take an order, or nobody answered.
     #[error("the order was not taken: {0}")]
     Ordered(String),
-}
-
-/// What must come of it.
-#[must_use]
-pub fn expect(fault: Fault) -> Expect {
-    match fault {
-        Fault::KillPrimary | Fault::KillSite | Fault::CutSite | Fault::Switchover => Expect::Failover,
-        Fault::KillLeader | Fault::LoseWitness | Fault::CutLink | Fault::KillEntry => Expect::Stay,
-    }
-}
-
-/// The site whose hosts nobody outside reaches while the fault lasts.
-#[must_use]
-pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
-    match fault {
-        Fault::KillSite | Fault::CutSite => Some(active),
-        Fault::LoseWitness => Some(LabSite::Wit),
-        Fault::KillPrimary | Fault::KillLeader | Fault::CutLink | Fault::KillEntry | Fault::Switchover => {
-            None
-        }
-    }
-}
-
-/// Whether it takes the active site's entry away, so that its web clients must follow the pooled name.
-#[must_use]
-pub fn takes_entry(fault: Fault) -> bool {
-    match fault {
-        Fault::KillSite | Fault::CutSite | Fault::KillEntry => true,
-        Fault::KillPrimary | Fault::KillLeader | Fault::LoseWitness | Fault::CutLink | Fault::Switchover => {
-            false
-        }
-    }
+    /// A fault that strikes in the middle of a failover saw none.
+    #[error("no failover began within {0:?} of the first blow, so there was no middle of it to strike")]
+    NotBegun(std::time::Duration),
+    /// A database that is to be written to did not take it.
+    #[error("database {host}: {why}")]
+    Database {
+        /// The host.
+        host: &'static str,
+        /// Its words.
+        why: String,
+    },
+    /// The user wants out.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// Injects it.
 ///
 /// # Errors
-/// [`FaultError`]; it may be half in force then.
-pub fn inject(lab: &Lab, spec: &LabSpec, fault: Fault, target: &Target) -> Result<Injected, FaultError> {
+/// [`FaultError`]; it may be half in force then, and [`heal`] undoes that too.
+pub fn inject(scene: &Scene<'_>, fault: Fault) -> Result<Injected, FaultError> {
+    let (lab, active) = (scene.lab, scene.target.active);
+    let leader = || scene.target.leader.as_deref().ok_or(FaultError::NoLeader);
     match fault {
-        Fault::KillPrimary => process::kill_primary(lab, target.active),
-        Fault::KillLeader => process::kill_leader(lab, target.leader.as_deref().ok_or(FaultError::NoLeader)?),
-        Fault::KillSite => site::power_off(lab, target.active),
+        Fault::KillPrimary => process::kill_database(lab, active),
+        Fault::KillLeader => process::kill_leader(lab, leader()?),
+        Fault::KillSite => site::power_off(lab, active),
         Fault::LoseWitness => site::power_off(lab, LabSite::Wit),
-        Fault::CutSite => link::cut_site(lab, target.active),
+        Fault::LoseStandby => site::power_off(lab, standby(active)),
+        Fault::CutSite => link::cut_site(lab, active),
         Fault::CutLink => link::cut_data_sites(lab),
-        Fault::KillEntry => process::hold_entry(lab, target.active),
-        Fault::Switchover => order::switchover(lab, spec, target.active),
+        Fault::FlapLink => link::flap_data_sites(lab, scene.interrupt),
+        Fault::KillEntry => process::hold_entry(lab, active),
+        Fault::Switchover => order::switchover(lab, scene.spec, active),
+        Fault::PausePrimary | Fault::PauseHost | Fault::PauseGuard | Fault::PauseNode => {
+            process::pause(lab, &paused(scene, fault)?)
+        }
+        Fault::AckerRestart => process::kill_database(lab, standby(active)),
+        Fault::EarlyReturn => site::early_return(scene),
+        Fault::SecondFailure => site::second_failure(scene),
+        Fault::BothRestart => site::both_restart(lab),
+        Fault::ReplicationError => rows::collide(scene),
     }
 }
 
-/// Undoes it.
+/// Undoes it. Undoing what is not there does nothing.
 ///
 /// # Errors
 /// [`FaultError`].
-pub fn heal(lab: &Lab, fault: Fault, target: &Target, injected: &Injected) -> Result<Healed, FaultError> {
+pub fn heal(scene: &Scene<'_>, fault: Fault, injected: &Injected) -> Result<Healed, FaultError> {
+    let (lab, active) = (scene.lab, scene.target.active);
     match fault {
-        Fault::KillPrimary | Fault::KillLeader => Ok(process::healed_by_supervisor(injected)),
-        Fault::KillSite => site::power_on(lab, target.active),
+        Fault::KillPrimary | Fault::KillLeader | Fault::AckerRestart => {
+            Ok(process::healed_by_supervisor(injected))
+        }
+        Fault::KillSite | Fault::SecondFailure => site::power_on(lab, active),
         Fault::LoseWitness => site::power_on(lab, LabSite::Wit),
-        Fault::CutSite | Fault::CutLink => link::mend(lab),
+        Fault::LoseStandby => site::power_on(lab, standby(active)),
+        Fault::CutSite | Fault::CutLink | Fault::FlapLink => link::mend(lab),
         Fault::KillEntry => process::release(lab),
         Fault::Switchover => Ok(order::nothing_to_heal(injected)),
+        Fault::EarlyReturn => site::has_power(lab, &[active], injected),
+        Fault::BothRestart => site::has_power(lab, &[LabSite::Pdc, LabSite::Mdc], injected),
+        Fault::PausePrimary | Fault::PauseHost | Fault::PauseGuard | Fault::PauseNode => {
+            process::resume(lab, &paused(scene, fault)?)
+        }
+        Fault::ReplicationError => rows::part(scene),
     }
+}
+
+/// What a pause stops.
+fn paused(scene: &Scene<'_>, fault: Fault) -> Result<Vec<crate::supervisor::Target>, FaultError> {
+    let leader = scene.target.leader.as_deref();
+    match fault {
+        Fault::PausePrimary => Ok(process::on_database(scene.target.active, &["mysqld"])),
+        Fault::PauseHost => Ok(process::on_database(scene.target.active, &["mysqld", "guard"])),
+        Fault::PauseGuard => Ok(process::on_database(scene.target.active, &["guard"])),
+        _ => Ok(process::node(leader.ok_or(FaultError::NoLeader)?)),
+    }
+}
+
+fn standby(active: LabSite) -> LabSite {
+    active.peer().expect("groups are active in data sites alone")
 }

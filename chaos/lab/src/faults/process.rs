@@ -1,12 +1,13 @@
-//! Faults of one process. The supervisor starts it again, as systemd would, so healing is nothing
-//! that anybody does.
+//! Faults of one process. One that is killed the supervisor starts again, as systemd would, so healing
+//! is nothing that anybody does; one that is stopped goes on when it is told to.
 
 use super::{FaultError, Healed, Injected};
+use crate::clock;
 use crate::layout::{Host, Lab, LabSite};
 use crate::supervisor::{self, SupervisorRequest, Target};
 
-/// kill -9 of the active site's database.
-pub fn kill_primary(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
+/// kill -9 of a site's database.
+pub fn kill_database(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
     let host = Host::database_of(active).expect("groups are active in data sites alone");
     kill(lab, Target::process(host.name, "mysqld"))
 }
@@ -30,6 +31,38 @@ pub fn hold_entry(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
 pub fn release(lab: &Lab) -> Result<Healed, FaultError> {
     let acted = supervisor::tell(lab, &SupervisorRequest::Release)?;
     Ok(Healed { at: acted.ended, what: "the entry is started again".to_owned() })
+}
+
+/// Processes of a site's database host.
+pub fn on_database(site: LabSite, processes: &[&str]) -> Vec<Target> {
+    let host = Host::database_of(site).expect("groups are active in data sites alone");
+    processes.iter().map(|p| Target::process(host.name, p)).collect()
+}
+
+/// A node's process.
+pub fn node(name: &str) -> Vec<Target> {
+    vec![Target::process(name, "node")]
+}
+
+/// SIGSTOP.
+pub fn pause(lab: &Lab, targets: &[Target]) -> Result<Injected, FaultError> {
+    let began = clock::now();
+    for target in targets {
+        supervisor::tell(lab, &SupervisorRequest::Stop { target: target.clone() })?;
+    }
+    Ok(Injected { began, ended: clock::now(), what: format!("SIGSTOP to {}", list(targets)) })
+}
+
+/// SIGCONT. What died stopped, and runs anew, is not hurt by it.
+pub fn resume(lab: &Lab, targets: &[Target]) -> Result<Healed, FaultError> {
+    for target in targets {
+        supervisor::tell(lab, &SupervisorRequest::Cont { target: target.clone() })?;
+    }
+    Ok(Healed { at: clock::now(), what: format!("SIGCONT to {}", list(targets)) })
+}
+
+fn list(targets: &[Target]) -> String {
+    targets.iter().map(Target::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// The fault heals from its own instant on.

@@ -1,0 +1,85 @@
+//! What must come of each fault, and what the measurement has to know of it.
+
+use std::time::Duration;
+
+use crate::cli::Fault;
+use crate::layout::LabSite;
+
+/// What is stopped goes on after so long: many leases, and longer than a failover.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// What must come of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// The group moves to the other site.
+    Failover,
+    /// The group stays, at the same epoch.
+    Stay,
+    /// The group serves again, wherever it is safe: the fault leaves no single right site.
+    Serve,
+}
+
+/// What must come of it.
+#[must_use]
+pub fn expect(fault: Fault) -> Expect {
+    match fault {
+        Fault::KillPrimary
+        | Fault::KillSite
+        | Fault::CutSite
+        | Fault::Switchover
+        | Fault::PausePrimary
+        | Fault::PauseHost
+        | Fault::PauseGuard
+        | Fault::EarlyReturn => Expect::Failover,
+        Fault::KillLeader
+        | Fault::LoseWitness
+        | Fault::CutLink
+        | Fault::KillEntry
+        | Fault::PauseNode
+        | Fault::LoseStandby
+        | Fault::AckerRestart
+        | Fault::FlapLink
+        | Fault::ReplicationError => Expect::Stay,
+        Fault::SecondFailure | Fault::BothRestart => Expect::Serve,
+    }
+}
+
+/// The site whose hosts nobody outside reaches while the fault lasts.
+#[must_use]
+pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
+    match fault {
+        Fault::KillSite | Fault::CutSite | Fault::SecondFailure | Fault::EarlyReturn => Some(active),
+        Fault::LoseWitness => Some(LabSite::Wit),
+        Fault::LoseStandby => active.peer(),
+        Fault::KillPrimary
+        | Fault::KillLeader
+        | Fault::CutLink
+        | Fault::KillEntry
+        | Fault::Switchover
+        | Fault::PausePrimary
+        | Fault::PauseHost
+        | Fault::PauseGuard
+        | Fault::PauseNode
+        | Fault::AckerRestart
+        | Fault::FlapLink
+        | Fault::BothRestart
+        | Fault::ReplicationError => None,
+    }
+}
+
+/// Whether it takes the active site's entry away, so that its web clients must follow the pooled name.
+/// One that is given back within a check's patience (`early-return`) or is gone with the other
+/// site's (`both-restart`) moves nobody surely.
+#[must_use]
+pub fn takes_entry(fault: Fault) -> bool {
+    matches!(fault, Fault::KillSite | Fault::CutSite | Fault::KillEntry | Fault::SecondFailure)
+}
+
+/// It is not undone before it has lasted so long.
+#[must_use]
+pub fn lasts(fault: Fault) -> Duration {
+    match fault {
+        Fault::PausePrimary | Fault::PauseHost | Fault::PauseGuard | Fault::PauseNode => PAUSE,
+        _ => Duration::ZERO,
+    }
+}

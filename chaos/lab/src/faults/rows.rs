@@ -1,0 +1,127 @@
+//! Faults of what a standby holds: somebody has written to it past its history, as root may.
+
+use std::future::Future;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder, Row};
+
+use super::{FaultError, Healed, Injected, Scene, standby};
+use crate::cli::Flavour;
+use crate::clients::writer::TABLE;
+use crate::clock;
+use crate::inside;
+use crate::layout::Host;
+use crate::mysqld::APPLICATION_SCHEMA;
+
+/// So many commits of a writer ahead: seconds, so that the row is there before its twin arrives.
+const AHEAD: u64 = 30;
+
+/// ER_DUP_ENTRY.
+const DUPLICATE: u64 = 1062;
+
+/// Some statements over a socket, and the seconds until the twin has arrived.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Between two looks at the applier.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Puts a row into the standby that its primary is about to write, and waits until the applier has
+/// stopped at it.
+pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
+    let (run, show) = (scene.target.run, show_replica(scene.spec.flavour));
+    let began = clock::now();
+    let row = at_standby(scene, move |mut conn: Conn| async move {
+        conn.query_drop("SET SESSION sql_log_bin = 0").await?;
+        let last = format!(
+            "SELECT writer, MAX(seq) FROM {APPLICATION_SCHEMA}.{TABLE} WHERE run = {run} \
+                            GROUP BY writer ORDER BY writer LIMIT 1"
+        );
+        let last: Option<(u32, u64)> = conn.query_first(last).await?;
+        let (writer, seq) = last.ok_or_else(|| anyhow::anyhow!("no row of run {run} has arrived"))?;
+        let seq = seq + AHEAD;
+        conn.query_drop("SET GLOBAL super_read_only = OFF").await?;
+        let put = conn
+            .query_drop(format!("INSERT INTO {APPLICATION_SCHEMA}.{TABLE} VALUES ({run}, {writer}, {seq})"))
+            .await;
+        conn.query_drop("SET GLOBAL super_read_only = ON").await?;
+        put?;
+        while applier_error(&mut conn, show).await? != DUPLICATE {
+            tokio::time::sleep(TICK).await;
+        }
+        Ok((writer, seq))
+    })?;
+    let what = format!(
+        "row {} of writer {} is in {} before it arrives: its applier has stopped with error {DUPLICATE}",
+        row.1,
+        row.0,
+        host(scene).name
+    );
+    Ok(Injected { began, ended: clock::now(), what })
+}
+
+/// Takes the row away again, and lets the applier go on, if it stands at it still.
+pub fn part(scene: &Scene<'_>) -> Result<Healed, FaultError> {
+    let (run, flavour) = (scene.target.run, scene.spec.flavour);
+    let stood = at_standby(scene, move |mut conn: Conn| async move {
+        if applier_error(&mut conn, show_replica(flavour)).await? != DUPLICATE {
+            return Ok(false);
+        }
+        conn.query_drop("SET SESSION sql_log_bin = 0").await?;
+        conn.query_drop("SET GLOBAL super_read_only = OFF").await?;
+        // Commits are applied in their order, so what stands before its time is the writer's last row.
+        let gone = conn
+            .query_drop(format!(
+                "DELETE FROM {APPLICATION_SCHEMA}.{TABLE} WHERE run = {run} ORDER BY writer, seq DESC LIMIT 1"
+            ))
+            .await;
+        conn.query_drop("SET GLOBAL super_read_only = ON").await?;
+        gone?;
+        conn.query_drop(match flavour {
+            Flavour::Mysql => "START REPLICA SQL_THREAD",
+            Flavour::Mariadb => "START SLAVE SQL_THREAD",
+        })
+        .await?;
+        Ok(true)
+    })?;
+    let what = if stood {
+        "a person takes the row away and starts the applier"
+    } else {
+        "the applier did not stand at it any more"
+    };
+    Ok(Healed { at: clock::now(), what: what.to_owned() })
+}
+
+fn show_replica(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::Mysql => "SHOW REPLICA STATUS",
+        Flavour::Mariadb => "SHOW SLAVE STATUS",
+    }
+}
+
+/// The number of the error that the applier stopped with; 0 if it runs.
+async fn applier_error(conn: &mut Conn, show: &str) -> anyhow::Result<u64> {
+    let row: Option<Row> = conn.query_first(show).await?;
+    let row = row.ok_or_else(|| anyhow::anyhow!("it has no source"))?;
+    Ok(row.get_opt("Last_SQL_Errno").and_then(Result::ok).unwrap_or_default())
+}
+
+fn host(scene: &Scene<'_>) -> Host {
+    Host::database_of(standby(scene.target.active)).expect("groups are active in data sites alone")
+}
+
+/// Does something on the standby as root, through its socket.
+fn at_standby<T, F, A>(scene: &Scene<'_>, act: A) -> Result<T, FaultError>
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<T>> + Send + 'static,
+    A: FnOnce(Conn) -> F + Send + 'static,
+{
+    let host = host(scene);
+    let socket = crate::cluster::instance(scene.lab, &host).socket.to_string_lossy().into_owned();
+    inside::in_runtime(scene.lab, &host, DEADLINE, async move {
+        let options = OptsBuilder::default().socket(Some(socket)).user(Some("root")).stmt_cache_size(0);
+        act(Conn::new(options).await?).await
+    })
+    .map_err(|e| FaultError::Database { host: host.name, why: format!("{e:#}") })
+}
