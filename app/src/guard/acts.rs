@@ -251,11 +251,14 @@ async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
                 index: host.binlog_index.clone(),
                 extra: extra.clone(),
                 into: host.rescue_dir.join(folder_of(extra)),
-                mysqlbinlog: host.mysqlbinlog.clone(),
+                mysqlbinlog: match host.admin.flavour {
+                    model::Flavour::Mysql => host.mysqlbinlog.clone(),
+                    model::Flavour::Mariadb => vec![],
+                },
             };
             match save_extra_transactions(&rescue, Deadline::after(SAVE)).await {
                 Ok(saved) => {
-                    info!(sql = %saved.sql.display(), "extra transactions are saved");
+                    info!(into = %rescue.into.display(), sql = saved.sql.is_some(), "binary logs are saved");
                     ActEnd::Done { reached: Some(extra.clone()) }
                 }
                 Err(error) => ActEnd::Failed { why: chain(&error) },

@@ -23,7 +23,8 @@ pub struct Rescue {
     pub extra: GtidSet,
     /// Folder to make. When it exists the rescue was made already.
     pub into: PathBuf,
-    /// Command that runs mysqlbinlog, without its arguments.
+    /// Command that runs mysqlbinlog, without its arguments. Empty: no SQL is written. MariaDB's tool does not
+    /// select transactions by a set, so there a person reads the copies.
     pub mysqlbinlog: Vec<String>,
 }
 
@@ -32,10 +33,8 @@ pub struct Rescue {
 pub struct Saved {
     /// Copies of the binary logs.
     pub binary_logs: Vec<PathBuf>,
-    /// The extra transactions as SQL.
-    pub sql: PathBuf,
-    /// Length of it.
-    pub sql_bytes: u64,
+    /// The extra transactions as SQL, where there was a command to write it.
+    pub sql: Option<PathBuf>,
 }
 
 /// Why nothing was saved.
@@ -52,9 +51,6 @@ pub enum RescueError {
         #[source]
         source: io::Error,
     },
-    /// The command line is empty.
-    #[error("no command to run mysqlbinlog with")]
-    NoCommand,
     /// mysqlbinlog did not like it.
     #[error("mysqlbinlog ended with {status}: {message}")]
     Mysqlbinlog {
@@ -83,7 +79,9 @@ pub async fn save_extra_transactions(rescue: &Rescue, deadline: Deadline) -> Res
     remove_if_there(&part)?;
     fs::create_dir_all(&part).map_err(|e| file("create", &part, e))?;
     let logs = copy_logs(&rescue.index, &part)?;
-    write_sql(rescue, &logs, &part.join(SQL), deadline).await?;
+    if let Some((program, arguments)) = rescue.mysqlbinlog.split_first() {
+        write_sql((program, arguments), &rescue.extra, &logs, &part.join(SQL), deadline).await?;
+    }
     sync(&part)?;
     fs::rename(&part, &rescue.into).map_err(|e| file("rename", &part, e))?;
     if let Some(parent) = rescue.into.parent() {
@@ -122,18 +120,18 @@ fn copy_logs(index: &Path, to: &Path) -> Result<Vec<PathBuf>, RescueError> {
 }
 
 async fn write_sql(
-    rescue: &Rescue,
+    (program, arguments): (&String, &[String]),
+    extra: &GtidSet,
     logs: &[PathBuf],
     sql: &Path,
     deadline: Deadline,
 ) -> Result<(), RescueError> {
-    let (program, arguments) = rescue.mysqlbinlog.split_first().ok_or(RescueError::NoCommand)?;
     let out = File::create(sql).map_err(|e| file("create", sql, e))?;
     let child = Command::new(program)
         .args(arguments)
         // Without --no-defaults a cnf of the host would have a say; --verbose adds the rows in words.
         .args(["--no-defaults", "--verbose", "--base64-output=AUTO"])
-        .arg(format!("--include-gtids={}", rescue.extra))
+        .arg(format!("--include-gtids={extra}"))
         .args(logs)
         .stdin(Stdio::null())
         .stdout(out)
@@ -156,11 +154,10 @@ async fn write_sql(
 
 fn saved(folder: &Path) -> Result<Saved, RescueError> {
     let sql = folder.join(SQL);
-    let sql_bytes = fs::metadata(&sql).map_err(|e| file("read", &sql, e))?.len();
     let entries = fs::read_dir(folder).map_err(|e| file("read", folder, e))?;
     let mut binary_logs: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| *p != sql).collect();
     binary_logs.sort();
-    Ok(Saved { binary_logs, sql, sql_bytes })
+    Ok(Saved { binary_logs, sql: sql.is_file().then_some(sql) })
 }
 
 fn sync(path: &Path) -> Result<(), RescueError> {
@@ -169,4 +166,30 @@ fn sync(path: &Path) -> Result<(), RescueError> {
 
 fn file(doing: &'static str, path: &Path, source: io::Error) -> RescueError {
     RescueError::File { doing, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Goal: without a command that selects by a set the binary logs are saved all the same, and once.
+    #[tokio::test]
+    async fn without_a_command_the_logs_are_copied_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("binlog.000001"), "one").unwrap();
+        fs::write(folder.path().join("binlog.index"), "./binlog.000001\n").unwrap();
+        let rescue = Rescue {
+            index: folder.path().join("binlog.index"),
+            extra: GtidSet::empty(),
+            into: folder.path().join("saved/it"),
+            mysqlbinlog: vec![],
+        };
+        let deadline = || Deadline::after(Duration::from_secs(60));
+        let saved = save_extra_transactions(&rescue, deadline()).await.unwrap();
+        assert_eq!(saved.sql, None);
+        assert_eq!(fs::read_to_string(&saved.binary_logs[0]).unwrap(), "one");
+        fs::remove_file(&rescue.index).unwrap();
+        assert_eq!(save_extra_transactions(&rescue, deadline()).await.unwrap(), saved, "it is there already");
+    }
 }

@@ -57,7 +57,7 @@ async fn a_killed_primary_returns_with_ghosts_and_is_rebuilt() {
     };
     std::fs::create_dir(folder.path().join("rescue.part")).unwrap();
     let saved = save_extra_transactions(&rescue, patience()).await.unwrap();
-    let sql = std::fs::read_to_string(&saved.sql).unwrap();
+    let sql = std::fs::read_to_string(saved.sql.as_ref().unwrap()).unwrap();
     assert!(sql.contains("ghost") && !sql.contains("acknowledged"), "{sql}");
     assert!(!saved.binary_logs.is_empty());
     assert_eq!(save_extra_transactions(&rescue, patience()).await.unwrap(), saved);
