@@ -35,8 +35,8 @@ pub use command::{
 };
 pub use configuration::{CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration};
 pub use decide::{
-    Act, Candidacy, Decision, Diagnosis, Explanation, Held, LossStatement, Precondition, SwitchoverPlan,
-    decide, fenced_by_hand, loss_of, plan_switchover,
+    Act, Candidacy, Decision, Diagnosis, Explanation, Held, LossStatement, Precondition, ServerDiagnosis,
+    ServerFinding, SwitchoverPlan, decide, fenced_by_hand, loss_of, plan_switchover,
 };
 pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
