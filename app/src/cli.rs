@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod configure;
 mod credential;
+mod db;
 mod manual;
 mod operate;
 mod quorum;
@@ -101,6 +102,9 @@ enum Command {
     /// Keep a group from moving by itself while somebody works at it.
     #[command(subcommand)]
     Maintenance(operate::Maintenance),
+    /// The databases behind the groups, server by server.
+    #[command(subcommand)]
+    Db(db::Db),
     /// API tokens: who may speak to the API without a certificate, until when, and for which groups.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -202,6 +206,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Switchover(args) => switchover::run(&args),
         Command::Quorum(quorum) => quorum::run(&quorum),
         Command::Maintenance(maintenance) => operate::maintain(&maintenance),
+        Command::Db(db) => db::run(&db),
         Command::Token(command) => token::run(&command),
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
