@@ -102,7 +102,7 @@ enum Command {
     /// Keep a group from moving by itself while somebody works at it.
     #[command(subcommand)]
     Maintenance(operate::Maintenance),
-    /// The databases of a group: bring a server back that waits for a person.
+    /// The databases behind the groups, server by server; and the way back of one that waits for a person.
     #[command(subcommand)]
     Db(db::Db),
     /// API tokens: who may speak to the API without a certificate, until when, and for which groups.
@@ -205,8 +205,8 @@ pub fn run(cli: Cli) -> u8 {
         Command::Failover(failover) => operate::failover(&failover),
         Command::Switchover(args) => switchover::run(&args),
         Command::Quorum(quorum) => quorum::run(&quorum),
-        Command::Db(db) => db::run(&db),
         Command::Maintenance(maintenance) => operate::maintain(&maintenance),
+        Command::Db(db) => db::run(&db),
         Command::Token(command) => token::run(&command),
         Command::Audit(audit) => audit::run(&audit),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),

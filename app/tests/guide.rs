@@ -188,7 +188,7 @@ fn run(seat: &Seat, line: &str) {
             seat.types_well(line);
             seat.types_well("twofold maintenance end shop");
         }
-        ["twofold", "status" | "explain" | "audit", ..] => {
+        ["twofold", "status" | "explain" | "audit" | "db", ..] => {
             assert!(!seat.types_well(line).is_empty() || line.contains('>'), "{line} says something");
         }
         ["twofold", "apply", "twofold.yaml", "--dry-run"] => {

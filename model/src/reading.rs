@@ -55,6 +55,12 @@ pub struct DatabaseReading {
     pub offline_mode: bool,
     /// Sessions of clients: neither the agent's, nor replication, nor the server's own.
     pub client_sessions: u32,
+    /// Connections that are taken, whoever has them; not the server's own threads.
+    #[serde(default)]
+    pub connections: u32,
+    /// `@@max_connections`; 0 when the guard does not tell it yet.
+    #[serde(default)]
+    pub max_connections: u32,
     /// The source side of semi-sync.
     pub semi_sync: SemiSyncReading,
     /// The replication channel, when one is configured.
@@ -160,8 +166,14 @@ pub struct ReplicaReading {
     pub sql: ReplicaThread,
     /// `Retrieved_Gtid_Set`: received through the relay log. Received is not applied.
     pub gtid_received: GtidSet,
+    /// `Last_IO_Errno`; 0 when there is none, or when the guard does not tell it yet.
+    #[serde(default)]
+    pub io_errno: u32,
     /// `Last_IO_Error`, empty when there is none.
     pub io_error: String,
+    /// `Last_SQL_Errno`; as above. `io_errno` and this name the error whatever its text.
+    #[serde(default)]
+    pub sql_errno: u32,
     /// `Last_SQL_Error`, empty when there is none.
     pub sql_error: String,
     /// `Seconds_Behind_Source`; none when it is unknown.

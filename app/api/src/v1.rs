@@ -181,6 +181,47 @@ pub struct ServerStatus {
     pub unapplied: Option<u64>,
     /// What a person should know of it.
     pub note: Option<String>,
+    /// It takes writes (`read_only` is off), as last reported; none when it was never read.
+    #[serde(default)]
+    pub writable: Option<bool>,
+    /// Connections that are taken.
+    #[serde(default)]
+    pub connections: Option<u32>,
+    /// `max_connections`.
+    #[serde(default)]
+    pub max_connections: Option<u32>,
+    /// Its replication channel, where one is configured.
+    #[serde(default)]
+    pub replication: Option<ReplicationStatus>,
+    /// What is the matter with it; only a leader that a quorum confirms tells.
+    #[serde(default)]
+    pub diagnoses: Vec<ServerDiagnosis>,
+}
+
+/// The channel by which a server replicates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReplicationStatus {
+    /// Host and port of its source.
+    pub source: String,
+    /// The receiver (IO thread): `running`, `connecting`, `stopped`.
+    pub receiver: String,
+    /// The applier (SQL thread): `running`, `connecting`, `stopped`.
+    pub applier: String,
+    /// Seconds behind its source; none when the server cannot tell.
+    pub lag_s: Option<u64>,
+}
+
+/// What is the matter with a server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServerDiagnosis {
+    /// Its name, such as `replication-stopped`.
+    pub name: String,
+    /// The evidence.
+    pub because: String,
+    /// What a person does about it.
+    pub next: String,
 }
 
 /// Whether a failover would work now.

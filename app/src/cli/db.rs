@@ -1,19 +1,35 @@
-//! `db`: the databases of a group.
+//! `twofold db`: the databases behind the groups, server by server.
 
 use anyhow::Result;
-use app_api::v1::{RebuildRequest, RebuildStarted, ReleaseRequest, Released};
-use clap::{Args, Subcommand};
+use app_api::v1::{Code, Status};
+use clap::{Args, Subcommand, ValueEnum};
+use model::Flavour;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Format;
 use super::client::{Answer, Connect, ask};
-use super::operate::{account, escape, refused};
+use super::operate::refused;
 use super::screen::out;
 
-/// What to do with a group's databases.
+mod render;
+mod returning;
+
+/// The databases.
 #[derive(Debug, Subcommand)]
 pub enum Db {
+    /// Every server: role, writable or shut, positions, lag, connections, diagnoses with the next act.
+    #[command(after_help = CODES)]
+    Status(Look),
+    /// Sites and servers as a picture: who replicates from whom, and what is the matter.
+    #[command(after_help = CODES)]
+    Topology(Look),
+    /// Transactions of servers that their primary never had.
+    #[command(after_help = CODES)]
+    Errant(Look),
+    /// The least rights of the accounts as SQL statements; needs no cluster.
+    #[command(after_help = "Exit codes: 0 printed, 2 usage.")]
+    Grants(Grants),
     /// Copy a server that is not the primary anew, from the primary; says first what that gives up.
     ///
     /// What the server has and its primary has not is saved on its host before, as binary logs and SQL.
@@ -22,28 +38,22 @@ pub enum Db {
                             3 refused by a rule (a loss that was not accepted, or another one than is stated \
                             now), or the role does not allow it, 4 no quorum."
     )]
-    Rebuild(Rebuild),
+    Rebuild(returning::Rebuild),
     /// Take a server out of quarantine as it is: it is compared again, and joins if nothing is extra any more.
     #[command(
         after_help = "Exit codes: 0 it is released, 1 failed (certificates), 2 usage, no such group or \
                             server, 3 it is not quarantined, or the role does not allow it, 4 no quorum."
     )]
-    Release(Release),
+    Release(returning::Release),
 }
 
-/// Arguments of `db rebuild`.
+/// Beneath the help of those that look.
+const CODES: &str = "Exit codes: 0 a quorum confirmed it, 1 failed (certificates), 2 usage or bad input, \
+                     4 no quorum: one node's own view (without diagnoses), or no answer.";
+
+/// Arguments of those that look.
 #[derive(Debug, Args)]
-pub struct Rebuild {
-    /// The group.
-    group: String,
-    /// The server whose data is replaced.
-    server: String,
-    /// The id of the loss that was stated; it lapses when the state changes.
-    #[arg(long, value_name = "ID")]
-    accept_loss: Option<String>,
-    /// Why, for the audit.
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+pub struct Look {
     #[command(flatten)]
     connect: Connect,
     /// How to print.
@@ -51,69 +61,69 @@ pub struct Rebuild {
     output: Format,
 }
 
-/// Arguments of `db release`.
+/// Arguments of `db grants`.
 #[derive(Debug, Args)]
-pub struct Release {
-    /// The group.
-    group: String,
-    /// The server in quarantine.
-    server: String,
-    /// Why, for the audit.
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-    #[command(flatten)]
-    connect: Connect,
+pub struct Grants {
+    /// Whose servers.
+    #[arg(long, value_enum, default_value_t)]
+    flavour: Kind,
+    /// The guard's account, as the server writes it.
+    #[arg(long, value_name = "ACCOUNT", default_value = "'twofold'@'localhost'")]
+    account: String,
+    /// The replication account.
+    #[arg(long, value_name = "ACCOUNT", default_value = "'repl'@'%'")]
+    replication: String,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// Runs it.
-pub fn run(args: &Db) -> Result<u8> {
-    match args {
-        Db::Rebuild(args) => rebuild(args),
-        Db::Release(args) => release(args),
+/// Whose servers.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum Kind {
+    /// MySQL.
+    #[default]
+    Mysql,
+    /// MariaDB.
+    Mariadb,
+}
+
+/// Does it.
+pub fn run(db: &Db) -> Result<u8> {
+    match db {
+        Db::Status(args) => look(args, render::status, |status| json!(status.groups)),
+        Db::Topology(args) => look(args, render::topology, render::topology_json),
+        Db::Errant(args) => look(args, render::errant, render::errant_json),
+        Db::Grants(args) => {
+            grants(args);
+            Ok(0)
+        }
+        Db::Rebuild(args) => returning::rebuild(args),
+        Db::Release(args) => returning::release(args),
     }
 }
 
-fn path(group: &str, server: &str, what: &str) -> String {
-    format!("/v1/groups/{}/servers/{}/{what}", escape(group), escape(server))
-}
-
-fn rebuild(args: &Rebuild) -> Result<u8> {
-    let request =
-        RebuildRequest { accept_loss: args.accept_loss.clone(), reason: args.reason.clone(), by: account() };
-    let path = path(&args.group, &args.server, "rebuild");
-    match ask::<RebuildStarted>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
-        Answer::Ok(started) => {
+fn look(args: &Look, text: fn(&Status) -> String, document: fn(&Status) -> Value) -> Result<u8> {
+    match ask::<Status>(&args.connect, Method::GET, "/v1/status", None)? {
+        Answer::Ok(status) => {
             match args.output {
-                Format::Json => out(json!(started)),
-                Format::Text => out(format_args!(
-                    "group {}: {} is copied anew from the primary, execution {}; {} transactions of its own are \
-                     saved on its host first\nfollow it with: twofold status --watch",
-                    started.group, started.server, started.execution, started.transactions
-                )),
+                Format::Json => out(document(&status)),
+                Format::Text => out(text(&status)),
             }
-            Ok(0)
+            Ok(if status.quorum { 0 } else { Code::NoQuorum.exit_code() })
         }
         Answer::Problem(problem) => Ok(refused(&problem, args.output)),
     }
 }
 
-fn release(args: &Release) -> Result<u8> {
-    let request = ReleaseRequest { reason: args.reason.clone(), by: account() };
-    let path = path(&args.group, &args.server, "release");
-    match ask::<Released>(&args.connect, Method::POST, &path, Some(&json!(request)))? {
-        Answer::Ok(released) => {
-            match args.output {
-                Format::Json => out(json!(released)),
-                Format::Text => out(format_args!(
-                    "group {}: {} is compared with the primary again; twofold explain group {} tells what comes of it",
-                    released.group, released.server, released.group
-                )),
-            }
-            Ok(0)
-        }
-        Answer::Problem(problem) => Ok(refused(&problem, args.output)),
+fn grants(args: &Grants) {
+    let (flavour, mut statements) = match args.flavour {
+        Kind::Mysql => (Flavour::Mysql, replication_mysql::grant_statements(&args.account)),
+        Kind::Mariadb => (Flavour::Mariadb, replication_mysql::mariadb_grant_statements(&args.account)),
+    };
+    statements.push(replication_mysql::replication_grant_statement(flavour, &args.replication));
+    match args.output {
+        Format::Json => out(json!(statements)),
+        Format::Text => statements.iter().for_each(|statement| out(format_args!("{statement};"))),
     }
 }

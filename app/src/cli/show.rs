@@ -612,6 +612,11 @@ mod tests {
             behind: None,
             unapplied: None,
             note: None,
+            writable: None,
+            connections: None,
+            max_connections: None,
+            replication: None,
+            diagnoses: vec![],
         }
     }
 

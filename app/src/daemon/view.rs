@@ -2,14 +2,14 @@
 
 use app_api::v1::{
     CandidateStatus, EventLine, ExecutionStatus, Explanation, FailoverStatus, FinishedExecution, GroupStatus,
-    MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ServerStatus, Status, StepStatus,
-    SwitchoverPlan,
+    MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ReplicationStatus, ServerDiagnosis,
+    ServerStatus, Status, StepStatus, SwitchoverPlan,
 };
 use app_link::{Endpoint, LinkView};
 use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};
 use std::time::Duration;
 
-use model::{Flavour, GroupId, GtidSet, NodeId, ServerId, SiteId, Timestamp};
+use model::{Flavour, GroupId, GtidSet, NodeId, ReplicaReading, ReplicaThread, ServerId, SiteId, Timestamp};
 use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
 
 use super::configure;
@@ -135,7 +135,13 @@ fn group(
     // The primary first: that is what a person looks for.
     let mut names: Vec<&ServerId> = g.servers.keys().collect();
     names.sort_by_key(|s| (primary != Some(*s), (*s).clone()));
-    let servers = names.into_iter().map(|s| server(g, s, facts, fresh_within, now)).collect();
+    let servers = names
+        .into_iter()
+        .map(|s| ServerStatus {
+            diagnoses: diagnoses(explained, s),
+            ..server(g, s, facts, fresh_within, now)
+        })
+        .collect();
     let (mode, since) = match authority.map(|a| a.durability) {
         None => (None, None),
         Some(Durability::Sync) => (Some("sync"), None),
@@ -251,6 +257,8 @@ fn server(g: &Group, id: &ServerId, facts: &Facts, fresh_within: Duration, now: 
         (Some(p), Some(r)) if !is_primary => Some(p.gtid_executed.subtract(&r.gtid_held()).count()),
         _ => None,
     };
+    // Zero comes from a guard that does not count them yet.
+    let counted = reading.filter(|r| r.max_connections > 0);
     ServerStatus {
         name: id.to_string(),
         site: g.site_of(id).map(ToString::to_string).unwrap_or_default(),
@@ -269,6 +277,35 @@ fn server(g: &Group, id: &ServerId, facts: &Facts, fresh_within: Duration, now: 
             .and_then(|r| r.replica.as_ref().map(|x| x.gtid_received.subtract(&r.gtid_executed)))
             .map(|set: GtidSet| set.count()),
         note: note(g, id, known),
+        writable: reading.map(|r| !r.read_only),
+        connections: counted.map(|r| r.connections),
+        max_connections: counted.map(|r| r.max_connections),
+        replication: reading.and_then(|r| r.replica.as_ref()).map(replication),
+        diagnoses: vec![],
+    }
+}
+
+fn diagnoses(explained: Option<&failover_core::Explanation>, id: &ServerId) -> Vec<ServerDiagnosis> {
+    let found = explained.iter().flat_map(|e| &e.servers).filter(|f| f.server == *id);
+    let told = found.map(|f| ServerDiagnosis {
+        name: f.diagnosis.name().into(),
+        because: f.because.clone(),
+        next: f.diagnosis.next().into(),
+    });
+    told.collect()
+}
+
+fn replication(channel: &ReplicaReading) -> ReplicationStatus {
+    let thread = |state| match state {
+        ReplicaThread::Running => "running".to_owned(),
+        ReplicaThread::Connecting => "connecting".to_owned(),
+        ReplicaThread::Stopped => "stopped".to_owned(),
+    };
+    ReplicationStatus {
+        source: format!("{}:{}", channel.source_host, channel.source_port),
+        receiver: thread(channel.io),
+        applier: thread(channel.sql),
+        lag_s: channel.lag_seconds,
     }
 }
 

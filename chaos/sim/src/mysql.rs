@@ -299,6 +299,8 @@ impl Mysql {
             gtid_received: Self::set(&names.uuids, channel.from, held),
             io_error: channel.io_error.clone(),
             sql_error: String::new(),
+            io_errno: 0,
+            sql_errno: 0,
             lag_seconds: None,
         });
         Some(DatabaseReading {
@@ -310,6 +312,8 @@ impl Mysql {
             super_read_only: life.read_only && !life.super_off,
             offline_mode: false,
             client_sessions: 0,
+            connections: 1,
+            max_connections: 151,
             semi_sync: SemiSyncReading {
                 source_enabled: life.source_enabled,
                 source_operating: life.operating,

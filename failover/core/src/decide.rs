@@ -12,6 +12,7 @@ mod held;
 mod ordered;
 mod planned;
 mod returning;
+mod servers;
 mod start;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use given_up::{GivenUp, discard_of, release_of};
 pub use held::Held;
 pub use ordered::{LossStatement, fenced_by_hand, loss_of};
 pub use planned::{Precondition, SwitchoverPlan, plan_switchover};
+pub use servers::{ServerDiagnosis, ServerFinding};
 
 /// A switchover is called off when the group has been drained for so long, whatever its steps do: no
 /// writer waits longer for one that nobody drives.
@@ -54,6 +56,8 @@ pub struct Explanation {
     pub holds: Option<String>,
     /// Whether a failover would work now, server by server.
     pub candidates: Vec<Candidacy>,
+    /// What is the matter with each server; it moves nothing.
+    pub servers: Vec<ServerFinding>,
 }
 
 /// What was decided.
@@ -96,6 +100,7 @@ fn decide_group(view: &View) -> Explanation {
         act: None,
         holds: None,
         candidates,
+        servers: servers::findings(view),
     };
     let Some(authority) = &view.group.authority else {
         match start::start(view) {

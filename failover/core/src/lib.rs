@@ -36,7 +36,8 @@ pub use command::{
 pub use configuration::{CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration};
 pub use decide::{
     Act, Candidacy, Decision, Diagnosis, Explanation, GivenUp, Held, LossStatement, Precondition,
-    SwitchoverPlan, decide, discard_of, fenced_by_hand, loss_of, plan_switchover, release_of,
+    ServerDiagnosis, ServerFinding, SwitchoverPlan, decide, discard_of, fenced_by_hand, loss_of,
+    plan_switchover, release_of,
 };
 pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};

@@ -191,7 +191,8 @@ const MYSQL: Words = Words {
         @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, \
         @@GLOBAL.offline_mode AS offline_mode, @@GLOBAL.sync_binlog AS sync_binlog, \
         @@GLOBAL.innodb_flush_log_at_trx_commit AS flush_log_at_commit, \
-        @@GLOBAL.sync_relay_log AS sync_relay_log, @@GLOBAL.relay_log_recovery AS relay_log_recovery",
+        @@GLOBAL.sync_relay_log AS sync_relay_log, @@GLOBAL.relay_log_recovery AS relay_log_recovery, \
+        @@GLOBAL.max_connections AS max_connections",
     position: "@@GLOBAL.gtid_executed AS gtid_executed, @@GLOBAL.super_read_only AS super_read_only",
     numbering: Numbering::Sets,
     replica_status: "SHOW REPLICA STATUS",
@@ -248,7 +249,8 @@ const MARIADB: Words = Words {
         @@GLOBAL.read_only AS read_only, @@GLOBAL.read_only AS super_read_only, \
         0 AS offline_mode, @@GLOBAL.sync_binlog AS sync_binlog, \
         @@GLOBAL.innodb_flush_log_at_trx_commit AS flush_log_at_commit, \
-        @@GLOBAL.sync_relay_log AS sync_relay_log, @@GLOBAL.relay_log_recovery AS relay_log_recovery",
+        @@GLOBAL.sync_relay_log AS sync_relay_log, @@GLOBAL.relay_log_recovery AS relay_log_recovery, \
+        @@GLOBAL.max_connections AS max_connections",
     position: "CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_binlog_state, ''), NULLIF(@@GLOBAL.gtid_slave_pos, '')) \
             AS gtid_executed, @@GLOBAL.read_only AS super_read_only",
     numbering: Numbering::Positions,

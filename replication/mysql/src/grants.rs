@@ -119,9 +119,43 @@ pub fn mariadb_grant_statements(account: &str) -> Vec<String> {
     ]
 }
 
+/// Gives the replication account what it needs; on MySQL that is also what a clone takes from its donor.
+#[must_use]
+pub fn replication_grant_statement(flavour: model::Flavour, account: &str) -> String {
+    let rights = match flavour {
+        model::Flavour::Mysql => "REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN",
+        model::Flavour::Mariadb => "REPLICATION SLAVE",
+    };
+    format!("GRANT {rights} ON *.* TO {account}")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use model::Flavour;
+
     use super::*;
+
+    /// Rights of a `GRANT … ON … TO …`, with what they are on and for whom.
+    fn given(statement: &str) -> Option<(String, BTreeSet<String>)> {
+        let text = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (rights, whom) = text.strip_prefix("GRANT ")?.trim_end_matches(';').split_once(" ON ")?;
+        Some((whom.to_owned(), rights.split(", ").map(str::to_owned).collect()))
+    }
+
+    /// Goal: who follows install.md gives what the statements give. Method: every GRANT of rights in the
+    /// page, compared as sets.
+    #[test]
+    fn the_manual_gives_the_same_rights() {
+        let page = include_str!("../../../docs/guide/install.md");
+        let said: BTreeSet<_> = page.split(";\n").filter_map(|s| given(&s[s.rfind("GRANT ")?..])).collect();
+        let mut ours = grant_statements("'twofold'@'localhost'");
+        ours.extend(mariadb_grant_statements("'twofold'@'localhost'"));
+        let both = [Flavour::Mysql, Flavour::Mariadb];
+        ours.extend(both.map(|flavour| replication_grant_statement(flavour, "'repl'@'%'")));
+        assert_eq!(said, ours.iter().filter_map(|s| given(s)).collect());
+    }
 
     #[test]
     fn mariadbs_statements_name_every_right_and_no_super() {

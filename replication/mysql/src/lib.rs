@@ -58,7 +58,10 @@ pub use dialect::{Dialect, UnknownVersion, Version};
 pub use endpoint::{Address, Endpoint, Tls};
 pub use errant::{errant, extra_transactions};
 pub use error_log::{Ending, Life, how_it_ended, lives};
-pub use grants::{ACTS, ActGrants, MARIADB_GRANTS, ROLE, grant_statements, grants, mariadb_grant_statements};
+pub use grants::{
+    ACTS, ActGrants, MARIADB_GRANTS, ROLE, grant_statements, grants, mariadb_grant_statements,
+    replication_grant_statement,
+};
 pub use long::long_transactions;
 pub use outcome::{ActError, Outcome, Refusal};
 pub use position::PositionError;

@@ -75,11 +75,11 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
     };
     let row = variables.first().ok_or(ReadError::Short { what: "the system variables" })?;
     let semi_sync = SemiSync::of(session, row, status)?;
-    let mut client_sessions = 0;
+    let (mut client_sessions, mut connections) = (0, 0);
     for process in processes {
-        if classify(session, process)?.kind == SessionKind::Client {
-            client_sessions += 1;
-        }
+        let kind = classify(session, process)?.kind;
+        client_sessions += u32::from(kind == SessionKind::Client);
+        connections += u32::from(kind != SessionKind::System);
     }
     Ok(DatabaseReading {
         server_uuid: row.parse("server_uuid", "a server uuid")?,
@@ -90,6 +90,8 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
         super_read_only: row.flag("super_read_only")?,
         offline_mode: row.flag("offline_mode")?,
         client_sessions,
+        connections,
+        max_connections: row.parse("max_connections", "a number")?,
         semi_sync: semi_sync.reading(),
         replica: replica(session, channels)?,
         opening,
@@ -242,7 +244,9 @@ fn channel(session: &Session, row: &Row) -> Result<Option<ReplicaReading>, ReadE
         io: thread(io, &row.text(io)?)?,
         sql: thread(sql, &row.text(sql)?)?,
         gtid_received: session.gtid_set(received, &row.text(received)?)?,
+        io_errno: row.parse("Last_IO_Errno", "a number")?,
         io_error: row.text("Last_IO_Error")?,
+        sql_errno: row.parse("Last_SQL_Errno", "a number")?,
         sql_error: row.text("Last_SQL_Error")?,
         lag_seconds: lag_seconds.map(|text| parse(lag, &text, "a number")).transpose()?,
     }))

@@ -31,6 +31,8 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
         super_read_only: true,
         offline_mode: false,
         client_sessions: 0,
+        connections: 1,
+        max_connections: 151,
         semi_sync: SemiSyncReading {
             source_enabled: false,
             source_operating: false,
@@ -49,6 +51,8 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
             gtid_received: GtidSet::empty(),
             io_error: String::new(),
             sql_error: String::new(),
+            io_errno: 0,
+            sql_errno: 0,
             lag_seconds: Some(0),
         }),
         opening: None,

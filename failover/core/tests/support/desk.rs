@@ -102,13 +102,21 @@ impl World {
         }
     }
 
-    /// `decide [brief]`: what the leader would do now, and why. `brief` leaves the candidates out.
+    /// `decide [brief|servers]`: what the leader would do now, and why. `brief` leaves the candidates out;
+    /// `servers` tells instead what is the matter with each.
     pub fn decide(&mut self, line: &mut Line, out: &mut String) {
-        let brief = line.flag("brief");
+        let (brief, servers) = (line.flag("brief"), line.flag("servers"));
         self.desk.on_wall(self.wall());
         let decision = decide(&self.state, self.desk.facts(), &self.policy, self.now);
         let explanation = &decision.groups[&names::group()];
-        out.push_str(&print::explanation(explanation, brief));
+        if servers {
+            for f in &explanation.servers {
+                say(out, format!("{} {}: {}", f.server, f.diagnosis.name(), f.because));
+            }
+            say(out, format!("act: {}", if explanation.act.is_some() { "some" } else { "none" }));
+        } else {
+            out.push_str(&print::explanation(explanation, brief));
+        }
         self.decided = explanation.act.clone();
     }
 

@@ -184,6 +184,8 @@ fn replica_of(source: &ServerId) -> ReplicaReading {
         gtid_received: model::GtidSet::empty(),
         io_error: String::new(),
         sql_error: String::new(),
+        io_errno: 0,
+        sql_errno: 0,
         lag_seconds: Some(0),
     }
 }
@@ -199,6 +201,8 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
         super_read_only: true,
         offline_mode: false,
         client_sessions: 0,
+        connections: 1,
+        max_connections: 151,
         semi_sync: SEMI_SYNC_AT_BOOT,
         replica: None,
         opening: None,
@@ -239,6 +243,12 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
         }
     }
     replica_words(reading, line);
+    if let Some(n) = line.number("connections") {
+        reading.connections = u32::try_from(n).unwrap();
+    }
+    if line.flag("super-off") {
+        reading.super_read_only = false;
+    }
     let semi = &mut reading.semi_sync;
     if let Some(n) = line.number("clients") {
         semi.clients = u32::try_from(n).unwrap();
@@ -288,7 +298,11 @@ fn replica_words(reading: &mut DatabaseReading, line: &mut Line) {
     };
     let (io, sql) = (line.take("io").and_then(thread), line.take("sql").and_then(thread));
     let (received, error) = (line.gtid("received"), line.take("sql-error"));
-    if io.is_none() && sql.is_none() && received.is_none() && error.is_none() {
+    let (io_error, lag) = (line.take("io-error"), line.number("lag"));
+    let (sql_errno, io_errno) = (line.number("sql-errno"), line.number("io-errno"));
+    let texts = [&error, &io_error].iter().any(|text| text.is_some());
+    let numbers = [sql_errno, io_errno, lag].iter().any(Option::is_some);
+    if io.is_none() && sql.is_none() && received.is_none() && !texts && !numbers {
         return;
     }
     let Some(replica) = &mut reading.replica else { line.fail("source=LETTER first") };
@@ -300,4 +314,14 @@ fn replica_words(reading: &mut DatabaseReading, line: &mut Line) {
     if let Some(text) = error {
         replica.sql_error = text;
     }
+    if let Some(text) = io_error {
+        replica.io_error = text;
+    }
+    if let Some(n) = sql_errno {
+        replica.sql_errno = u32::try_from(n).unwrap();
+    }
+    if let Some(n) = io_errno {
+        replica.io_errno = u32::try_from(n).unwrap();
+    }
+    replica.lag_seconds = lag.or(replica.lag_seconds);
 }
