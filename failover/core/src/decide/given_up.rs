@@ -58,7 +58,12 @@ pub fn discard_of(
         ));
     }
     let waiting = view.group.returns.get(server);
-    let extra = mine.gtid_held().subtract(&theirs.gtid_executed);
+    let mut extra = mine.gtid_held().subtract(&theirs.gtid_executed);
+    // What a replica of this primary just received from it may be newer than the primary's last look.
+    let source = mine.replica.as_ref().and_then(|r| r.source_uuid.as_ref());
+    if source == Some(&authority.primary.uuid) && waiting.is_none() {
+        extra = extra.subtract(&extra.of(&authority.primary.uuid));
+    }
     let life = report.process.start().ok_or_else(|| format!("the database of {server} does not run"))?;
     let because = waiting.map_or(String::new(), |w| w.reason.why.clone());
     let none = extra.is_empty() && waiting.is_none();
