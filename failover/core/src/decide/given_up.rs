@@ -49,7 +49,8 @@ pub fn discard_of(
     })?;
     if mine.flavour() == Flavour::Mariadb {
         return Err(format!(
-            "{server} is MariaDB, which has no CLONE: copy the data with mariadb-backup by hand"
+            "{server} is MariaDB, which has no CLONE: stop it, copy the primary's data with mariadb-backup, \
+             start it, then: twofold db release {id} {server}"
         ));
     }
     if !harmless(&view, server, report, mine) {
