@@ -118,6 +118,9 @@ pub struct GroupStatus {
     pub durability_since_ms: Option<i64>,
     /// Whose acks count.
     pub ackers: Vec<String>,
+    /// What the loss of the active site would cost now; none before the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<ExposureStatus>,
     /// Whose writes `sync` promises nothing for; none where it is nobody's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub except: Option<String>,
@@ -144,6 +147,20 @@ pub struct GroupStatus {
     pub execution: Option<ExecutionStatus>,
     /// The last ones that ended, newest first.
     pub finished: Vec<FinishedExecution>,
+}
+
+/// What clients were told is done and would be gone with the active site, as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExposureStatus {
+    /// What the primary had at its last look and `server` does not hold; 0 in `sync`; none when it is not
+    /// known, or while the group moves.
+    pub transactions: Option<u64>,
+    /// For how long acknowledged writes have been on one site only, in milliseconds; 0 in `sync`. None of
+    /// the transactions was acknowledged earlier.
+    pub unprotected_ms: u64,
+    /// The server of another site that holds most; none in `sync`.
+    pub server: Option<String>,
 }
 
 /// What one node's DNS answers for a bound name.

@@ -233,16 +233,30 @@ pub fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
             let but = but(g.except.as_ref());
             format!("SYNC: every acknowledged write is on {}{but}", g.ackers.join(", "))
         }
-        Some("catch-up") => "CATCH-UP: not proven yet, worth no more than async".to_owned(),
+        Some("catch-up") => {
+            format!("CATCH-UP: not proven yet, worth no more than async{}", at_stake(g))
+        }
         Some("async") if moving(g) => {
             format!("ASYNC{since}: the last writes may exist on the old primary only")
         }
         Some("async") => {
             let site = g.active_site.as_deref().unwrap_or("its primary");
-            format!("ASYNC{since}: the last writes may exist in {site} only")
+            format!("ASYNC{since}: the last writes may exist in {site} only{}", at_stake(g))
         }
         _ => "none yet".to_owned(),
     }
+}
+
+/// How much that is, where it is known.
+fn at_stake(g: &GroupStatus) -> String {
+    let known = g.exposure.as_ref().and_then(|e| Some((e.transactions?, e.server.as_ref()?)));
+    known.map_or("; how many is not known".to_owned(), |(some, server)| {
+        format!("; not on {server}: {}", transactions(some))
+    })
+}
+
+fn transactions(some: u64) -> String {
+    if some == 1 { "1 transaction".to_owned() } else { format!("{some} transactions") }
 }
 
 /// What names answer is what the answering node's DNS answers, not what was committed.
@@ -426,7 +440,7 @@ pub fn loss(loss: &Loss) -> String {
         return format!("nothing that was acknowledged{}", but(loss.except.as_ref()));
     }
     if let Some(server) = &loss.on {
-        return format!("{} transactions that {server} has and the primary has not", loss.transactions);
+        return format!("{} that {server} has and the primary has not", transactions(loss.transactions));
     }
     let unknown = match loss.unknown_ms {
         Some(ms) => format!(
@@ -435,7 +449,7 @@ pub fn loss(loss: &Loss) -> String {
         ),
         None => "and the primary was never read, so what it acknowledged is not known".to_owned(),
     };
-    format!("{} transactions that the primary is known to have had, {unknown}", loss.transactions)
+    format!("{} that the primary is known to have had, {unknown}", transactions(loss.transactions))
 }
 
 fn clock() -> i64 {
@@ -493,7 +507,7 @@ pub fn ago(now: i64, then: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use app_api::v1::{FailoverStatus, NameStatus};
+    use app_api::v1::{ExposureStatus, FailoverStatus, NameStatus};
 
     fn serving() -> GroupStatus {
         GroupStatus {
@@ -512,6 +526,7 @@ mod tests {
             durability: Some("sync".into()),
             durability_since_ms: None,
             ackers: vec!["pdc-db".into()],
+            exposure: None,
             except: None,
             route: Some("mdc".into()),
             names: vec![NameStatus { name: "db.example.com".into(), site: Some("mdc".into()) }],
@@ -585,6 +600,19 @@ mod tests {
         );
         g.names.clear();
         assert_eq!(names(&g, Seen::Now), "committed to mdc; this node answers none of them");
+    }
+
+    #[test]
+    fn what_is_at_stake_is_told_where_it_is_known() {
+        let mut g = serving();
+        g.durability = Some("async".into());
+        assert!(worth(&g, Seen::Now, 0).ends_with("; how many is not known"));
+        let told = |n| ExposureStatus { transactions: n, unprotected_ms: 9, server: Some("pdc-db".into()) };
+        g.exposure = Some(told(Some(1)));
+        assert!(worth(&g, Seen::Now, 0).ends_with("; not on pdc-db: 1 transaction"));
+        g.exposure = Some(told(Some(12)));
+        g.durability = Some("catch-up".into());
+        assert!(worth(&g, Seen::Now, 0).ends_with("; not on pdc-db: 12 transactions"));
     }
 
     #[test]

@@ -122,11 +122,12 @@ fn for_groups(page: &mut Page, status: &Status) {
     each(
         "group_unprotected_seconds",
         "For how long acknowledged writes have been on one site only; 0 in sync",
-        &|g| match (g.durability.as_deref(), g.durability_since_ms) {
-            (Some("sync"), _) => Some(0.0),
-            (Some(_), Some(since)) => Some(seconds(u64::try_from(status.at_ms - since).unwrap_or(0))),
-            _ => None,
-        },
+        &|g| g.exposure.as_ref().map(|e| seconds(e.unprotected_ms)),
+    );
+    each(
+        "group_exposed_transactions",
+        "Acknowledged transactions that the other site is not known to hold; 0 in sync, absent when not known",
+        &|g| g.exposure.as_ref()?.transactions.map(real),
     );
     each(
         "group_lease_left_seconds",
@@ -286,7 +287,9 @@ fn seconds(ms: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use app_api::v1::{BreakGlassStatus, FailoverStatus, FinishedExecution, NodeStatus, ServerStatus};
+    use app_api::v1::{
+        BreakGlassStatus, ExposureStatus, FailoverStatus, FinishedExecution, NodeStatus, ServerStatus,
+    };
 
     use super::*;
 
@@ -307,6 +310,11 @@ mod tests {
             durability: Some("async".into()),
             durability_since_ms: Some(40_000),
             ackers: vec![],
+            exposure: Some(ExposureStatus {
+                transactions: Some(12),
+                unprotected_ms: 60_000,
+                server: Some("pdc-db".into()),
+            }),
             except: None,
             route: Some("mdc".into()),
             names: vec![],
@@ -417,6 +425,7 @@ mod tests {
             "twofold_group_epoch{group=\"shop\"} 7.0",
             "twofold_group_open{group=\"shop\"} 1.0",
             "twofold_group_unprotected_seconds{group=\"shop\"} 60.0",
+            "twofold_group_exposed_transactions{group=\"shop\"} 12.0",
             "twofold_group_active{group=\"shop\",active_site=\"mdc\"} 1.0",
             "twofold_server_quarantined{group=\"shop\",server=\"pdc-db\",server_site=\"pdc\"} 1.0",
             "twofold_server_behind_transactions{group=\"shop\",server=\"pdc-db\",server_site=\"pdc\"} 12.0",

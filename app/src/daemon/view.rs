@@ -1,16 +1,16 @@
 //! What operators are shown: the state and the facts, as `app-api` has them.
 
 use app_api::v1::{
-    CandidateStatus, EventLine, ExecutionStatus, Explanation, FailoverStatus, FinishedExecution, GroupStatus,
-    MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ReplicationStatus, ServerDiagnosis,
-    ServerStatus, Status, StepStatus, SwitchoverPlan,
+    CandidateStatus, EventLine, ExecutionStatus, Explanation, ExposureStatus, FailoverStatus,
+    FinishedExecution, GroupStatus, MaintenanceStatus, NodeStatus, PlannedStep, Precondition, ServerStatus,
+    Status, StepStatus, SwitchoverPlan,
 };
 use app_link::{Endpoint, LinkView};
-use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase, Process, ServerFacts};
-use std::time::Duration;
-
-use model::{Flavour, GroupId, GtidSet, NodeId, ReplicaReading, ReplicaThread, ServerId, SiteId, Timestamp};
+use failover_core::{Authority, Decision, Durability, Event, Facts, Group, Phase};
+use model::{Flavour, GroupId, NodeId, ServerId, SiteId, Timestamp};
 use runbooks_core::{Evidence, ExecutionStatus as Run, StepState};
+
+mod server;
 
 use super::configure;
 use super::shared::Shared;
@@ -138,8 +138,8 @@ fn group(
     let servers = names
         .into_iter()
         .map(|s| ServerStatus {
-            diagnoses: diagnoses(explained, s),
-            ..server(g, s, facts, fresh_within, now)
+            diagnoses: server::diagnoses(explained, s),
+            ..server::shown(g, s, facts, fresh_within, now)
         })
         .collect();
     let (mode, since) = match authority.map(|a| a.durability) {
@@ -173,6 +173,7 @@ fn group(
         ackers: authority
             .map(|a| a.acker_set.iter().map(|x| x.server.to_string()).collect())
             .unwrap_or_default(),
+        exposure: exposure(g, facts),
         except: except(shared, id),
         route: g.route.as_ref().map(|r| r.site.to_string()),
         names: shared.answers.names(id),
@@ -204,6 +205,16 @@ fn group(
     }
 }
 
+fn exposure(g: &Group, facts: &Facts) -> Option<ExposureStatus> {
+    let told = failover_core::exposure(g, facts)?;
+    let unprotected = told.since.map_or(0, |since| clock::wall().0 - since.0);
+    Some(ExposureStatus {
+        transactions: told.missing.map(|missing| missing.count()),
+        unprotected_ms: u64::try_from(unprotected).unwrap_or(0),
+        server: told.best.map(|server| server.to_string()),
+    })
+}
+
 fn failover(authority: Option<&Authority>, explained: Option<&failover_core::Explanation>) -> FailoverStatus {
     let Some(explained) = explained else {
         let against = vec!["only the leader, confirmed by a quorum, can tell".to_owned()];
@@ -228,87 +239,6 @@ fn failover(authority: Option<&Authority>, explained: Option<&failover_core::Exp
     }
 }
 
-fn server(g: &Group, id: &ServerId, facts: &Facts, fresh_within: Duration, now: Timestamp) -> ServerStatus {
-    let authority = g.authority.as_ref();
-    let known = facts.servers.get(id);
-    let heard = known.is_some_and(|f| now.since(f.received) <= fresh_within);
-    let reading = known.and_then(|f| f.report.reading.as_ref());
-    let primary = authority.and_then(|a| facts.servers.get(&a.primary.server));
-    let is_primary = authority.is_some_and(|a| a.primary.server == *id);
-    let joined = authority.is_some_and(|a| {
-        reading
-            .and_then(|r| r.replica.as_ref())
-            .is_some_and(|r| r.source_uuid.as_ref() == Some(&a.primary.uuid))
-    });
-    let role = if g.returns.contains_key(id) {
-        "quarantined"
-    } else if is_primary {
-        if authority.is_some_and(|a| a.phase.grants()) { "primary" } else { "candidate" }
-    } else if authority.is_some_and(|a| a.acker_set.iter().any(|x| x.server == *id)) {
-        "acker"
-    } else if !heard {
-        "unknown"
-    } else if joined {
-        "replica"
-    } else {
-        "fenced"
-    };
-    let behind = match (primary.and_then(|f| f.report.reading.as_ref()), reading) {
-        (Some(p), Some(r)) if !is_primary => Some(p.gtid_executed.subtract(&r.gtid_held()).count()),
-        _ => None,
-    };
-    // Zero comes from a guard that does not count them yet.
-    let counted = reading.filter(|r| r.max_connections > 0);
-    ServerStatus {
-        name: id.to_string(),
-        site: g.site_of(id).map(ToString::to_string).unwrap_or_default(),
-        role: role.into(),
-        heard_ms: known.map(|f| ms(now.since(f.received))),
-        process: match known.filter(|_| heard).map(|f| f.report.process) {
-            Some(Process::Running { .. }) => "running",
-            Some(Process::Gone { .. }) => "gone",
-            Some(Process::Unseen) | None => "unseen",
-        }
-        .into(),
-        uuid: reading.map(|r| r.server_uuid.to_string()),
-        gtid_executed: reading.map(|r| r.gtid_executed.to_string()),
-        behind,
-        unapplied: reading
-            .and_then(|r| r.replica.as_ref().map(|x| x.gtid_received.subtract(&r.gtid_executed)))
-            .map(|set: GtidSet| set.count()),
-        note: note(g, id, known),
-        writable: reading.map(|r| !r.read_only),
-        connections: counted.map(|r| r.connections),
-        max_connections: counted.map(|r| r.max_connections),
-        replication: reading.and_then(|r| r.replica.as_ref()).map(replication),
-        diagnoses: vec![],
-    }
-}
-
-fn diagnoses(explained: Option<&failover_core::Explanation>, id: &ServerId) -> Vec<ServerDiagnosis> {
-    let found = explained.iter().flat_map(|e| &e.servers).filter(|f| f.server == *id);
-    let told = found.map(|f| ServerDiagnosis {
-        name: f.diagnosis.name().into(),
-        because: f.because.clone(),
-        next: f.diagnosis.next().into(),
-    });
-    told.collect()
-}
-
-fn replication(channel: &ReplicaReading) -> ReplicationStatus {
-    let thread = |state| match state {
-        ReplicaThread::Running => "running".to_owned(),
-        ReplicaThread::Connecting => "connecting".to_owned(),
-        ReplicaThread::Stopped => "stopped".to_owned(),
-    };
-    ReplicationStatus {
-        source: format!("{}:{}", channel.source_host, channel.source_port),
-        receiver: thread(channel.io),
-        applier: thread(channel.sql),
-        lag_s: channel.lag_seconds,
-    }
-}
-
 /// Whose acknowledged writes a failover in `Sync` may lose all the same (docs/design/0011).
 pub fn except(shared: &Shared, id: &GroupId) -> Option<String> {
     let config = shared.config();
@@ -319,17 +249,6 @@ pub fn except(shared: &Shared, id: &GroupId) -> Option<String> {
             Some("those of sessions that were killed while they waited (MariaDB tells them OK)".into())
         }
     }
-}
-
-fn note(g: &Group, id: &ServerId, known: Option<&ServerFacts>) -> Option<String> {
-    if let Some(waiting) = g.returns.get(id) {
-        return Some(format!("{}: {}", waiting.reason.why, waiting.reason.evidence.join("; ")));
-    }
-    let replica = known?.report.reading.as_ref()?.replica.as_ref()?;
-    if !replica.sql_error.is_empty() {
-        return Some(format!("applier: {}", replica.sql_error));
-    }
-    (!replica.io_error.is_empty()).then(|| format!("receiver: {}", replica.io_error))
 }
 
 fn execution(e: &runbooks_core::Execution) -> ExecutionStatus {

@@ -7,6 +7,7 @@
 mod candidate;
 mod diagnose;
 mod durability;
+mod exposure;
 mod given_up;
 mod held;
 mod ordered;
@@ -24,6 +25,7 @@ use crate::{Change, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reas
 
 pub use candidate::Candidacy;
 pub use diagnose::Diagnosis;
+pub use exposure::{Exposure, exposure};
 pub use given_up::{GivenUp, discard_of, release_of};
 pub use held::Held;
 pub use ordered::{LossStatement, fenced_by_hand, loss_of};

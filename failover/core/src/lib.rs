@@ -35,8 +35,8 @@ pub use command::{
 };
 pub use configuration::{CONFIG_TEXT_MAX, ConfigText, Configurations, Configured, NewConfiguration};
 pub use decide::{
-    Act, Candidacy, Decision, Diagnosis, Explanation, GivenUp, Held, LossStatement, Precondition,
-    ServerDiagnosis, ServerFinding, SwitchoverPlan, decide, discard_of, fenced_by_hand, loss_of,
+    Act, Candidacy, Decision, Diagnosis, Explanation, Exposure, GivenUp, Held, LossStatement, Precondition,
+    ServerDiagnosis, ServerFinding, SwitchoverPlan, decide, discard_of, exposure, fenced_by_hand, loss_of,
     plan_switchover, release_of,
 };
 pub use defect::{Defect, Defects};

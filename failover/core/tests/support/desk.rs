@@ -2,7 +2,7 @@
 
 use failover_core::{
     Drained, Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage,
-    decide, discard_of, loss_of, plan_switchover, release_of,
+    decide, discard_of, exposure, loss_of, plan_switchover, release_of,
 };
 use model::{BootId, Epoch, OpeningMark, SyncGeneration};
 
@@ -136,6 +136,21 @@ impl World {
             }
             Err(why) => say(out, format!("impossible: {why}")),
         }
+    }
+
+    /// `exposure`: what the loss of the primary's site would cost, as last seen.
+    pub fn exposure(&self, out: &mut String) {
+        let told = exposure(&self.state.groups[&names::group()], self.desk.facts());
+        let text = match told {
+            None => "no authority".to_owned(),
+            Some(told) => {
+                let best = told.best.as_ref().map_or("-", |s| s.as_str());
+                let missing = told.missing.as_ref().map_or("unknown".to_owned(), names::set);
+                let kept = if told.since.is_some() { "one site" } else { "both sites" };
+                format!("kept on {kept}; {missing} beyond {best}")
+            }
+        };
+        say(out, text);
     }
 
     /// `discard SERVER`: what copying it anew gives up; `commit decided` does it.

@@ -105,6 +105,7 @@ impl World {
             "renewed" => self.renewed(&mut line, &mut out),
             "decide" => self.decide(&mut line, &mut out),
             "loss" => self.loss(&mut line, &mut out),
+            "exposure" => self.exposure(&mut out),
             "discard" => self.discard(&mut line, &mut out),
             "release" => self.release(&mut line, &mut out),
             "plan" => self.plan(&mut line, &mut out),
