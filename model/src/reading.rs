@@ -178,6 +178,15 @@ pub struct ReplicaReading {
     pub sql_error: String,
     /// `Seconds_Behind_Source`; none when it is unknown.
     pub lag_seconds: Option<u64>,
+    /// `SQL_Delay`: its applier is behind by so many seconds on purpose.
+    #[serde(default)]
+    pub delay_s: u64,
+    /// What it leaves out or renames, as `COLUMN: VALUE` of the replica's status; empty when nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+    /// How many other channels are configured.
+    #[serde(default)]
+    pub other_channels: u32,
 }
 
 /// Settings that "no acknowledged write lost" rests on (DESIGN §4, Durability).

@@ -227,6 +227,15 @@ pub struct ReplicationStatus {
     pub applier: String,
     /// Seconds behind its source; none when the server cannot tell.
     pub lag_s: Option<u64>,
+    /// So many of them are on purpose (`SQL_Delay`).
+    #[serde(default)]
+    pub delay_s: u64,
+    /// What it leaves out or renames, as `COLUMN: VALUE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+    /// How many other channels it has.
+    #[serde(default)]
+    pub other_channels: u32,
 }
 
 /// What is the matter with a server.

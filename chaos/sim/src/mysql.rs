@@ -302,6 +302,9 @@ impl Mysql {
             io_errno: 0,
             sql_errno: 0,
             lag_seconds: None,
+            delay_s: 0,
+            filters: vec![],
+            other_channels: 0,
         });
         Some(DatabaseReading {
             server_uuid: names.uuids[self.own].clone(),

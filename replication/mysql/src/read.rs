@@ -223,10 +223,36 @@ impl SemiSync {
 pub(crate) fn replica(session: &Session, rows: &[Row]) -> Result<Option<ReplicaReading>, ReadError> {
     for row in rows {
         if row.text(session.words().channel.name)?.is_empty() {
-            return channel(session, row);
+            let others = u32::try_from(rows.len() - 1).unwrap_or(u32::MAX);
+            return Ok(channel(session, row)?.map(|read| ReplicaReading { other_channels: others, ..read }));
         }
     }
     Ok(None)
+}
+
+/// What makes a replica leave something out; some are one flavour's alone (manuals, SHOW REPLICA STATUS).
+const FILTERS: [&str; 10] = [
+    "Replicate_Do_DB",
+    "Replicate_Ignore_DB",
+    "Replicate_Do_Table",
+    "Replicate_Ignore_Table",
+    "Replicate_Wild_Do_Table",
+    "Replicate_Wild_Ignore_Table",
+    "Replicate_Ignore_Server_Ids",
+    "Replicate_Rewrite_DB",
+    "Replicate_Do_Domain_Ids",
+    "Replicate_Ignore_Domain_Ids",
+];
+
+fn filters(row: &Row) -> Result<Vec<String>, ReadError> {
+    let mut set = Vec::new();
+    for column in FILTERS.into_iter().filter(|column| row.has(column)) {
+        let value = row.maybe(column)?.unwrap_or_default();
+        if !value.is_empty() {
+            set.push(format!("{column}: {value}"));
+        }
+    }
+    Ok(set)
 }
 
 fn channel(session: &Session, row: &Row) -> Result<Option<ReplicaReading>, ReadError> {
@@ -249,6 +275,9 @@ fn channel(session: &Session, row: &Row) -> Result<Option<ReplicaReading>, ReadE
         sql_errno: row.parse("Last_SQL_Errno", "a number")?,
         sql_error: row.text("Last_SQL_Error")?,
         lag_seconds: lag_seconds.map(|text| parse(lag, &text, "a number")).transpose()?,
+        delay_s: row.parse("SQL_Delay", "a number of seconds")?,
+        filters: filters(row)?,
+        other_channels: 0,
     }))
 }
 

@@ -63,7 +63,8 @@ pub fn topology_json(s: &Status) -> Value {
         let edges = g.servers.iter().filter_map(|server| {
             let channel = server.replication.as_ref()?;
             Some(json!({"to": server.name, "from": channel.source, "receiver": channel.receiver,
-                "applier": channel.applier, "lag-s": channel.lag_s, "acks": g.ackers.contains(&server.name)}))
+                "applier": channel.applier, "lag-s": channel.lag_s, "delay-s": channel.delay_s,
+                "filters": channel.filters, "other-channels": channel.other_channels, "acks": g.ackers.contains(&server.name)}))
         });
         let edges: Vec<Value> = edges.collect();
         json!({"group": g.name, "primary": g.primary, "sites": by_site(g), "edges": edges})
@@ -136,7 +137,17 @@ fn state(server: &ServerStatus) -> String {
 fn threads(server: &ServerStatus) -> Option<String> {
     let r = server.replication.as_ref()?;
     let lag = r.lag_s.map_or("lag unknown".to_owned(), |s| format!("{s} s behind"));
-    Some(format!("<── {}   receiver {}, applier {}, {lag}", r.source, r.receiver, r.applier))
+    let mut text = format!("<── {}   receiver {}, applier {}, {lag}", r.source, r.receiver, r.applier);
+    if r.delay_s > 0 {
+        let _ = write!(text, ", {} s on purpose", r.delay_s);
+    }
+    if !r.filters.is_empty() {
+        let _ = write!(text, ", filters {}", r.filters.join(" and "));
+    }
+    if r.other_channels > 0 {
+        let _ = write!(text, ", {} more channels", r.other_channels);
+    }
+    Some(text)
 }
 
 fn diagnoses(out: &mut String, indent: &str, server: &ServerStatus) {
@@ -163,6 +174,9 @@ mod tests {
             receiver: "running".into(),
             applier: "stopped".into(),
             lag_s: None,
+            delay_s: 7,
+            filters: vec!["Replicate_Do_DB: shop".into()],
+            other_channels: 1,
         });
         server.diagnoses = [("replication-stopped", "applier: error 1062"), (ERRANT, "B:1-2")]
             .map(|(name, because)| ServerDiagnosis {
@@ -179,7 +193,8 @@ mod tests {
         for text in [status(&sick()), topology(&sick())] {
             for part in [
                 "writable, 9 of 151 connections",
-                "<── 10.0.0.1:3306   receiver running, applier stopped, lag unknown",
+                "<── 10.0.0.1:3306   receiver running, applier stopped, lag unknown, 7 s on purpose, filters \
+                 Replicate_Do_DB: shop, 1 more channels",
                 "!! replication-stopped: applier: error 1062\n         next: see",
             ] {
                 assert!(text.contains(part), "{part}\n{text}");

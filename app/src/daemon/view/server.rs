@@ -97,6 +97,9 @@ fn replication(channel: &ReplicaReading) -> ReplicationStatus {
         receiver: thread(channel.io),
         applier: thread(channel.sql),
         lag_s: channel.lag_seconds,
+        delay_s: channel.delay_s,
+        filters: channel.filters.clone(),
+        other_channels: channel.other_channels,
     }
 }
 

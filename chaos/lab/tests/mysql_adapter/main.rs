@@ -12,6 +12,7 @@ mod history;
 mod mariadb;
 mod promotion;
 mod proxy;
+mod repoint;
 mod semi_sync;
 mod server;
 mod session;

@@ -104,6 +104,7 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
         }
         Some(_) => {}
     }
+    hard.extend(set_apart(reading).iter().map(|why| format!("{server} {why}")));
     hard.extend(weak_settings(reading));
     // I5: what it has and the primary never had. The primary's own newest transactions may be
     // missing from its last reading; those of any other origin may not.
@@ -132,6 +133,23 @@ pub(super) fn weak_settings(reading: &model::DatabaseReading) -> Vec<String> {
         (s.flush_log_at_commit == 1, "innodb_flush_log_at_trx_commit must be 1"),
     ];
     wanted.iter().filter(|(holds, _)| !holds).map(|(_, text)| (*text).to_owned()).collect()
+}
+
+/// What an administrator made of a replica that is to be no primary: it never takes over, and its acks do not
+/// count.
+pub(super) fn set_apart(reading: &model::DatabaseReading) -> Vec<String> {
+    let Some(replica) = &reading.replica else { return vec![] };
+    let mut why = Vec::new();
+    if replica.delay_s > 0 {
+        why.push(format!("is delayed by {} s on purpose", replica.delay_s));
+    }
+    if !replica.filters.is_empty() {
+        why.push(format!("does not apply all it receives ({})", replica.filters.join("; ")));
+    }
+    if replica.other_channels > 0 {
+        why.push(format!("replicates from other sources as well: {} more channels", replica.other_channels));
+    }
+    why
 }
 
 /// The candidate as Begin names it.

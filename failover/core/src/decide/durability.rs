@@ -32,7 +32,8 @@ fn weaken(view: &View, authority: &Authority) -> Option<Change> {
     let why = unalone(view, authority)
         .or_else(|| blocked(timing.sync_timeout, report))
         .or_else(|| restarted(view, authority))
-        .or_else(|| quarantined(view, authority))?;
+        .or_else(|| quarantined(view, authority))
+        .or_else(|| set_apart(view, authority))?;
     Some(Change::Async {
         reason: Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] },
     })
@@ -67,6 +68,14 @@ fn restarted(view: &View, authority: &Authority) -> Option<String> {
 fn quarantined(view: &View, authority: &Authority) -> Option<String> {
     let acker = authority.acker_set.iter().find(|a| view.group.returns.contains_key(&a.server))?;
     Some(format!("acker {} is quarantined", acker.server))
+}
+
+/// Somebody made of an acker what may not take over: `Sync` would promise what no failover could keep.
+fn set_apart(view: &View, authority: &Authority) -> Option<String> {
+    authority.acker_set.iter().find_map(|acker| {
+        let why = super::candidate::set_apart(view.reading(&acker.server)?);
+        (!why.is_empty()).then(|| format!("acker {} {}", acker.server, why.join(", and ")))
+    })
 }
 
 /// `CatchUp(g)` → `Sync(g)` on the sentinel's proof.
@@ -125,7 +134,8 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
         let durable = super::candidate::weak_settings(reading).is_empty();
         let lacks = primary.gtid_executed.subtract(&reading.gtid_held()).count();
         let same_history = reading.opening == Some(mark);
-        if connected && durable && same_history && lacks <= LACKS_MAX {
+        let whole = super::candidate::set_apart(reading).is_empty();
+        if connected && durable && whole && same_history && lacks <= LACKS_MAX {
             ackers.insert(Acker {
                 server: server.clone(),
                 uuid: reading.server_uuid.clone(),

@@ -9,7 +9,7 @@ use super::View;
 use super::diagnose::ms;
 use crate::{Authority, GuardReport, Phase, Process};
 
-/// A replica that is later than this is told to lag.
+/// A replica that is later than this, and than its delay on purpose, is told to lag.
 const LAG_MAX_S: u64 = 60;
 
 /// A named diagnosis of one server.
@@ -147,7 +147,8 @@ impl One<'_> {
             ServerDiagnosis::ReplicationStopped => stopped(self.replica()?),
             ServerDiagnosis::SourceUnreachable => unanswered(self.replica()?),
             ServerDiagnosis::Lagging => {
-                let lag = self.replica()?.lag_seconds.filter(|lag| *lag >= LAG_MAX_S)?;
+                let replica = self.replica()?;
+                let lag = replica.lag_seconds.filter(|lag| *lag >= LAG_MAX_S + replica.delay_s)?;
                 Some(format!("its applier is {lag} s behind its source"))
             }
             ServerDiagnosis::Misconfigured => {

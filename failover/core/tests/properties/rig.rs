@@ -54,6 +54,9 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
             io_errno: 0,
             sql_errno: 0,
             lag_seconds: Some(0),
+            delay_s: 0,
+            filters: vec![],
+            other_channels: 0,
         }),
         opening: None,
         settings: SettingsReading {

@@ -187,6 +187,9 @@ fn replica_of(source: &ServerId) -> ReplicaReading {
         io_errno: 0,
         sql_errno: 0,
         lag_seconds: Some(0),
+        delay_s: 0,
+        filters: vec![],
+        other_channels: 0,
     }
 }
 
@@ -300,12 +303,16 @@ fn replica_words(reading: &mut DatabaseReading, line: &mut Line) {
     let (received, error) = (line.gtid("received"), line.take("sql-error"));
     let (io_error, lag) = (line.take("io-error"), line.number("lag"));
     let (sql_errno, io_errno) = (line.number("sql-errno"), line.number("io-errno"));
-    let texts = [&error, &io_error].iter().any(|text| text.is_some());
-    let numbers = [sql_errno, io_errno, lag].iter().any(Option::is_some);
+    let (delay, channels, filter) = (line.number("delay"), line.number("channels"), line.take("filter"));
+    let texts = [&error, &io_error, &filter].iter().any(|text| text.is_some());
+    let numbers = [sql_errno, io_errno, lag, delay, channels].iter().any(Option::is_some);
     if io.is_none() && sql.is_none() && received.is_none() && !texts && !numbers {
         return;
     }
     let Some(replica) = &mut reading.replica else { line.fail("source=LETTER first") };
+    replica.delay_s = delay.unwrap_or(replica.delay_s);
+    replica.filters.extend(filter);
+    replica.other_channels = channels.map_or(replica.other_channels, |n| u32::try_from(n).unwrap());
     replica.io = io.unwrap_or(replica.io);
     replica.sql = sql.unwrap_or(replica.sql);
     if let Some(set) = received {

@@ -243,10 +243,15 @@ async fn repoint(
     deadline: Deadline,
 ) -> Result<(), Stop> {
     let words = session.words();
-    let change = match words.numbering {
+    let mut change = match words.numbering {
         Numbering::Sets => change_source(source)?,
         Numbering::Positions => change_master(source)?,
     };
+    // What an administrator set on the channel goes with it when it is reset. A server that has no channel
+    // has nothing set.
+    if let Some(before) = look(session, deadline).await?.replica {
+        change += &kept(words.numbering, &before);
+    }
     if relay_log == RelayLog::MustBeDrained {
         // The receiver is stopped before looking: it could add to what was seen. The applier goes on.
         run(session, "stop the receiver", words.stop_receiver, deadline).await?;
@@ -266,6 +271,28 @@ async fn repoint(
         run(session, "set where to receive from", &from, deadline).await?;
     }
     run(session, "change the source", &change, deadline).await
+}
+
+/// What a change of the source keeps of the channel: its delay and, where they belong to the channel, what it
+/// leaves out. Filters of databases and tables belong to the server; a reset leaves them (measured).
+fn kept(numbering: Numbering, before: &ReplicaReading) -> String {
+    let delay = before.delay_s;
+    if numbering == Numbering::Sets {
+        return format!(", SOURCE_DELAY = {delay}");
+    }
+    let mut kept = format!(", MASTER_DELAY = {delay}");
+    for (column, option) in [
+        ("Replicate_Ignore_Server_Ids", "IGNORE_SERVER_IDS"),
+        ("Replicate_Do_Domain_Ids", "DO_DOMAIN_IDS"),
+        ("Replicate_Ignore_Domain_Ids", "IGNORE_DOMAIN_IDS"),
+    ] {
+        let value = before.filters.iter().find_map(|f| f.strip_prefix(column)?.strip_prefix(": "));
+        let numbers = value.filter(|v| v.chars().all(|c| c.is_ascii_digit() || c == ',' || c == ' '));
+        if let Some(numbers) = numbers {
+            kept += &format!(", {option} = ({numbers})");
+        }
+    }
+    kept
 }
 
 fn change_source(source: &Source) -> Result<String, Refusal> {
