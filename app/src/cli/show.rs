@@ -233,9 +233,7 @@ pub fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
             let but = but(g.except.as_ref());
             format!("SYNC: every acknowledged write is on {}{but}", g.ackers.join(", "))
         }
-        Some("catch-up") => {
-            format!("CATCH-UP: not proven yet, worth no more than async{}", at_stake(g))
-        }
+        Some("catch-up") => "CATCH-UP: not proven yet, worth no more than async".to_owned(),
         Some("async") if moving(g) => {
             format!("ASYNC{since}: the last writes may exist on the old primary only")
         }
@@ -250,9 +248,11 @@ pub fn worth(g: &GroupStatus, seen: Seen, now: i64) -> String {
 /// How much that is, where it is known.
 fn at_stake(g: &GroupStatus) -> String {
     let known = g.exposure.as_ref().and_then(|e| Some((e.transactions?, e.server.as_ref()?)));
-    known.map_or("; how many is not known".to_owned(), |(some, server)| {
-        format!("; not on {server}: {}", transactions(some))
-    })
+    match known {
+        Some((0, server)) => format!("; as last seen {server} has them all"),
+        Some((some, server)) => format!("; not on {server}: {}", transactions(some)),
+        None => "; how many is not known".to_owned(),
+    }
 }
 
 fn transactions(some: u64) -> String {
@@ -419,7 +419,7 @@ pub fn explanation(e: &Explanation) -> String {
 /// What must come, for a diagnosis that twofold does not act on by itself.
 fn until(diagnosis: &str) -> &'static str {
     match diagnosis {
-        "replica-missing" => "a server of the other site runs and replicates again: bring it back",
+        "replica-missing" => "a server of the other site runs, replicates and may take over: bring one back",
         "semi-sync-blocked" => "the acks come, or sync-timeout is over and durability weakens",
         "misconfigured" => "the settings named above are mended on the server",
         "link-cut" => "the link between the sites is mended",
@@ -611,8 +611,9 @@ mod tests {
         g.exposure = Some(told(Some(1)));
         assert!(worth(&g, Seen::Now, 0).ends_with("; not on pdc-db: 1 transaction"));
         g.exposure = Some(told(Some(12)));
-        g.durability = Some("catch-up".into());
         assert!(worth(&g, Seen::Now, 0).ends_with("; not on pdc-db: 12 transactions"));
+        g.exposure = Some(told(Some(0)));
+        assert!(worth(&g, Seen::Now, 0).ends_with("; as last seen pdc-db has them all"));
     }
 
     #[test]

@@ -203,13 +203,24 @@ fn second_rank(view: &View, authority: &Authority) -> Option<Finding> {
         return Some(found(Diagnosis::Misconfigured, weak, false));
     }
     let replicas = view.group.servers.iter().filter(|(_, spec)| spec.site != authority.primary.site);
-    let joined = replicas.filter(|(s, _)| {
-        view.reading(s).and_then(|r| r.replica.as_ref()).is_some_and(|r| {
-            r.source_uuid.as_ref() == Some(&authority.primary.uuid) && r.io == model::ReplicaThread::Running
+    let readings = replicas.filter_map(|(s, _)| Some((s, view.reading(s)?)));
+    let joined: Vec<_> = readings
+        .filter(|(_, reading)| {
+            reading.replica.as_ref().is_some_and(|r| {
+                r.source_uuid.as_ref() == Some(&authority.primary.uuid)
+                    && r.io == model::ReplicaThread::Running
+            })
         })
-    });
-    if joined.count() == 0 {
+        .map(|(s, reading)| (s, super::candidate::set_apart(reading)))
+        .collect();
+    if joined.is_empty() {
         let because = vec!["no server of the other site replicates from the primary".to_owned()];
+        return Some(found(Diagnosis::ReplicaMissing, because, false));
+    }
+    if joined.iter().all(|(_, why)| !why.is_empty()) {
+        let told = joined.iter().map(|(s, why)| format!("{s} {}", why.join(", and ")));
+        let mut because = vec!["no server of the other site that replicates may take over".to_owned()];
+        because.extend(told);
         return Some(found(Diagnosis::ReplicaMissing, because, false));
     }
     None

@@ -9,7 +9,7 @@ use crate::{Durability, Facts, Group};
 pub struct Exposure {
     /// Since when acknowledged writes have been on one site only, perhaps; none in `Sync`.
     pub since: Option<WallTime>,
-    /// The server of another site that holds most of what the primary has; none when none was read, or in
+    /// The server of another site that holds most of what the primary has, and leaves nothing out; none when none was read, or in
     /// `Sync`, where every acker holds what was acknowledged.
     pub best: Option<ServerId>,
     /// What the primary had at its last look and `best` does not hold. None when it is not known.
@@ -33,8 +33,10 @@ pub fn exposure(group: &Group, facts: &Facts) -> Option<Exposure> {
         .iter()
         .filter(|(server, spec)| spec.site != authority.primary.site && !group.returns.contains_key(*server));
     let missing = elsewhere.filter_map(|(server, _)| {
-        let held = reading(server)?.gtid_held();
-        Some((primary?.gtid_executed.subtract(&held), server.clone()))
+        let theirs = reading(server)?;
+        let whole = theirs.replica.as_ref().is_none_or(|replica| replica.filters.is_empty());
+        whole.then_some(())?;
+        Some((primary?.gtid_executed.subtract(&theirs.gtid_held()), server.clone()))
     });
     let (missing, best) = missing.min_by_key(|(missing, _)| missing.count()).unzip();
     Some(Exposure { since, best, missing })
