@@ -68,5 +68,6 @@ fn the_demo_holds_only_the_missing_standby_against_a_fault_that_touches_nobody()
     assert_eq!(code, 1, "the missing standby is held against it");
     assert_eq!((run.lost_acked_writes, run.dual_writable_ms), (Some(0), Some(0.0)));
     assert!(run.acked_writes > 500 && run.dns_queries > 500);
-    assert_eq!(run.active_site_after.as_deref(), Some("pdc"));
+    // A naive tool may have wandered off before the load began, on a busy machine; in the run it stays.
+    assert_eq!(run.active_site_after.as_deref(), Some(run.active_site.as_str()));
 }

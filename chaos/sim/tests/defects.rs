@@ -42,8 +42,8 @@ const MOVES: [Kind; 6] =
 /// Goal: every defect of the core is caught and named. Method: the table; `Defect::ALL` is covered.
 #[test]
 fn every_defect_of_the_protocol_is_caught_and_named() {
-    use Invariant::{I1, I3, I4, I5, Lost};
-    let table: [(Defect, &[Kind], &[Invariant]); 7] = [
+    use Invariant::{I1, I2, I3, I4, I5, I6, Lost};
+    let table: [(Defect, &[Kind], &[Invariant]); 9] = [
         (Defect::PromoteOnWaitAlone, &MOVES, &[I4]),
         (Defect::AckersNotStopped, &MOVES, &[I4]),
         (Defect::WeakenBeforeCommit, &[Kind::Cut, Kind::Isolate, Kind::LeaderKill], &[I3]),
@@ -51,6 +51,8 @@ fn every_defect_of_the_protocol_is_caught_and_named() {
         (Defect::FenceDoesNotLatch, &MOVES, &[I4, I1]),
         (Defect::OpenWithoutCoverage, &[Kind::MysqlDown, Kind::AckerRestart], &[I3, I5, Lost]),
         (Defect::NoWait, &MOVES, &[I4]),
+        (Defect::LeaseFromTheAnswer, &[Kind::Slow, Kind::Isolate, Kind::IsolateAll], &[I2]),
+        (Defect::OpensBeforeIntent, &[Kind::GuardCrash, Kind::MysqlDown, Kind::SiteKill], &[I6]),
     ];
     let covered: BTreeSet<Defect> = table.iter().map(|(defect, _, _)| *defect).collect();
     assert_eq!(covered.len(), Defect::ALL.len(), "every defect has its row");

@@ -21,11 +21,15 @@ pub enum Defect {
     OpenWithoutCoverage,
     /// W is not waited out at all.
     NoWait,
+    /// A lease runs from the moment its answer came, not from when it was asked for.
+    LeaseFromTheAnswer,
+    /// A server becomes writable before that is on its guard's disk.
+    OpensBeforeIntent,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 7] = [
+    pub const ALL: [Defect; 9] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -33,6 +37,8 @@ impl Defect {
         Defect::FenceDoesNotLatch,
         Defect::OpenWithoutCoverage,
         Defect::NoWait,
+        Defect::LeaseFromTheAnswer,
+        Defect::OpensBeforeIntent,
     ];
 }
 

@@ -4,7 +4,7 @@
 use model::Timestamp;
 
 use super::{ATTEMPTS_MAX, Effect, FOREVER, Fencing, Guard, Lease, LeaseOnDisk, Nonce};
-use crate::{Answer, Grant, Renewal};
+use crate::{Answer, Defect, Grant, Renewal};
 
 impl Guard {
     /// Drops a lease that has run out. The kernel shuts the gate by itself; that is rung 1 and all
@@ -34,7 +34,8 @@ impl Guard {
             return;
         }
         // An endless lease is a promise without a date: it ends with a fence, or with this boot of the host.
-        let until = if leases.is_timed() { sent + self.config.timing.lease } else { FOREVER };
+        let from = if self.config.defects.has(Defect::LeaseFromTheAnswer) { now } else { sent };
+        let until = if leases.is_timed() { from + self.config.timing.lease } else { FOREVER };
         if until > now && self.lease.is_none_or(|l| l.epoch < epoch || l.until < until) {
             self.lease = Some(Lease { epoch, until });
             // What the kernel's timeout does not carry across a restart of this guard is kept on disk.

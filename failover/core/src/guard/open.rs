@@ -160,7 +160,9 @@ impl Guard {
             let boot = self.config.boot.clone();
             self.latch.opened = Some(Opened { epoch, life, boot, waits });
             self.latch.opened_ended = None;
-            out.push(Effect::Persist(self.latch.clone()));
+            if !self.config.defects.has(Defect::OpensBeforeIntent) {
+                out.push(Effect::Persist(self.latch.clone()));
+            }
         }
         // A mark waits for its ack as any commit does: what nobody will acknowledge is disarmed first.
         let disarm = matches!(authority.durability, Durability::Async { .. })
