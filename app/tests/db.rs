@@ -187,7 +187,7 @@ fn a_quarantined_server_is_read_and_copied_anew() {
         let stated = lab.inside_cli(&["db", "rebuild", "shop", "pdc-db"]);
         if said(&stated).contains("  loss ") { Ok(said(&stated)) } else { Err(said(&stated)) }
     });
-    assert!(stated.contains("1 transactions that pdc-db has and the primary has not"), "{stated}");
+    assert!(stated.contains("1 transaction that pdc-db has and the primary has not"), "{stated}");
     let id = loss(&stated);
     let accept = ["db", "rebuild", "shop", "pdc-db", "--accept-loss", &id];
     let operator = lab.inside_cli(&accept);
