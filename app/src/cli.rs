@@ -126,6 +126,12 @@ enum Command {
     Completions(manual::Completions),
     /// The API's description in OpenAPI 3.1, to standard output; nodes serve it at /v1/openapi.json.
     Openapi,
+    /// Write to the disk of a folder, a page a line of standard input: what a guard has a child do.
+    #[command(name = crate::guard::disk::COMMAND, hide = true)]
+    DiskProbe {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Manual pages, one a command, into a directory: `man -l DIR/twofold.1`.
     Man(manual::Man),
 }
@@ -213,6 +219,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
         Command::Completions(completions) => Ok(manual::completions(&completions)),
         Command::Openapi => Ok(manual::openapi()),
+        Command::DiskProbe { dir } => crate::guard::disk::run(&dir),
         Command::Man(man) => manual::man(&man),
     };
     result.unwrap_or_else(|error| {

@@ -6,6 +6,7 @@
 //! this process too, so that gate, latches and sessions have one owner (docs/design/0001).
 
 mod acts;
+pub mod disk;
 mod gate;
 mod host;
 mod latches;
@@ -49,6 +50,8 @@ pub enum Local {
     Process { process: failover_core::Process, ended: Option<failover_core::HowItEnded> },
     /// The database was read.
     Reading { reading: Box<model::DatabaseReading>, life: model::ProcessStart },
+    /// A write to the disk under its data began, or is over.
+    Disk(failover_core::DiskWrite),
     /// A gate act is over.
     Gate(GateRead),
     /// A database act is over.
@@ -93,6 +96,7 @@ pub async fn run(config: Config, file: &Path, server: ServerId) -> Result<()> {
     let guard = Guard::new(guard_config, latch, found, rand::random(), clock::now());
     let (local, locals) = mpsc::channel(LOCAL_QUEUE);
     watch::start(host.clone(), local.clone());
+    disk::start(host.clone(), local.clone());
     let acts = acts::Acts::start(host.clone(), local.clone());
     let nodes = config.nodes().keys().cloned().collect();
     let mut shell = Shell {
@@ -185,6 +189,7 @@ impl Shell {
             }
             Local::Process { process, ended } => Input::Process { process, ended },
             Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
+            Local::Disk(write) => Input::Disk(write),
             Local::Gate(read) => Input::GateRead(read),
             Local::Ended { act, end } => Input::Ended { act, end },
         })

@@ -74,6 +74,22 @@ fn a_silent_guard_a_second_failure_and_a_stopped_applier_lose_nothing() {
     }
 }
 
+/// Goal: a primary whose commits stand still for its disk is left, though it answers every SELECT, and the group stays
+/// where it is while the daemons' wall clocks are two hours apart.
+#[test]
+fn a_hung_disk_and_a_full_one_move_the_group_and_clocks_do_not() {
+    let faults = "hung-disk,disk-full,clock-step";
+    let report = demo(faults, &[]);
+    let runs = report["runs"].as_array().expect("runs");
+    let moved = |run: &Value| run["epoch_after"].as_u64() > run["epoch_before"].as_u64();
+    assert_eq!(runs.iter().map(moved).collect::<Vec<_>>(), [true, true, false], "{report:#}");
+    for run in runs {
+        assert_eq!(run["durability_at_fault"], "Sync", "{run:#}");
+        assert_eq!(run["lost_acked_writes"], 0, "{run:#}");
+        assert_eq!(run["dual_writable_ms"].as_f64(), Some(0.0), "{run:#}");
+    }
+}
+
 #[test]
 fn a_killed_primary_moves_the_group() {
     moves("kill-primary", &[]);

@@ -172,6 +172,12 @@ pub enum Fault {
     BothRestart,
     /// The standby holds a row that the primary is about to write: its applier stops with error 1062.
     ReplicationError,
+    /// The disk under the primary's data is full; its guard sees it, and the group moves after ten seconds.
+    DiskFull,
+    /// No write to the disk under the primary's data comes back (fsfreeze), which moves the group likewise.
+    HungDisk,
+    /// The wall clocks of all daemons step: an hour ahead in the active site, an hour behind elsewhere.
+    ClockStep,
 }
 
 impl Fault {
@@ -205,6 +211,12 @@ pub struct UpArgs {
     /// Two sites without a witness: manual mode.
     #[arg(long)]
     pub two_site: bool,
+    /// Give each database a file system of its own, DIR/hosts/HOST/disk, which can be filled or frozen (fsfreeze).
+    #[arg(long)]
+    pub disks: bool,
+    /// Give the daemons wall clocks of their own (libfaketime): write +1h into DIR/hosts/HOST/clock.
+    #[arg(long)]
+    pub clocks: bool,
     /// The twofold binary that the lab's hosts run; this program unless given.
     #[arg(long, hide = true, value_name = "PATH")]
     pub twofold: Option<PathBuf>,

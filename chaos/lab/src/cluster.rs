@@ -60,7 +60,7 @@ pub fn instance(lab: &Lab, host: &Host) -> InstanceSpec {
     InstanceSpec {
         name: host.name.to_owned(),
         server_id: u32::from(host.site.net()) * 100 + u32::from(host.last),
-        data_dir: dir.join("data"),
+        data_dir: lab.disk_dir(host).join("data"),
         cnf: dir.join("my.cnf"),
         socket: dir.join("mysqld.sock"),
         pid_file: dir.join("mysqld.pid"),

@@ -19,6 +19,7 @@ use anyhow::Context;
 
 use crate::audit;
 use crate::cli::{DemoArgs, Exit, Fence, Shape};
+use crate::faults;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::Lab;
 use crate::lifecycle::{self, LabLock};
@@ -27,7 +28,7 @@ use crate::ready;
 use crate::report::Report;
 use crate::spec::{LabSpec, Maker};
 use crate::supervisor;
-use crate::up::{self, Progress};
+use crate::up::{self, Progress, Wanted};
 
 pub use report_file::NoReportFile;
 use report_file::ReportFile;
@@ -63,15 +64,15 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
     leave_alone_what_is_in_use(&lab)?;
-    let ground = up::gather(
-        args.flavour,
-        args.fence,
-        Shape::Witness,
-        args.twofold.as_deref(),
-        Maker::Demo,
-        &interrupt,
-        &progress,
-    )?;
+    let wanted = Wanted {
+        flavour: args.flavour,
+        fence: args.fence,
+        shape: Shape::Witness,
+        equipment: faults::needs(&args.faults),
+        maker: Maker::Demo,
+        twofold: args.twofold.as_deref(),
+    };
+    let ground = up::gather(&wanted, &interrupt, &progress)?;
     up::clear(&lab, &lock, &progress)?;
     let outcome = up::make(&lab, &ground, &lock, &interrupt, &progress).and_then(|spec| {
         ready::wait(&lab, &spec, &interrupt, &progress)?;

@@ -318,6 +318,12 @@ impl Lab {
         self.dir.join("hosts").join(host.name)
     }
 
+    /// The disk of a database host's data: a folder, or a file system of its own.
+    #[must_use]
+    pub fn disk_dir(&self, host: &Host) -> PathBuf {
+        self.host_dir(host).join("disk")
+    }
+
     /// The cluster's configuration.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {

@@ -17,6 +17,7 @@ pub mod cluster;
 mod commands;
 pub mod control;
 mod demo;
+mod disk;
 pub mod enter;
 pub mod entry;
 pub mod faults;

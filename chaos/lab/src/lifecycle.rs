@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use crate::cgroup;
 use crate::cluster;
+use crate::disk;
 use crate::layout::{Host, HostKind, Lab};
 use crate::net::{self, NetError};
 use crate::spec::{LabSpec, SpecError};
@@ -103,6 +104,9 @@ pub enum LifecycleError {
     /// The network.
     #[error("the lab's network")]
     Net(#[from] NetError),
+    /// A database's disk.
+    #[error("a disk of the lab's databases")]
+    Disk(#[from] crate::disk::DiskError),
     /// The description.
     #[error("the lab's description")]
     Spec(#[from] SpecError),
@@ -297,11 +301,14 @@ pub fn start(lab: &Lab, spec: &LabSpec, _lock: &LabLock) -> Result<(), Lifecycle
 /// # Errors
 /// [`LifecycleError`]; what could not be removed stays and is named.
 pub fn tear_down(lab: &Lab, _lock: &LabLock) -> Result<(), LifecycleError> {
+    // What waits for a frozen disk cannot be killed.
+    disk::thaw_all(lab);
     // The polite way first: a supervisor that is there kills and reaps its own.
     let _ = supervisor::tell(lab, &SupervisorRequest::Shutdown);
     end_supervisor(lab)?;
     end_strays(lab)?;
     net::remove(lab)?;
+    disk::remove(lab)?;
     remove_files(lab)
 }
 

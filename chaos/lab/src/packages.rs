@@ -65,6 +65,18 @@ const PROMETHEUS: Wanted = Wanted {
     size: "30 MB",
 };
 
+const FAKETIME: Wanted = Wanted {
+    name: "faketime",
+    suite: "bookworm",
+    packages: &["libfaketime"],
+    server: if cfg!(target_arch = "aarch64") {
+        "usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"
+    } else {
+        "usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+    },
+    size: "8 MB",
+};
+
 /// Verifies the suite's Release file. From the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Names the mirror when the machine's own apt sources have none.
@@ -167,6 +179,11 @@ pub fn haproxy_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Path
 pub fn promtool(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<String>, PackageError> {
     let root = root_of(&PROMETHEUS, cache, progress)?;
     Ok(bookworm_command(&root, PROMETHEUS.server))
+}
+
+/// The library that gives a process another wall clock (libfaketime).
+pub fn faketime(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
+    Ok(root_of(&FAKETIME, cache, progress)?.join(FAKETIME.server))
 }
 
 /// The words that run a program of a root of bookworm.

@@ -59,6 +59,16 @@ pub enum Maker {
     Demo,
 }
 
+/// What a lab has besides, for faults that need it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Equipment {
+    /// The databases' data lie on file systems of their own.
+    pub disks: bool,
+    /// The daemons have wall clocks of their own.
+    pub clocks: bool,
+}
+
 /// What a lab is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -78,6 +88,9 @@ pub struct LabSpec {
     /// Which command made it.
     #[serde(default)]
     pub maker: Maker,
+    /// What it has besides.
+    #[serde(default)]
+    pub equipment: Equipment,
     /// Everything that runs on its hosts.
     pub processes: Vec<ProcessSpec>,
 }

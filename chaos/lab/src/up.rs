@@ -13,7 +13,9 @@ use anyhow::Context;
 
 use crate::cli::{Exit, Fence, Flavour, Shape, UpArgs};
 use crate::cluster;
+use crate::disk;
 use crate::entry;
+use crate::faults::wall;
 use crate::flavour::{self, Chosen};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Host, HostKind, Lab};
@@ -21,11 +23,15 @@ use crate::lifecycle::{self, LabLock, Standing};
 use crate::mysqld::{self, MysqlRoot};
 use crate::packages;
 use crate::ready;
-use crate::spec::{LabSpec, Maker};
+use crate::spec::{Equipment, LabSpec, Maker, ProcessSpec};
 use crate::web::WebPlan;
 
 /// Programs of other packages that the lab runs, and the packages.
 const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
+
+/// And for disks of the databases' own.
+const DISK_TOOLS: [(&str, &str); 3] =
+    [("mkfs.ext4", "e2fsprogs"), ("mount", "mount"), ("fsfreeze", "util-linux")];
 
 /// Says what is being done, with the time since the start.
 pub struct Progress {
@@ -51,16 +57,35 @@ impl Default for Progress {
     }
 }
 
+/// What a lab is to be.
+pub struct Wanted<'a> {
+    /// The database, if not whatever can be had.
+    pub flavour: Option<Flavour>,
+    /// What keeps clients from a database that may not write.
+    pub fence: Fence,
+    /// How many places it has.
+    pub shape: Shape,
+    /// What it has besides.
+    pub equipment: Equipment,
+    /// Which command makes it.
+    pub maker: Maker,
+    /// The twofold binary of its hosts, if not this one.
+    pub twofold: Option<&'a Path>,
+}
+
 /// What a lab is made of, all of it checked and at hand.
 pub struct Ground {
     fence: Fence,
     shape: Shape,
+    equipment: Equipment,
     maker: Maker,
     twofold: PathBuf,
     program: PathBuf,
     database: Chosen,
     /// HAProxy's packages.
     haproxy: PathBuf,
+    /// The library of clocks, where they are wanted.
+    clocks: Option<PathBuf>,
     cache: PathBuf,
 }
 
@@ -75,8 +100,15 @@ pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let lock = lifecycle::lock(&lab)?;
     let shape = if args.two_site { Shape::TwoSite } else { Shape::Witness };
-    let ground =
-        gather(args.flavour, args.fence, shape, args.twofold.as_deref(), Maker::Up, &interrupt, &progress)?;
+    let wanted = Wanted {
+        flavour: args.flavour,
+        fence: args.fence,
+        shape,
+        equipment: Equipment { disks: args.disks, clocks: args.clocks },
+        maker: Maker::Up,
+        twofold: args.twofold.as_deref(),
+    };
+    let ground = gather(&wanted, &interrupt, &progress)?;
     clear(&lab, &lock, &progress)?;
     let spec = match make(&lab, &ground, &lock, &interrupt, &progress) {
         Ok(spec) => spec,
@@ -117,26 +149,24 @@ pub fn check(lab: &Lab) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// What is missing and cannot be had.
-pub fn gather(
-    asked: Option<Flavour>,
-    fence: Fence,
-    shape: Shape,
-    twofold: Option<&Path>,
-    maker: Maker,
-    interrupt: &Interrupt,
-    progress: &Progress,
-) -> anyhow::Result<Ground> {
+pub fn gather(wanted: &Wanted<'_>, interrupt: &Interrupt, progress: &Progress) -> anyhow::Result<Ground> {
+    let Wanted { flavour: asked, fence, shape, equipment, maker, twofold } = *wanted;
     let twofold = twofold_binary(twofold)?;
     let program = std::env::current_exe().context("this program's own path")?;
-    install_tools(progress)?;
+    install_tools(&TOOLS, progress)?;
+    if equipment.disks {
+        install_tools(&DISK_TOOLS, progress)?;
+    }
     interrupt.check()?;
     let cache = packages::cache_dir();
     let database = flavour::choose(asked, &cache, &mut |line| progress.say(line))?;
     database.root.template(&cache).context("the database's template data")?;
     let haproxy = packages::haproxy_root(&cache, &mut |line| progress.say(line));
     let haproxy = haproxy.context("HAProxy's packages")?;
+    let clocks = equipment.clocks.then(|| packages::faketime(&cache, &mut |line| progress.say(line)));
+    let clocks = clocks.transpose().context("the package of libfaketime")?;
     interrupt.check()?;
-    Ok(Ground { fence, shape, maker, twofold, program, database, haproxy, cache })
+    Ok(Ground { fence, shape, equipment, maker, twofold, program, database, haproxy, clocks, cache })
 }
 
 /// Takes away what an earlier lab of this directory left, and says so.
@@ -173,18 +203,31 @@ pub fn make(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    let Ground { fence, shape, maker, twofold, program, database, haproxy, cache } = ground;
+    let Ground { fence, shape, equipment, maker, twofold, program, database, haproxy, clocks, cache } =
+        ground;
     let Chosen { root, fallback } = database;
+    let mut processes = cluster::processes(lab, program, twofold, root, haproxy, *shape);
+    if let Some(library) = clocks {
+        give_clocks(lab, &mut processes, library);
+    }
     let spec = LabSpec {
-        processes: cluster::processes(lab, program, twofold, root, haproxy, *shape),
+        processes,
         program: program.clone(),
         twofold: twofold.clone(),
         flavour: root.flavour(),
         fallback: fallback.clone(),
         shape: *shape,
         maker: *maker,
+        equipment: *equipment,
     };
     lifecycle::make_directory(lab, &spec)?;
+    if equipment.disks {
+        progress.say("making the databases' disks");
+        disk::make(lab)?;
+    }
+    if equipment.clocks {
+        wall::make(lab)?;
+    }
     progress.say("copying the databases' first data");
     lay_databases(lab, root, cache)?;
     write_files(lab, root, *fence, *shape)?;
@@ -201,14 +244,14 @@ pub fn make(
 }
 
 /// Installs the tools the machine lacks, where it has apt; elsewhere says which.
-fn install_tools(progress: &Progress) -> anyhow::Result<()> {
+fn install_tools(tools: &[(&str, &'static str)], progress: &Progress) -> anyhow::Result<()> {
     let has = |tool: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
             .chain(["/usr/sbin".into(), "/sbin".into()])
             .any(|dir: PathBuf| dir.join(tool).exists())
     };
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !has(tool)).map(|(_, package)| *package).collect();
+    let missing: Vec<_> = tools.iter().filter(|(tool, _)| !has(tool)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -228,6 +271,21 @@ fn install_tools(progress: &Progress) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Daemons read how far their wall clock is off from a file, at once, and go by the machine's other clocks.
+fn give_clocks(lab: &Lab, processes: &mut [ProcessSpec], library: &Path) {
+    for process in processes.iter_mut().filter(|p| matches!(p.name.as_str(), "node" | "guard")) {
+        let host = Host::named(&process.host).expect("processes are of the table's hosts");
+        let file = wall::file(lab, &host).display().to_string();
+        let variables = [
+            ("LD_PRELOAD", library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", file),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        process.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    }
+}
+
 fn lay_databases(lab: &Lab, root: &MysqlRoot, cache: &Path) -> anyhow::Result<()> {
     for host in Host::of_kind(HostKind::Database) {
         let instance = cluster::instance(lab, &host);
@@ -236,8 +294,11 @@ fn lay_databases(lab: &Lab, root: &MysqlRoot, cache: &Path) -> anyhow::Result<()
         mysqld::write_cnf(root, &instance).with_context(|| format!("configuration of {}", host.name))?;
     }
     // Hundreds of megabytes were copied: written out now, they delay no commit that is measured.
-    let folder = std::fs::File::open(lab.dir()).with_context(|| format!("folder {:?}", lab.dir()))?;
-    nix::unistd::syncfs(folder).context("writing the databases' first data out")?;
+    let disks = Host::of_kind(HostKind::Database).map(|host| lab.disk_dir(&host));
+    for dir in [lab.dir().to_path_buf()].into_iter().chain(disks) {
+        let folder = std::fs::File::open(&dir).with_context(|| format!("folder {dir:?}"))?;
+        nix::unistd::syncfs(folder).context("writing the databases' first data out")?;
+    }
     Ok(())
 }
 

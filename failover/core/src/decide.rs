@@ -6,6 +6,7 @@
 
 mod candidate;
 mod diagnose;
+mod disk;
 mod durability;
 mod exposure;
 mod given_up;

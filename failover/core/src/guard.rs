@@ -14,6 +14,7 @@
 //!
 //! Deliberately absent: sessions, nft, files: `app` performs the effects, the simulator models them.
 
+mod disk;
 mod fence;
 mod goals;
 mod latch;
@@ -33,6 +34,7 @@ use crate::{
     Authority, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing,
 };
 
+pub use disk::DiskWrite;
 pub use latch::{Latch, LeaseOnDisk, Opened};
 pub use types::{
     ActEnd, ActId, CallId, DatabaseAct, Effect, GateAct, GateRead, Input, Lane, Nonce, Order, Reply, Told,
@@ -136,6 +138,7 @@ pub struct Guard {
     told: Option<Worth>,
     shut_since: Option<Timestamp>,
     shut_because: Option<String>,
+    disk: disk::Disk,
 }
 
 /// The right to write, for one epoch, until a moment on this host's clock.
@@ -273,6 +276,7 @@ impl Guard {
             told: None,
             shut_since: None,
             shut_because: None,
+            disk: disk::Disk::default(),
         };
         guard.adopt_open_life();
         guard
@@ -307,6 +311,7 @@ impl Guard {
             Input::Reading { reading, life } => self.on_reading(reading, life, now),
             Input::GateRead(read) => self.on_gate(read, now),
             Input::Watchdog { armed } => self.on_watchdog(armed, now),
+            Input::Disk(write) => self.disk.on(write, now),
             Input::Ended { act, end } => self.on_ended(act, end, now, &mut out),
             Input::Ordered { call, authority, order } => self.on_order(call, authority, order, now, &mut out),
         }

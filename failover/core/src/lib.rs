@@ -43,12 +43,14 @@ pub use defect::{Defect, Defects};
 pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
 pub use event::Event;
 pub use guard::{
-    ActEnd, ActId, CallId, DatabaseAct, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard, GuardConfig,
-    Input, Lane, Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
+    ActEnd, ActId, CallId, DatabaseAct, DiskWrite, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard,
+    GuardConfig, Input, Lane, Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
 };
 pub use people::{Alarm, People, PeopleChange, TOKEN_LIFE_MAX_MS, TOKENS_MAX, Terms, Token};
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
-pub use report::{Drained, GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process};
+pub use report::{
+    DiskRefusal, DiskReport, Drained, GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process,
+};
 pub use state::{EpochRecord, ExecutionSummary, Group, Maintenance, ReturnState, Revocation, Route, State};
 pub use timing::{Timing, TimingError};

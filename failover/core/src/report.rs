@@ -108,6 +108,30 @@ impl Marked {
     }
 }
 
+/// Why the disk refused a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskRefusal {
+    /// No room is left (ENOSPC, EDQUOT).
+    Full,
+    /// It cannot be written to (EIO, EROFS).
+    Failing,
+}
+
+/// The disk under the database's data, as its guard's own small writes find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DiskReport {
+    /// The write under way has not come back for so long, in microseconds; 0 when none is under way.
+    pub waiting_us: u64,
+    /// Why writes are refused; none when the last one went well.
+    pub refused: Option<DiskRefusal>,
+    /// They have been refused for so long, in microseconds.
+    pub refused_us: u64,
+    /// Room that the database may use, in bytes, at the last write that came back.
+    pub free: u64,
+}
+
 /// Everything a guard tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -154,6 +178,9 @@ pub struct GuardReport {
     pub shut_us: u64,
     /// Why it is not open though it should be; for people.
     pub shut_because: Option<String>,
+    /// The disk under its data; none where nothing is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskReport>,
 }
 
 impl GuardReport {

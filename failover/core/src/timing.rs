@@ -82,6 +82,13 @@ impl Timing {
         self.dwell / 5
     }
 
+    /// A disk is waited for so long before its server is left: storage pauses for seconds when a path or a
+    /// controller changes over, and a move costs two seconds as well.
+    #[must_use]
+    pub fn disk_patience(&self) -> Duration {
+        self.dwell * 10
+    }
+
     /// A fact older than this is not a fact: three renewals and a tick.
     #[must_use]
     pub fn fresh(&self) -> Duration {

@@ -3,23 +3,26 @@
 //! Each fault acts on the site that is active when it is injected, so that consecutive runs of a
 //! fault that moves the group go to and fro. What must come of each stands in `nature.rs`.
 
+mod disk;
 mod link;
 mod nature;
 mod order;
 mod process;
 mod rows;
 mod site;
+pub mod wall;
 
 use model::Timestamp;
 
 use crate::cli::Fault;
+use crate::disk::DiskError;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Lab, LabSite};
 use crate::spec::LabSpec;
 use crate::supervisor::SupervisorError;
 use crate::wan::WanError;
 
-pub use nature::{Expect, dark_site, expect, lasts, takes_entry};
+pub use nature::{Expect, dark_site, expect, lasts, needs, takes_entry};
 
 /// What the fault needs to know of the cluster at this moment.
 #[derive(Debug, Clone)]
@@ -76,6 +79,21 @@ pub enum FaultError {
     /// By the supervisor.
     #[error("the processes")]
     Supervisor(#[from] SupervisorError),
+    /// A database's disk.
+    #[error("the disk of a database")]
+    Disk(#[from] DiskError),
+    /// A daemon's clock.
+    #[error("clock file {file:?}")]
+    Clock {
+        /// It.
+        file: std::path::PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A daemon goes by the machine's own clock.
+    #[error("{0} was not started under libfaketime, so its wall clock cannot be stepped")]
+    NoClock(String),
     /// There is no leader to kill.
     #[error("the cluster names no Raft leader, so it cannot be struck")]
     NoLeader,
@@ -124,6 +142,9 @@ pub fn inject(scene: &Scene<'_>, fault: Fault) -> Result<Injected, FaultError> {
         Fault::SecondFailure => site::second_failure(scene),
         Fault::BothRestart => site::both_restart(lab),
         Fault::ReplicationError => rows::collide(scene),
+        Fault::DiskFull => disk::fill(lab, active),
+        Fault::HungDisk => disk::freeze(lab, active),
+        Fault::ClockStep => wall::step(lab, active),
     }
 }
 
@@ -149,6 +170,9 @@ pub fn heal(scene: &Scene<'_>, fault: Fault, injected: &Injected) -> Result<Heal
             process::resume(lab, &paused(scene, fault)?)
         }
         Fault::ReplicationError => rows::part(scene),
+        Fault::DiskFull => disk::empty(lab, active),
+        Fault::HungDisk => disk::thaw(lab, active),
+        Fault::ClockStep => wall::right(lab),
     }
 }
 

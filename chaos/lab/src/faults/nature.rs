@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli::Fault;
 use crate::layout::LabSite;
+use crate::spec::Equipment;
 
 /// What is stopped goes on after so long: many leases, and longer than a failover.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -30,6 +31,8 @@ pub fn expect(fault: Fault) -> Expect {
         | Fault::PausePrimary
         | Fault::PauseHost
         | Fault::PauseGuard
+        | Fault::DiskFull
+        | Fault::HungDisk
         | Fault::EarlyReturn => Expect::Failover,
         Fault::KillLeader
         | Fault::LoseWitness
@@ -39,6 +42,7 @@ pub fn expect(fault: Fault) -> Expect {
         | Fault::LoseStandby
         | Fault::AckerRestart
         | Fault::FlapLink
+        | Fault::ClockStep
         | Fault::ReplicationError => Expect::Stay,
         Fault::SecondFailure | Fault::BothRestart => Expect::Serve,
     }
@@ -63,6 +67,9 @@ pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
         | Fault::AckerRestart
         | Fault::FlapLink
         | Fault::BothRestart
+        | Fault::DiskFull
+        | Fault::HungDisk
+        | Fault::ClockStep
         | Fault::ReplicationError => None,
     }
 }
@@ -81,5 +88,14 @@ pub fn lasts(fault: Fault) -> Duration {
     match fault {
         Fault::PausePrimary | Fault::PauseHost | Fault::PauseGuard | Fault::PauseNode => PAUSE,
         _ => Duration::ZERO,
+    }
+}
+
+/// What a lab must have besides, for these faults to be injected.
+#[must_use]
+pub fn needs(faults: &[Fault]) -> Equipment {
+    Equipment {
+        disks: faults.iter().any(|f| matches!(f, Fault::DiskFull | Fault::HungDisk)),
+        clocks: faults.contains(&Fault::ClockStep),
     }
 }

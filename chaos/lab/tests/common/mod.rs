@@ -43,6 +43,7 @@ impl TestLab {
             fallback: None,
             shape: Default::default(),
             maker: Maker::Up,
+            equipment: Default::default(),
             processes: vec![],
         };
         let lock = lifecycle::lock(&lab).expect("lab tests run as root");

@@ -36,6 +36,7 @@ pub(super) fn against(view: &View, server: &ServerId) -> Vec<String> {
     if let Some(waiting) = view.group.returns.get(server) {
         hard.push(format!("quarantined: {}", waiting.reason.why));
     }
+    hard.extend(super::disk::trouble(view, server).map(|t| t.told(&format!("{server}'s"))));
     match view.report(server) {
         None => hard.push(format!("the guard of {server} is not heard")),
         Some(report) if report.process.start().is_none() => {

@@ -21,6 +21,12 @@ pub enum Diagnosis {
     DatabaseDead,
     /// The process is there but answers nothing.
     DatabaseHung,
+    /// A write to the disk under its data does not come back: nor do commits.
+    DiskStalled,
+    /// No room is left under its data.
+    DiskFull,
+    /// The disk under its data cannot be written to.
+    DiskFailing,
     /// It came back without transactions that a replica holds.
     PrimaryLacks,
     /// A quorum of vantage sites hears nothing of the primary's host, nor of its site.
@@ -51,6 +57,9 @@ impl Diagnosis {
             Diagnosis::Moving => "moving",
             Diagnosis::DatabaseDead => "database-dead",
             Diagnosis::DatabaseHung => "database-hung",
+            Diagnosis::DiskStalled => "disk-stalled",
+            Diagnosis::DiskFull => "disk-full",
+            Diagnosis::DiskFailing => "disk-failing",
             Diagnosis::PrimaryLacks => "primary-lacks-transactions",
             Diagnosis::SiteDead => "site-dead",
             Diagnosis::HostSilent => "host-silent",
@@ -145,6 +154,11 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
     {
         let because = vec![format!("{server} has a process but answered nothing for {}", ms(reading_age))];
         return Some(found(Diagnosis::DatabaseHung, because, true));
+    }
+    if let Some(trouble) = super::disk::trouble(view, server) {
+        let because = vec![trouble.told(&format!("{server}'s"))];
+        let move_now = trouble.lasts() >= timing.disk_patience();
+        return Some(found(trouble.of_primary(), because, move_now));
     }
     let shut = Duration::from_micros(report.shut_us);
     if let Some(mine) = view.reading(server)

@@ -21,6 +21,12 @@ pub enum ServerDiagnosis {
     Dead,
     /// The process is there but answers nothing.
     Hung,
+    /// A write to the disk under its data does not come back.
+    DiskStalled,
+    /// No room is left there.
+    DiskFull,
+    /// It cannot be written to.
+    DiskFailing,
     /// All connections that clients may have are taken.
     TooManyConnections,
     /// Commits wait for acks that do not come.
@@ -43,10 +49,13 @@ pub enum ServerDiagnosis {
 
 impl ServerDiagnosis {
     /// Every one, in the order in which they are told.
-    pub const ALL: [ServerDiagnosis; 12] = [
+    pub const ALL: [ServerDiagnosis; 15] = [
         ServerDiagnosis::Unreachable,
         ServerDiagnosis::Dead,
         ServerDiagnosis::Hung,
+        ServerDiagnosis::DiskStalled,
+        ServerDiagnosis::DiskFull,
+        ServerDiagnosis::DiskFailing,
         ServerDiagnosis::TooManyConnections,
         ServerDiagnosis::SemiSyncBlocked,
         ServerDiagnosis::ReplicationStopped,
@@ -65,6 +74,9 @@ impl ServerDiagnosis {
             ServerDiagnosis::Unreachable => "unreachable",
             ServerDiagnosis::Dead => "dead",
             ServerDiagnosis::Hung => "hung",
+            ServerDiagnosis::DiskStalled => "disk-stalled",
+            ServerDiagnosis::DiskFull => "disk-full",
+            ServerDiagnosis::DiskFailing => "disk-failing",
             ServerDiagnosis::TooManyConnections => "too-many-connections",
             ServerDiagnosis::SemiSyncBlocked => "semi-sync-blocked",
             ServerDiagnosis::ReplicationStopped => "replication-stopped",
@@ -84,6 +96,13 @@ impl ServerDiagnosis {
             ServerDiagnosis::Unreachable => "see whether its host runs and its guard reaches the nodes",
             ServerDiagnosis::Dead => "see the error log and why its supervisor does not start it",
             ServerDiagnosis::Hung => "see its disk and its error log",
+            ServerDiagnosis::DiskStalled => "see the storage under its data (dmesg, multipath, the array)",
+            ServerDiagnosis::DiskFull => {
+                "make room where its data lies; purged binary logs may be missed by a replica"
+            }
+            ServerDiagnosis::DiskFailing => {
+                "see dmesg: a file system that had an error is read-only until repaired"
+            }
             ServerDiagnosis::TooManyConnections => {
                 "see who holds them (SHOW PROCESSLIST), or raise max_connections"
             }
@@ -142,6 +161,10 @@ impl One<'_> {
             ServerDiagnosis::Unreachable => self.unreachable(),
             ServerDiagnosis::Dead => self.dead(),
             ServerDiagnosis::Hung => self.hung(),
+            ServerDiagnosis::DiskStalled | ServerDiagnosis::DiskFull | ServerDiagnosis::DiskFailing => {
+                let trouble = super::disk::trouble(self.view, self.server)?;
+                (trouble.diagnosis() == diagnosis).then(|| trouble.told("its"))
+            }
             ServerDiagnosis::TooManyConnections => self.too_many(),
             ServerDiagnosis::SemiSyncBlocked => self.blocked(),
             ServerDiagnosis::ReplicationStopped => stopped(self.replica()?),

@@ -64,6 +64,7 @@ impl Guard {
             absent_us: since(self.progress.absent_since),
             shut_us: since(self.shut_since),
             shut_because: self.shut_because.clone(),
+            disk: self.disk.report(now),
         }
     }
 

@@ -6,7 +6,7 @@ use model::{DatabaseReading, Epoch, GtidSet, ProcessStart, ServerId, SyncGenerat
 use runbooks_core::Outcome;
 use serde::{Deserialize, Serialize};
 
-use super::{Latch, WatchdogAct};
+use super::{DiskWrite, Latch, WatchdogAct};
 use crate::{Answer, Authority, HowItEnded, PeerFact, Process, Renewal};
 
 /// Number of a renewal attempt: random start, then counting.
@@ -40,6 +40,8 @@ pub enum Input {
     GateRead(GateRead),
     /// An act on the watchdog is over: whether it counts now.
     Watchdog { armed: bool },
+    /// A write to the disk under the database's data began, or is over.
+    Disk(DiskWrite),
     /// A database act is over.
     Ended { act: ActId, end: ActEnd },
     /// The executor orders something, with the authority it acts under.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use failover_core::{
-    AsyncFailover, Change, Command, Defects, Desk, Facts, FailoverMode, GateReport, Grant, GroupPolicy,
-    GuardReport, HowItEnded, LatchReport, Marked, Nonce, Policy, Process, Renewal, State, Timing, Vantage,
-    apply, decide,
+    AsyncFailover, Change, Command, Defects, Desk, DiskRefusal, DiskReport, Facts, FailoverMode, GateReport,
+    Grant, GroupPolicy, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Policy, Process, Renewal, State,
+    Timing, Vantage, apply, decide,
 };
 use model::{BootId, DatabaseReading, Epoch, GtidSet, OpeningMark, ProcessStart, SyncGeneration, Timestamp};
 use proptest::prelude::*;
@@ -81,6 +81,12 @@ fn report(state: &State, index: u8, bits: u16) -> GuardReport {
         lease_us: 0,
         shut_us: if open.is_none() { u64::from(bits) * 100 } else { 0 },
         shut_because: None,
+        disk: (bits & 0x1040 == 0x1040).then(|| DiskReport {
+            waiting_us: u64::from(bits) * 400,
+            refused: (bits & 1 == 1).then_some(DiskRefusal::Full),
+            refused_us: u64::from(bits & 1) * 20_000_000,
+            free: 0,
+        }),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The leader's side: what it is told, what it decides, what it answers.
 
 use failover_core::{
-    Drained, Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process, Renewal, Stamp, Vantage,
-    decide, discard_of, exposure, loss_of, plan_switchover, release_of,
+    DiskRefusal, DiskReport, Drained, Grant, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Process,
+    Renewal, Stamp, Vantage, decide, discard_of, exposure, loss_of, plan_switchover, release_of,
 };
 use model::{BootId, Epoch, OpeningMark, SyncGeneration};
 
@@ -66,6 +66,7 @@ impl World {
             absent_us: line.micros("absent").unwrap_or(0),
             shut_us: line.micros("shut").unwrap_or(0),
             shut_because: line.take("because"),
+            disk: disk(line),
         };
         self.desk.on_report(report, received);
     }
@@ -234,4 +235,18 @@ pub fn how_ended(text: &str, line: &Line) -> HowItEnded {
         "unknown" => HowItEnded::Unknown,
         other => line.fail(&format!("{other:?} is no end of a process")),
     }
+}
+
+/// `disk-waits=`, `disk-full=` and `disk-failing=`, each for so long, and `disk-well`.
+fn disk(line: &mut Line) -> Option<DiskReport> {
+    let full = line.micros("disk-full").map(|us| (DiskRefusal::Full, us));
+    let failing = line.micros("disk-failing").map(|us| (DiskRefusal::Failing, us));
+    let (waits, refused) = (line.micros("disk-waits"), full.or(failing));
+    let known = line.flag("disk-well") || waits.is_some() || refused.is_some();
+    known.then(|| DiskReport {
+        waiting_us: waits.unwrap_or(0),
+        refused: refused.map(|(why, _)| why),
+        refused_us: refused.map_or(0, |(_, us)| us),
+        free: if full.is_some() { 0 } else { 1 << 30 },
+    })
 }

@@ -463,6 +463,9 @@ pub fn status(r: &GuardReport, lease: Option<(Epoch, Duration)>) -> String {
     if r.absent_us > 0 {
         facts.push(format!("an acker absent {}", short_time(Duration::from_micros(r.absent_us))));
     }
+    if let Some(disk) = r.disk.filter(|d| d.waiting_us > 0) {
+        facts.push(format!("the disk waits {}", short_time(Duration::from_micros(disk.waiting_us))));
+    }
     facts.extend(r.shut_because.as_ref().map(|why| format!("shut because {why}")));
     if !facts.is_empty() {
         writeln!(out, "{}", facts.join("; ")).unwrap();

@@ -1,0 +1,79 @@
+//! Faults of the wall clock under the daemons, by libfaketime(1). They need a lab with clocks of its own.
+
+use std::path::{Path, PathBuf};
+
+use super::{FaultError, Healed, Injected};
+use crate::clock;
+use crate::layout::{Host, HostKind, Lab, LabSite};
+use crate::supervisor;
+
+/// What is in the file of a clock that goes right.
+pub const RIGHT: &str = "+0\n";
+
+/// Where the daemons of a host are told how far their wall clock is off.
+#[must_use]
+pub fn file(lab: &Lab, host: &Host) -> PathBuf {
+    lab.host_dir(host).join("clock")
+}
+
+/// The library's name in a process's map (proc_pid_maps(5)).
+const LIBRARY: &str = "libfaketime";
+
+/// Every daemon that runs must be under the library, or nothing would step.
+fn check(lab: &Lab) -> Result<(), FaultError> {
+    for process in supervisor::status(lab)?.processes {
+        let daemon = process.label.ends_with("/node") || process.label.ends_with("/guard");
+        let Some(pid) = process.pid.filter(|_| daemon) else { continue };
+        let file = PathBuf::from(format!("/proc/{pid}/maps"));
+        let maps = std::fs::read_to_string(&file).map_err(|source| FaultError::Clock { file, source })?;
+        if !maps.contains(LIBRARY) {
+            return Err(FaultError::NoClock(process.label));
+        }
+    }
+    Ok(())
+}
+
+/// The daemons of the active site are an hour ahead, those of all others an hour behind.
+pub fn step(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
+    check(lab)?;
+    let began = clock::now();
+    set(lab, |host| if host.site == active { "+1h\n" } else { "-1h\n" })?;
+    let what = format!("the wall clocks step: an hour ahead in {active}, an hour behind everywhere else");
+    Ok(Injected { began, ended: clock::now(), what })
+}
+
+/// All go right.
+pub fn right(lab: &Lab) -> Result<Healed, FaultError> {
+    set(lab, |_| RIGHT)?;
+    Ok(Healed { at: clock::now(), what: "the wall clocks go right".to_owned() })
+}
+
+/// Replaces each file as a whole, so that no daemon reads half of it.
+fn set(lab: &Lab, text: impl Fn(&Host) -> &'static str) -> Result<(), FaultError> {
+    for kind in [HostKind::Node, HostKind::Database] {
+        for host in Host::of_kind(kind) {
+            let (file, beside) = (file(lab, &host), lab.host_dir(&host).join("clock.new"));
+            write(&file, &beside, text(&host)).map_err(|source| FaultError::Clock { file, source })?;
+        }
+    }
+    Ok(())
+}
+
+fn write(file: &Path, beside: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::write(beside, text)?;
+    std::fs::rename(beside, file)
+}
+
+/// Makes the files, of clocks that go right.
+///
+/// # Errors
+/// [`FaultError::Clock`].
+pub fn make(lab: &Lab) -> Result<(), FaultError> {
+    for kind in [HostKind::Node, HostKind::Database] {
+        for host in Host::of_kind(kind) {
+            let dir = lab.host_dir(&host);
+            std::fs::create_dir_all(&dir).map_err(|source| FaultError::Clock { file: dir, source })?;
+        }
+    }
+    right(lab).map(|_| ())
+}
