@@ -105,7 +105,7 @@ impl Protocol {
     pub(crate) fn rejoin(s: &mut State, site: Site) -> bool {
         let source = s[site.other()];
         let server = &mut s[site];
-        let known = server.known.filter(|k| k.primary != site && k.phase == crate::Phase::Serving);
+        let known = server.known.filter(|k| k.primary != site && k.phase.grants());
         let Some(authority) = known.filter(|_| server.runs() && !server.joined) else { return false };
         let extra = server.held() & !source.executed;
         if server.gate != 0 || extra != 0 || !source.runs() || authority.epoch <= server.no_source {

@@ -1,19 +1,14 @@
 //! Faults. Each is counted, and the bounds say how many there may be.
 
-use crate::bounds::Fault;
 use crate::mutant::Mutant;
 use crate::perform::Protocol;
 use crate::state::{Site, State};
 
 impl Protocol {
     /// Counts a fault; false when the bounds allow no more.
-    pub(crate) fn may(&self, s: &mut State, fault: Fault) -> bool {
-        let kind = fault as usize;
-        if s.faults[kind] >= self.bounds.each[kind] || s.faults.iter().sum::<u8>() >= self.bounds.faults {
-            return false;
-        }
-        s.faults[kind] += 1;
-        true
+    pub(crate) fn may(&self, s: &mut State) -> bool {
+        s.faults += 1;
+        s.faults <= self.bounds.faults
     }
 
     /// A crash, which tells nobody anything; a graceful shutdown would tell whoever waits (interleaving 7).
@@ -26,7 +21,7 @@ impl Protocol {
             if self.lacks(Mutant::StopsGracefully) && server.gate != 0 { server.waiting } else { 0 };
         server.dies();
         s.told |= released;
-        self.may(s, Fault::Crash)
+        self.may(s)
     }
 
     /// The host goes, and comes back: gate shut from boot, the lease was of another boot, and all that the
@@ -39,13 +34,15 @@ impl Protocol {
         server.lease = 0;
         server.known = None;
         server.paused = false;
-        self.may(s, Fault::Reboot)
+        self.may(s)
     }
 
+    /// A host behind a shut gate that stands still is no other than a slow one.
     pub(crate) fn pause(&self, s: &mut State, site: Site) -> bool {
-        let due = !s[site].paused;
-        s[site].paused = true;
-        due && self.may(s, Fault::Pause)
+        let server = &mut s[site];
+        let due = !server.paused && (server.gate != 0 || server.adding != 0);
+        server.paused = true;
+        due && self.may(s)
     }
 
     pub(crate) fn wake(s: &mut State, site: Site) -> bool {

@@ -132,7 +132,8 @@ impl Protocol {
         }
         // Once armed, this guard may have given the proof of g, and `Sync(g)` may be committed without its
         // having heard: it opens in `CatchUp(g)` as it does in `Sync(g)`.
-        let proof = a.durability == Durability::CatchUp && server.g >= a.g && !self.lacks(Mutant::OpensInCatchUp);
+        let proof =
+            a.durability == Durability::CatchUp && server.g >= a.g && !self.lacks(Mutant::OpensInCatchUp);
         if a.durability != Durability::Sync && !proof {
             return true;
         }

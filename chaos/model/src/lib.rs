@@ -17,6 +17,7 @@ mod check;
 mod database;
 mod executor;
 mod fault;
+mod forget;
 mod guard;
 mod mutant;
 mod perform;

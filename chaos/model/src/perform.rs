@@ -3,10 +3,10 @@
 use stateright::{Model, Property};
 
 use crate::action::Action;
-use crate::bounds::{Bounds, Fault};
+use crate::bounds::Bounds;
 use crate::mutant::Mutant;
 use crate::property::Invariant;
-use crate::state::{Authority, ERRANT, Site, State};
+use crate::state::{ERRANT, State};
 
 /// The authority protocol, within bounds, with at most one rule taken out.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl Protocol {
         use Action as A;
         match action {
             A::Commit(change) => self.commit(s, change),
-            A::Decide(change) => self.decide_late(s, change) && self.may(s, Fault::LateCommand),
+            A::Decide(change) => self.decide_late(s, change) && self.may(s),
             A::Order => self.order(s),
             A::Block => self.block(s),
             A::StopAcker => self.stop_acker(s),
@@ -43,11 +43,11 @@ impl Protocol {
             A::Renew(site) => self.renew(s, site),
             A::Hear(site) => self.hear(s, site),
             A::LeaseEnds(site) => Self::lease_ends(s, site),
-            A::Delay(site) => Self::delay(s, site) && self.may(s, Fault::Delay),
+            A::Delay(site) => Self::delay(s, site) && self.may(s),
             A::Deliver => self.deliver(s),
             A::MailEnds => Self::mail_ends(s),
             A::Open(site) => self.open(s, site),
-            A::BeginOpen(site) => self.begin_open(s, site) && self.may(s, Fault::LateGate),
+            A::BeginOpen(site) => self.begin_open(s, site) && self.may(s),
             A::GateLands(site) => self.gate_lands(s, site),
             A::GateShuts(site) => Self::gate_shuts(s, site),
             A::Arm(site) => Self::arm(s, site),
@@ -67,40 +67,6 @@ impl Protocol {
             A::StartForgetting(site) => self.start(s, site, true),
             A::Pause(site) => self.pause(s, site),
             A::Wake(site) => Self::wake(s, site),
-        }
-    }
-}
-
-impl Protocol {
-    /// Drops what can make no difference any more, so that states which behave alike are one state.
-    fn forget(&self, s: &mut State) {
-        // A command that will be refused, and an answer that will be.
-        let version = s.authority.version;
-        let refused = s.late.is_some_and(|l| l.expect != version);
-        if refused && !self.lacks(Mutant::NoCompareAndSet) {
-            s.late = None;
-        }
-        let stale = s.mail.is_some_and(|m| m.authority.version < s[m.to].seen);
-        if stale && !self.lacks(Mutant::OlderAccepted) {
-            s.mail = None;
-        }
-        // What both have on disk, and a client was told.
-        let [a, b] = &mut s.servers;
-        let settled = s.told & a.executed & b.executed & !a.waiting & !b.waiting;
-        s.told &= !settled;
-        a.executed &= !settled;
-        b.executed &= !settled;
-        // Which life a process lives, where nobody names one.
-        if s.late.is_some() {
-            return;
-        }
-        let of = |a: Option<Authority>| a.filter(|a| a.acker.is_some()).map(|a| a.acker_site());
-        let named =
-            [Some(s.authority), s.servers[0].known, s.servers[1].known, s.mail.map(|m| m.authority)].map(of);
-        for site in Site::BOTH {
-            if !named.contains(&Some(site)) {
-                s[site].start = 1;
-            }
         }
     }
 }
@@ -140,7 +106,7 @@ impl Model for Protocol {
         if !grew(before, &after) {
             after.breaks(Invariant::I8);
         }
-        self.forget(&mut after);
+        self.forget(before, &mut after);
         Some(after)
     }
 

@@ -127,7 +127,8 @@ impl State {
     fn shows(&self, sight: Sight) -> bool {
         let a = &self.authority;
         let open = a.phase == Phase::Serving && self[a.primary].open_at(a.epoch);
-        let moved = |kind| open && a.epoch > 1 && self.execution.kind == kind;
+        // Said once of a move that came to its end.
+        let moved = |kind| a.phase == Phase::Serving && a.epoch > 1 && self.execution.kind == kind;
         match sight {
             Sight::Failover => moved(Kind::Failover),
             Sight::Switchover => moved(Kind::Switchover),

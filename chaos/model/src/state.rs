@@ -3,8 +3,6 @@
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-use crate::bounds::KINDS;
-
 /// A site, and the one database server in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Site {
@@ -255,8 +253,8 @@ pub struct State {
     pub written: u8,
     /// Those that a client knows of: it was told OK, or could read it. Given-up ones are taken out.
     pub told: Set,
-    /// Faults so far, by kind.
-    pub faults: [u8; KINDS],
+    /// Faults so far, of all kinds.
+    pub faults: u8,
     /// Invariants that a step broke (a bit each); those of states are looked at in `property`.
     pub broken: u8,
 }
@@ -298,7 +296,7 @@ impl State {
             late: None,
             written: 0,
             told: 0,
-            faults: [0; KINDS],
+            faults: 0,
             broken: 0,
         }
     }
