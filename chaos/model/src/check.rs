@@ -45,16 +45,16 @@ pub struct Finding {
 /// Walks the model breadth first, until an invariant is broken, all is seen, or a limit is reached. With
 /// one thread, the way to what is broken is a shortest one.
 #[must_use]
-pub fn check(protocol: Protocol, limits: &Limits) -> Finding {
+pub fn check(mut protocol: Protocol, limits: &Limits) -> Finding {
     let started = Instant::now();
+    protocol.until = limits.time_max.map(|time| started + time);
+    let over = protocol.over.clone();
     let mut builder = protocol.checker().threads(limits.threads).finish_when(HasDiscoveries::AnyFailures);
     if let Some(count) = limits.generated_max {
         builder = builder.target_state_count(count);
     }
-    if let Some(time) = limits.time_max {
-        builder = builder.timeout(time);
-    }
     let checker = builder.spawn_bfs().join();
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
     let took = started.elapsed();
     let mut found = checker.discoveries();
     let unseen: Vec<Sight> = Sight::ALL.into_iter().filter(|s| found.remove(s.name()).is_none()).collect();

@@ -1,5 +1,9 @@
 //! The model as stateright takes it: where it starts, what can happen, and what comes of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use stateright::{Model, Property};
 
 use crate::action::Action;
@@ -8,19 +12,29 @@ use crate::mutant::Mutant;
 use crate::property::Invariant;
 use crate::state::{ERRANT, State};
 
-/// The authority protocol, within bounds, with at most one rule taken out.
+/// The authority protocol, within bounds, with rules taken out or none.
 #[derive(Debug, Clone)]
 pub struct Protocol {
     pub bounds: Bounds,
-    pub mutant: Option<Mutant>,
+    pub mutants: Vec<Mutant>,
     /// Invariants that are not looked at, to see which others stand behind them.
     pub unseen: Vec<Invariant>,
+    /// Nothing more is looked at from then on; stateright's own limit does not stop a busy thread.
+    pub(crate) until: Option<Instant>,
+    /// The walk is over: ways are being told, and time does not matter any more.
+    pub(crate) over: Arc<AtomicBool>,
 }
 
 impl Protocol {
+    /// Within these bounds, with these rules taken out.
+    #[must_use]
+    pub fn new(bounds: Bounds, mutants: &[Mutant]) -> Self {
+        Protocol { bounds, mutants: mutants.to_vec(), unseen: vec![], until: None, over: Arc::default() }
+    }
+
     /// The rule is taken out.
     pub(crate) fn lacks(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
+        self.mutants.contains(&mutant)
     }
 
     /// False when it cannot happen now; the state is of no use then.
@@ -95,7 +109,9 @@ impl Model for Protocol {
     }
 
     fn actions(&self, _: &State, actions: &mut Vec<Action>) {
-        Action::all(actions);
+        if self.until.is_none_or(|until| Instant::now() < until || self.over.load(Ordering::Relaxed)) {
+            Action::all(actions);
+        }
     }
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {

@@ -38,7 +38,7 @@ impl Invariant {
         Invariant::Lost,
     ];
 
-    /// Its name; also of the property.
+    /// Its name; also of the property. `lost` stands for "no acknowledged write is lost".
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Invariant {
             Invariant::I4 => "I4",
             Invariant::I5 => "I5",
             Invariant::I8 => "I8",
-            Invariant::Lost => "no acknowledged write lost",
+            Invariant::Lost => "lost",
         }
     }
 }

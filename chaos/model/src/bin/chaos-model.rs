@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chaos_model::{Bounds, Finding, Limits, Mutant, Protocol, check};
+use chaos_model::{Bounds, Finding, Invariant, Limits, Mutant, Protocol, check};
 use clap::{Parser, ValueEnum};
 
 /// How far to go.
@@ -21,9 +21,12 @@ struct Arguments {
     /// How far to go.
     #[arg(long, default_value = "small")]
     bounds: BoundsName,
-    /// Takes a rule out; `--mutants` lists them.
-    #[arg(long, value_parser = mutant)]
-    mutant: Option<Mutant>,
+    /// Takes a rule out; `--mutants` lists them. May be given more than once.
+    #[arg(long, value_name = "NAME", value_parser = mutant)]
+    mutant: Vec<Mutant>,
+    /// Does not look at this invariant, to see which others stand behind it; may be given more than once.
+    #[arg(long, value_name = "INVARIANT", value_parser = invariant)]
+    unseen: Vec<Invariant>,
     /// Lists the rules that can be taken out.
     #[arg(long)]
     mutants: bool,
@@ -52,6 +55,11 @@ fn mutant(name: &str) -> Result<Mutant, String> {
     found.ok_or_else(|| format!("there is no mutant {name:?}; --mutants lists them"))
 }
 
+fn invariant(name: &str) -> Result<Invariant, String> {
+    let found = Invariant::ALL.into_iter().find(|i| i.name() == name);
+    found.ok_or_else(|| format!("there is no invariant {name:?}"))
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.mutants {
@@ -76,7 +84,8 @@ fn main() -> ExitCode {
         generated_max: None,
         time_max: arguments.time_max.map(Duration::from_secs),
     };
-    let protocol = Protocol { bounds, mutant: arguments.mutant, unseen: vec![] };
+    let mut protocol = Protocol::new(bounds, &arguments.mutant);
+    protocol.unseen = arguments.unseen;
     println!("bounds  {bounds:?}");
     let finding = check(protocol, &limits);
     print(&finding);
