@@ -17,5 +17,5 @@ impl Bounds {
     /// What the test suite goes through.
     pub const SMALL: Bounds = Bounds { epochs: 3, transactions: 1, armings: 1, faults: 1 };
     /// For the record.
-    pub const LARGE: Bounds = Bounds { epochs: 3, transactions: 1, armings: 1, faults: 2 };
+    pub const LARGE: Bounds = Bounds { epochs: 2, transactions: 2, armings: 2, faults: 1 };
 }
