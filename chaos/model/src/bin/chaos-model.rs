@@ -77,7 +77,6 @@ fn main() -> ExitCode {
         transactions: arguments.transactions.unwrap_or(bounds.transactions),
         armings: arguments.armings.unwrap_or(bounds.armings),
         faults: arguments.faults.unwrap_or(bounds.faults),
-        ..bounds
     };
     let limits = Limits {
         threads: arguments.threads,
