@@ -3,7 +3,7 @@
 //! The primary is read as an application reads it, through the published name from outside. The
 //! standby's gate is shut, so it is read through its socket, which its site's people have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,6 +17,7 @@ use crate::inside;
 use crate::layout::{Host, Lab, LabSite};
 use crate::measure::RowKey;
 use crate::mysqld;
+use crate::registers;
 
 /// Some hundred thousand rows from a server that has just been promoted.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,12 +27,33 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// # Errors
 /// When it cannot be read.
 pub fn rows_on_primary(lab: &Lab, run: u32) -> anyhow::Result<BTreeSet<RowKey>> {
+    on_primary(lab, move |conn| rows(conn, run))
+}
+
+/// What the registers of a run hold on the server that the published name leads to.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn registers_on_primary(lab: &Lab, run: u32) -> anyhow::Result<BTreeMap<u32, u64>> {
+    on_primary(lab, move |mut conn| async move {
+        let table = registers::TABLE;
+        let held: Vec<(u32, u64)> =
+            conn.query(format!("SELECT id, value FROM {table} WHERE run = {run}")).await?;
+        conn.disconnect().await?;
+        Ok(held.into_iter().collect())
+    })
+}
+
+fn on_primary<T: Send + 'static, F: Future<Output = anyhow::Result<T>> + Send>(
+    lab: &Lab,
+    act: impl FnOnce(Conn) -> F + Send + 'static,
+) -> anyhow::Result<T> {
     let host = Host::named("cli").expect("the table of hosts has it");
     let access = cluster::access_from(&host);
     inside::in_runtime(lab, &host, DEADLINE, async move {
         let mut resolver = Resolver::new(access.name.clone(), access.servers.clone());
         let found = resolver.resolve().await.context("the database's name has no address")?;
-        rows(Conn::new(writer::options(&access, found.address)).await?, run).await
+        act(Conn::new(writer::options(&access, found.address)).await?).await
     })
     .context("reading the primary")
 }

@@ -35,6 +35,7 @@ pub mod packages;
 pub mod pki;
 pub mod priority;
 pub mod ready;
+pub mod registers;
 pub mod report;
 pub mod spec;
 mod status;

@@ -85,7 +85,7 @@ impl Load {
         let (send, incoming) = sync_channel(PENDING_MAX);
         let mut clients = Vec::new();
         let mut next_writer = 0;
-        for host in Host::of_kind(HostKind::Client) {
+        for (host, swapper) in Host::of_kind(HostKind::Client).zip(0..) {
             let outside = host.site == LabSite::Cli;
             let count = share_of(writers, host.site);
             let plan = ClientPlan {
@@ -94,6 +94,7 @@ impl Load {
                 access: cluster::access_from(&host),
                 writers: (next_writer..next_writer + count).collect(),
                 pace_ms: u64::try_from((PACE_SHARE * writers).as_millis()).expect("a pace is short"),
+                swapper: Some(swapper),
                 polled: if outside { cluster::name_servers() } else { Vec::new() },
                 flip_client: outside,
                 web: spec.has_entries().then(|| cluster::web_access_from(lab, &host)),

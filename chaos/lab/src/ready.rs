@@ -33,10 +33,12 @@ const SQL_DEADLINE: Duration = Duration::from_secs(5);
 /// One page.
 const PAGE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// The clients' tables: [`writer::TABLE`] and [`crate::web::TABLE`].
-pub const TABLES: [&str; 2] = [
+/// The clients' tables: [`writer::TABLE`], [`crate::registers::TABLE`] and [`crate::web::TABLE`].
+pub const TABLES: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS lab_writes (run INT UNSIGNED NOT NULL, writer INT UNSIGNED NOT NULL, \
      seq BIGINT UNSIGNED NOT NULL, PRIMARY KEY (run, writer, seq))",
+    "CREATE TABLE IF NOT EXISTS lab_registers (run INT UNSIGNED NOT NULL, id INT UNSIGNED NOT NULL, \
+     value BIGINT UNSIGNED NOT NULL, PRIMARY KEY (run, id))",
     "CREATE TABLE IF NOT EXISTS lab_visits (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
      site VARCHAR(16) NOT NULL)",
 ];

@@ -54,6 +54,10 @@ pub struct Run {
     pub lost_acked_writes: Option<u64>,
     /// Of those, not on the standby after it came back to `Sync`.
     pub missing_on_standby: Option<u64>,
+    /// Swaps of registers that returned.
+    pub acked_swaps: Option<u64>,
+    /// Observations of the registers that no single history explains.
+    pub wrong_swaps: Option<u64>,
     /// Last commit on the old primary minus first on the new one.
     pub dual_writable_ms: Option<f64>,
     /// The group's epoch before the fault.

@@ -123,6 +123,9 @@ pub struct Guard {
     drained: Option<(ProcessStart, Drained, Timestamp)>,
     armed: Option<(SyncGeneration, ProcessStart)>,
     proven: Option<SyncGeneration>,
+    /// The highest arming that was ever proven here, in whatever life of the database: the leader may have committed
+    /// `Sync` for it, heard of here or not. A guard that was restarted does not know, and takes it for proven.
+    proved: SyncGeneration,
     progress: Progress,
     /// The mark of this life's opening, once it was read.
     marked: Option<Marked>,
@@ -211,6 +214,7 @@ impl Guard {
     ) -> Self {
         let fresh = latch.is_none();
         let latch = latch.unwrap_or_default();
+        let proved = latch.g;
         let again = config.timing.lease;
         let kept = latch.lease_left(&config, now);
         // No rules at all under a boot that is the latch's: the network namespace is another one, as when a
@@ -267,6 +271,7 @@ impl Guard {
             drained: None,
             armed: None,
             proven: None,
+            proved,
             progress: Progress::default(),
             marked: None,
             past: VecDeque::new(),

@@ -86,6 +86,46 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A swapper read a register.
+    Looked {
+        /// The register.
+        register: u32,
+        /// What it held.
+        value: u64,
+        /// When it was asked for.
+        began: Timestamp,
+        /// When the answer came.
+        at: Timestamp,
+    },
+    /// A swapper asks for a swap; what became of it stands in another event, or is not known.
+    SwapBegan {
+        /// The register.
+        register: u32,
+        /// What it must hold.
+        from: u64,
+        /// What it is to hold: a value that is asked for once.
+        to: u64,
+        /// When it was sent.
+        at: Timestamp,
+    },
+    /// It was swapped.
+    Swapped {
+        /// The register.
+        register: u32,
+        /// What it holds.
+        to: u64,
+        /// When the answer came.
+        at: Timestamp,
+    },
+    /// It was not: the register held something else.
+    NotSwapped {
+        /// The register.
+        register: u32,
+        /// What it was to hold.
+        to: u64,
+        /// When the answer came.
+        at: Timestamp,
+    },
     /// A user of the web application got a page.
     Page {
         /// The user.
@@ -161,6 +201,10 @@ impl Event {
             | Event::ConnectFailed { at, .. }
             | Event::Ack { at, .. }
             | Event::WriteFailed { at, .. }
+            | Event::Looked { at, .. }
+            | Event::SwapBegan { at, .. }
+            | Event::Swapped { at, .. }
+            | Event::NotSwapped { at, .. }
             | Event::Page { at, .. }
             | Event::PageFailed { at, .. }
             | Event::Resolved { at, .. }

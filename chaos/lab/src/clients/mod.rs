@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  resolver (honours TTL) ─► writer ×n ──┐
+//!  resolver (honours TTL) ─► swapper ────┤
 //!  resolver (honours TTL) ─► web user ×n─┤
 //!  flip client (a resolver alone)        ├─► events ─► standard output, one JSON line each
 //!  poller, one a DNS server, 20 ms ──────┘
@@ -12,7 +13,7 @@
 //! Every event carries the lab's clock. A client stops when its standard input ends, lets what is
 //! under way come to its end, and says goodbye; a stream without a goodbye is a broken measurement.
 //!
-//! Deliberately absent: any judgement. Runs are judged by `measure`.
+//! Deliberately absent: any judgement. Runs are judged by `measure` and `registers`.
 
 pub mod dns;
 pub mod event;
@@ -21,6 +22,7 @@ pub mod plan;
 mod poller;
 mod process;
 pub mod resolver;
+pub mod swap;
 pub mod web;
 pub mod writer;
 

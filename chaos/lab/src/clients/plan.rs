@@ -73,6 +73,9 @@ pub struct ClientPlan {
     pub writers: Vec<u32>,
     /// Milliseconds between a writer's commits.
     pub pace_ms: u64,
+    /// The number of the client here that swaps registers, unique in the run; none if none does.
+    #[serde(default)]
+    pub swapper: Option<u32>,
     /// DNS servers to ask every 20 ms.
     pub polled: Vec<NameServer>,
     /// Whether a client that only resolves, as the TTL says, runs here.

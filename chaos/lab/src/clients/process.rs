@@ -11,6 +11,7 @@ use super::event::{Event, Events};
 use super::lateness::Lateness;
 use super::plan::{self, ClientPlan};
 use super::poller;
+use super::swap::Swapper;
 use super::web::WebClient;
 use super::writer::Writer;
 use crate::clock;
@@ -42,6 +43,10 @@ async fn serve(plan: ClientPlan, events: Events) {
     for number in &plan.writers {
         let writer = Writer { number: *number, run: plan.run, pace: Duration::from_millis(plan.pace_ms) };
         tasks.spawn(writer.run(plan.access.clone(), events.clone(), stop.clone()));
+    }
+    if let Some(number) = plan.swapper {
+        let swapper = Swapper { number, run: plan.run };
+        tasks.spawn(swapper.run(plan.access.clone(), events.clone(), stop.clone()));
     }
     if let Some(access) = &plan.web {
         for user in &plan.web_users {

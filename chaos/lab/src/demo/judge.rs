@@ -16,6 +16,7 @@ use crate::faults::{self, Expect, Healed, Injected};
 use crate::layout::LabSite;
 use crate::load;
 use crate::measure::{self, Ack, Moments, Sides};
+use crate::registers::Verdict;
 use crate::report::{Moment, Run};
 use crate::status_view::{ClusterStatus, GroupView};
 use crate::web_view::WebView;
@@ -39,6 +40,7 @@ pub struct Seen {
     pub acks: Vec<Ack>,
     pub statuses: Vec<Look>,
     pub lost: anyhow::Result<u64>,
+    pub registers: anyhow::Result<Verdict>,
     pub missing_on_standby: anyhow::Result<Option<u64>>,
     pub pages: Vec<(Timestamp, String)>,
     pub busyness: Option<f64>,
@@ -71,6 +73,8 @@ pub fn judge(seen: Seen) -> Run {
         db_write_gap_ms: measure::write_gap_ms(&seen.acks, moments).map(tenths),
         acked_writes: seen.acks.len() as u64,
         lost_acked_writes: seen.lost.as_ref().ok().copied(),
+        acked_swaps: seen.registers.as_ref().ok().map(|v| v.swapped),
+        wrong_swaps: seen.registers.as_ref().ok().map(|v| v.wrong.len() as u64),
         missing_on_standby: seen.missing_on_standby.as_ref().ok().copied().flatten(),
         quarantined: seen.quarantined.clone(),
         dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, seen.sides))),
@@ -116,6 +120,15 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
     match &seen.lost {
         Ok(lost) => hold(*lost == 0, format!("{lost} acknowledged writes are not on the final primary")),
         Err(e) => hold(false, format!("the audit of the writes could not be made: {e:#}")),
+    }
+    match &seen.registers {
+        Ok(verdict) => {
+            for wrong in &verdict.wrong {
+                hold(false, format!("no single history explains what clients saw: {wrong}"));
+            }
+            hold(verdict.swapped > 0, "no register was swapped".to_owned());
+        }
+        Err(e) => hold(false, format!("the registers could not be read: {e:#}")),
     }
     let dual = run.dual_writable_ms.unwrap_or_default();
     hold(dual == 0.0, format!("both databases acknowledged writes, for {dual} ms"));

@@ -21,6 +21,7 @@ use crate::load::{self, Load};
 use crate::measure::{self, Moments, RowKey, Sides};
 use crate::priority;
 use crate::ready;
+use crate::registers;
 use crate::report::{Moment, Run};
 use crate::spec::LabSpec;
 use crate::status_view::ClusterStatus;
@@ -145,6 +146,7 @@ pub fn one(
     let acked: BTreeSet<RowKey> = acks.iter().map(|a| a.row).collect();
     progress.say(&format!("  the load has ended; looking for {} writes on both databases", acked.len()));
     let on_primary = audit::rows_on_primary(lab, number);
+    let registers = audit::registers_on_primary(lab, number).map(|last| registers::judge(&events, &last));
     let missing_on_standby = match quarantined {
         Some(_) => Ok(None),
         None => missing_on_standby(lab, number, after.as_ref(), &acked, interrupt).map(Some),
@@ -166,6 +168,7 @@ pub fn one(
         events,
         acks,
         statuses,
+        registers,
         lost: on_primary.map(|rows| measure::lost(&acked, &rows).len() as u64),
         missing_on_standby,
         pages,

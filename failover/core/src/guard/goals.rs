@@ -264,7 +264,10 @@ impl Guard {
                     seen.reading.semi_sync.source_enabled = false;
                 }
             }
-            DatabaseAct::Sentinel { g, .. } => self.proven = Some(*g),
+            DatabaseAct::Sentinel { g, .. } => {
+                self.proven = Some(*g);
+                self.proved = self.proved.max(*g);
+            }
             _ => {}
         }
     }

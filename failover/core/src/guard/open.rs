@@ -94,7 +94,7 @@ impl Guard {
         if matches!(authority.durability, Durability::CatchUp { .. }) && first && !armed {
             return Err("semi-sync is not armed for the first write yet".into());
         }
-        if authority.durability == Durability::Sync {
+        if self.may_be_sync(authority) {
             if !armed {
                 return Err("semi-sync is not armed".into());
             }
@@ -109,6 +109,16 @@ impl Guard {
             }
         }
         Ok(())
+    }
+
+    /// `Sync`, or a `CatchUp` whose proof the leader was told of: the answer that says that `Sync` is committed may be
+    /// lost, and this database has restarted meanwhile (docs/design/0021).
+    fn may_be_sync(&self, authority: &Authority) -> bool {
+        match authority.durability {
+            Durability::Sync => true,
+            Durability::CatchUp { .. } => self.proved >= authority.g,
+            Durability::Async { .. } => false,
+        }
     }
 
     /// While open in `Sync`, the source side must stay armed.
