@@ -10,6 +10,8 @@
 //!
 //! Deliberately absent: Raft, wall-clock time, DNS, memberships, more than one acker.
 
+#![forbid(unsafe_code)]
+
 mod action;
 mod authority;
 mod bounds;

@@ -1,5 +1,7 @@
 //! Checks the model of the authority protocol, sound or with a rule taken out.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 use std::time::Duration;
 
