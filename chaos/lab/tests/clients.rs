@@ -92,9 +92,8 @@ fn open(up: &TestLab, site: LabSite) {
         "SET GLOBAL super_read_only = OFF".to_owned(),
         "SET GLOBAL read_only = OFF".to_owned(),
         format!("USE {}", mysqld::APPLICATION_SCHEMA),
-        ready::TABLES[0].to_owned(),
-        ready::TABLES[1].to_owned(),
     ];
+    let statements = [&statements[..], &ready::TABLES.map(str::to_owned)].concat();
     eventually("the database is open", || {
         let (socket, statements) = (socket.clone(), statements.clone());
         let opened = inside::in_runtime(&up.lab, &host, Duration::from_secs(5), async move {
