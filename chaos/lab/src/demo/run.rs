@@ -92,6 +92,8 @@ pub fn one(
     progress
         .say(&format!("  load is steady, {active} is active, {} leads", before.leader().unwrap_or("nobody")));
     let mut pages = vec![page(lab, "before", active, interrupt, progress)?];
+    // The page took its time, and the load is judged up to the fault.
+    await_steady(&mut load, args.writers, spec.has_entries(), interrupt)?;
     let undo = Undo::of(&scene, fault);
     let injected = faults::inject(&scene, fault)?;
     progress.say(&format!("  fault: {}", injected.what));
