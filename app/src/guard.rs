@@ -52,6 +52,8 @@ pub enum Local {
     Reading { reading: Box<model::DatabaseReading>, life: model::ProcessStart },
     /// A write to the disk under its data began, or is over.
     Disk(failover_core::DiskWrite),
+    /// The replication account has another password.
+    ReplicationPassword,
     /// A gate act is over.
     Gate(GateRead),
     /// A database act is over.
@@ -190,6 +192,7 @@ impl Shell {
             Local::Process { process, ended } => Input::Process { process, ended },
             Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
             Local::Disk(write) => Input::Disk(write),
+            Local::ReplicationPassword => Input::ReplicationPassword,
             Local::Gate(read) => Input::GateRead(read),
             Local::Ended { act, end } => Input::Ended { act, end },
         })

@@ -109,6 +109,56 @@ fn a_stopped_applier_is_named(lab: &Lab) {
     at(lab, "pdc-db", async |conn| conn.query_drop("DELETE FROM kept").await);
 }
 
+/// Goal: both passwords are changed while everything runs: nothing is restarted, nothing moves, and the old ones are
+/// worth nothing then.
+fn passwords_are_changed(lab: &Lab) {
+    const ACCOUNTS: [&str; 2] = ["'twofold'@'localhost'", "'repl'@'%'"];
+    at(lab, "pdc-db", async |conn| {
+        for account in ACCOUNTS {
+            conn.query_drop(format!("ALTER USER {account} IDENTIFIED BY 'another' RETAIN CURRENT PASSWORD"))
+                .await?;
+        }
+        Ok(())
+    });
+    for secret in ["admin", "replication"] {
+        std::fs::write(lab.dir().join("secrets").join(secret), "another\n").expect("the lab's secrets");
+    }
+    until(|| {
+        let log = lab.dir().join("log/mdc-db.guard.log");
+        let text = std::fs::read_to_string(log).map_err(|e| e.to_string())?;
+        if text.contains("act done act=ChangePassword") { Ok(()) } else { Err("it was not given".to_owned()) }
+    });
+    lab.settled();
+    at(lab, "pdc-db", async |conn| {
+        for account in ACCOUNTS {
+            conn.query_drop(format!("ALTER USER {account} DISCARD OLD PASSWORD")).await?;
+        }
+        Ok(())
+    });
+    // Whoever was logged in must log in again.
+    for server in ["pdc-db", "mdc-db"] {
+        at(lab, server, async |conn| {
+            let sessions = "SELECT id FROM information_schema.PROCESSLIST WHERE user IN ('twofold', 'repl')";
+            let found: Vec<u64> = conn.query(sessions).await?;
+            assert!(!found.is_empty());
+            for session in found {
+                // It may be gone by then.
+                let _ = conn.query_drop(format!("KILL {session}")).await;
+            }
+            Ok(())
+        });
+    }
+    at(lab, "pdc-db", async |conn| conn.query_drop("CREATE TABLE rotated (id INT PRIMARY KEY)").await);
+    until(|| {
+        let there: u64 = at(lab, "mdc-db", async |conn| {
+            let sql = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_NAME = 'rotated'";
+            Ok(conn.query_first(sql).await?.unwrap_or_default())
+        });
+        if there == 1 { Ok(()) } else { Err("the standby does not receive".to_owned()) }
+    });
+    assert_eq!(lab.settled(), 1, "nothing moved for it");
+}
+
 /// The id in `  loss ID: …`.
 fn loss(text: &str) -> String {
     let (_, rest) = text.split_once("  loss ").unwrap_or_else(|| panic!("no loss is stated: {text}"));
@@ -137,6 +187,7 @@ fn a_quarantined_server_is_read_and_copied_anew() {
 
     a_stopped_applier_is_named(&lab);
     assert_eq!(lab.settled(), 1, "nothing moved for it");
+    passwords_are_changed(&lab);
     done(lab.twofold(&["lab", "kill", "mdc-db", "--hold"], true));
     until(|| match lab.status() {
         Some(s) if s["groups"][0]["durability"] == "async" => Ok(()),

@@ -74,6 +74,23 @@ pub struct DatabaseReading {
     /// for less often than the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub long_transactions: Vec<LongTransaction>,
+    /// K3s's table, where the configuration names its schema and it is there. Looked at less often too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kine: Option<KineReading>,
+}
+
+/// Revisions that an unplanned move leaves out, beyond every one that was heard of: at a thousand changes a
+/// second, a quarter of an hour of them.
+pub const KINE_GAP: u64 = 1_000_000;
+
+/// How far K3s's table `kine` got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct KineReading {
+    /// `max(id)`: the newest revision of every object in the cluster; 0 while there is none.
+    pub revision: u64,
+    /// Its column is a BIGINT. Early versions of K3s made it an INTEGER, which ends at 2^31 (k3s #6176).
+    pub wide: bool,
 }
 
 /// A client's transaction that has been open for long.
@@ -218,6 +235,13 @@ impl DatabaseReading {
     pub fn cuts_torn_relay_logs(&self) -> bool {
         let major = self.version.split('.').next().and_then(|text| text.parse::<u32>().ok());
         major.is_some_and(|number| number >= 9)
+    }
+
+    /// After a restart it forgets what it had received and not applied: the start of its replication drops the
+    /// relay log and asks its source again from what is applied (docs/design/0011). MySQL keeps it.
+    #[must_use]
+    pub fn restart_drops_relay_log(&self) -> bool {
+        self.flavour() == Flavour::Mariadb
     }
 
     /// A commit that waits for its ack is told OK when its session is killed, though no replica has

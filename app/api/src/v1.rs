@@ -207,6 +207,9 @@ pub struct ServerStatus {
     /// `max_connections`.
     #[serde(default)]
     pub max_connections: Option<u32>,
+    /// Newest revision of K3s's objects here, where the database is their datastore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kine_revision: Option<u64>,
     /// Its replication channel, where one is configured.
     #[serde(default)]
     pub replication: Option<ReplicationStatus>,

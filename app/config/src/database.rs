@@ -27,6 +27,8 @@ pub struct Database {
     /// Who signed the servers' certificates, a PEM file on every database host: replicas and CLONE connect over
     /// TLS and verify. Without it they do not encrypt.
     pub replication_ca: Option<PathBuf>,
+    /// The schema in which K3s keeps its objects (kine's), where this database is its datastore.
+    pub kine: Option<String>,
     /// Its servers, at least one in each data site.
     pub servers: BTreeMap<ServerId, Server>,
 }

@@ -99,6 +99,9 @@ fn database(f: &mut Formatter<'_>, database: &Database) -> fmt::Result {
     if let Some(ca) = &database.replication_ca {
         writeln!(f, "    replication-ca: {}", path(ca))?;
     }
+    if let Some(schema) = &database.kine {
+        writeln!(f, "    kine: {}", key(schema))?;
+    }
     writeln!(f, "    servers:")?;
     for one in database.servers.values() {
         server(f, one)?;

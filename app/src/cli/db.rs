@@ -73,6 +73,9 @@ pub struct Grants {
     /// The replication account.
     #[arg(long, value_name = "ACCOUNT", default_value = "'repl'@'%'")]
     replication: String,
+    /// The schema of K3s's objects, as in the configuration's `kine`.
+    #[arg(long, value_name = "SCHEMA")]
+    kine: Option<String>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -121,6 +124,7 @@ fn grants(args: &Grants) {
         Kind::Mysql => (Flavour::Mysql, replication_mysql::grant_statements(&args.account)),
         Kind::Mariadb => (Flavour::Mariadb, replication_mysql::mariadb_grant_statements(&args.account)),
     };
+    statements.extend(args.kine.as_deref().map(replication_mysql::kine_grant_statement));
     statements.push(replication_mysql::replication_grant_statement(flavour, &args.replication));
     match args.output {
         Format::Json => out(json!(statements)),

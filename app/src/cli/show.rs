@@ -644,6 +644,7 @@ mod tests {
             writable: None,
             connections: None,
             max_connections: None,
+            kine_revision: None,
             replication: None,
             diagnoses: vec![],
         }

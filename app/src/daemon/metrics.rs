@@ -197,6 +197,9 @@ fn servers(page: &mut Page, status: &Status) {
     each("server_quarantined", "1 while it waits for a person", &|s| Some(flag(s.role == "quarantined")));
     each("server_behind_transactions", "What the primary has and it does not hold", &|s| s.behind.map(real));
     each("server_unapplied_transactions", "Received and not applied", &|s| s.unapplied.map(real));
+    each("server_kine_revision", "Newest revision of K3s's objects there; absent without kine", &|s| {
+        s.kine_revision.map(real)
+    });
 }
 
 fn checks(page: &mut Page, probes: &[ProbeStatus]) {
@@ -332,6 +335,7 @@ mod tests {
                 writable: None,
                 connections: None,
                 max_connections: None,
+                kine_revision: None,
                 replication: None,
                 diagnoses: vec![],
             }],

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
-use model::{Epoch, ProcessStart};
 use replication_mysql::{
-    Channel, Deadline, Donor, Opening, Outcome, RelayLog, Rescue, Sentinel, Session, Source, SourceTls,
-    Switch, arm_source_semi_sync, client_sessions, clone_from, disarm_source_semi_sync, drain_writes,
-    ensure_schema, kill_client_sessions, leave_source, point_at_source, promote, replica_semi_sync,
-    save_extra_transactions, set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained,
-    write_opening, write_sentinel,
+    Channel, Deadline, Donor, KineGap, Opening, Outcome, RelayLog, Rescue, Sentinel, Session, Source,
+    SourceTls, Switch, arm_source_semi_sync, change_password, client_sessions, clone_from,
+    disarm_source_semi_sync, drain_writes, ensure_schema, kill_client_sessions, leave_source,
+    point_at_source, promote, replica_semi_sync, save_extra_transactions, set_offline_mode,
+    set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_opening,
+    write_opening_and_gap, write_sentinel,
 };
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -100,7 +100,7 @@ async fn own_admin(
         // A session of a life that is over looks whole until it is used, and an act would end in doubt.
         let runs = host.life();
         if runs != life || session.as_ref().is_none_or(Session::is_broken) {
-            session = Session::connect(&host.admin, Deadline::after(SHORT)).await.ok();
+            session = Session::connect(&host.admin(), Deadline::after(SHORT)).await.ok();
             life = runs;
         }
         let (id, act) = match next {
@@ -127,7 +127,10 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
             Outcome::Done(executed) => ActEnd::Done { reached: Some(executed) },
             other => end(other),
         },
-        DatabaseAct::SetWritable { epoch, life } => set_writable(session, *epoch, *life, deadline).await,
+        DatabaseAct::SetWritable { epoch, life, kine } => {
+            let mark = Opening { epoch: *epoch, life: *life, nonce: rand::random() };
+            set_writable(host, session, mark, *kine, deadline).await
+        }
         DatabaseAct::DropSockets => drop_sockets(host).await,
         DatabaseAct::ArmSource { count } => end(arm_source_semi_sync(session, *count, deadline).await),
         DatabaseAct::DisarmSource => end(disarm_source_semi_sync(session, deadline).await),
@@ -137,6 +140,10 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
         }
         DatabaseAct::StopIo => end::<Channel>(stop_io_thread(session, deadline).await),
         DatabaseAct::StartReplica => end(start_replica(session, deadline).await),
+        DatabaseAct::ChangePassword => {
+            let (_, password) = host.replication();
+            end(change_password(session, &password, deadline).await)
+        }
         DatabaseAct::LeaveSource => end(leave_source(session, deadline).await),
         DatabaseAct::Promote => match promote(session, deadline).await {
             Outcome::Done(done) => ActEnd::Done { reached: Some(done.executed) },
@@ -150,24 +157,65 @@ async fn short(host: &Host, session: &mut Session, act: &DatabaseAct) -> ActEnd 
     }
 }
 
-/// Opens the server and marks the opening. A mark that is refused keeps nobody out: without it
-/// `Sync` is not proven, and that is all.
-async fn set_writable(session: &mut Session, epoch: Epoch, life: ProcessStart, deadline: Deadline) -> ActEnd {
+/// Makes the server writable, marks the opening, and lets clients in. A mark that is refused keeps nobody out:
+/// without it `Sync` is not proven, and that is all.
+async fn set_writable(
+    host: &Host,
+    session: &mut Session,
+    mark: Opening,
+    kine: Option<u64>,
+    deadline: Deadline,
+) -> ActEnd {
     if let other @ (Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_)) =
         set_super_read_only(session, Switch::Off, deadline).await
     {
         return end(other);
     }
-    let mark = Opening { epoch, life, nonce: rand::random() };
-    let marked = end(write_opening(session, mark, deadline).await);
-    if let ActEnd::Failed { why } = &marked {
-        warn!(
+    match mark_opening(host, session, mark, kine, deadline).await {
+        ActEnd::Failed { why } => warn!(
             why,
             "the opening is not marked, so Sync cannot be proven; see the grants of the admin account"
-        );
-        return ActEnd::Done { reached: None };
+        ),
+        ActEnd::Unknown { why } => return ActEnd::Unknown { why },
+        ActEnd::Done { .. } => {}
     }
-    marked
+    match host.flavour {
+        // A server behind no gate boots with it on (docs/design/0010).
+        model::Flavour::Mysql => end(set_offline_mode(session, Switch::Off, deadline).await),
+        model::Flavour::Mariadb => ActEnd::Done { reached: None },
+    }
+}
+
+async fn mark_opening(
+    host: &Host,
+    session: &mut Session,
+    mark: Opening,
+    kine: Option<u64>,
+    deadline: Deadline,
+) -> ActEnd {
+    if let (Some(beyond), Some(schema)) = (kine, &host.kine_schema) {
+        let gap = KineGap { schema: schema.clone(), beyond };
+        match write_opening_and_gap(session, mark, &gap, deadline).await {
+            Outcome::Done(left) => {
+                if let Some(revision) = left {
+                    info!(revision, beyond, "K3s's revisions go on beyond a gap");
+                    let mut newest = host.kine.lock().expect("no holder of this lock panics");
+                    if let Some(newest) = newest.as_mut() {
+                        newest.revision = newest.revision.max(revision);
+                    }
+                }
+                return ActEnd::Done { reached: None };
+            }
+            Outcome::Unknown(why) => return ActEnd::Unknown { why: why.to_string() },
+            // Its other clients are not kept out for it. Whoever starts K3s looks for the gap.
+            left => warn!(
+                why = %left,
+                next = "start no K3s server: a revision that was seen would be given out again",
+                "no gap is left in K3s's revisions"
+            ),
+        }
+    }
+    end(write_opening(session, mark, deadline).await)
 }
 
 /// Rung 2: no session, and super_read_only believed by its return; proven by the process list.
@@ -197,7 +245,7 @@ async fn fence(host: &Host, session: &mut Session) -> ActEnd {
 
 async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr, acks: bool) -> ActEnd {
     let deadline = Deadline::after(SHORT * 2);
-    let (user, password) = host.replication.clone();
+    let (user, password) = host.replication();
     let source = Source {
         host: source.ip().to_string(),
         port: source.port(),
@@ -224,7 +272,7 @@ async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr, acks: bo
 }
 
 async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
-    let connect = Session::connect(&host.admin, Deadline::after(SHORT)).await;
+    let connect = Session::connect(&host.admin(), Deadline::after(SHORT)).await;
     let mut session = match connect {
         Ok(session) => session,
         Err(error) => return ActEnd::Failed { why: error.to_string() },
@@ -256,7 +304,7 @@ async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
                 index: host.binlog_index.clone(),
                 extra: extra.clone(),
                 into: host.rescue_dir.join(folder_of(extra)),
-                mysqlbinlog: match host.admin.flavour {
+                mysqlbinlog: match host.flavour {
                     model::Flavour::Mysql => host.mysqlbinlog.clone(),
                     model::Flavour::Mariadb => vec![],
                 },
@@ -271,7 +319,7 @@ async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
         }
         DatabaseAct::Rebuild { donor } => match address_of(host, donor) {
             Ok(address) => {
-                let (user, password) = host.replication.clone();
+                let (user, password) = host.replication();
                 let donor = Donor { address, user, password, ca: host.replication_ca.clone() };
                 end(clone_from(&mut session, &donor, Deadline::after(CLONE)).await)
             }

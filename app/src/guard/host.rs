@@ -7,19 +7,23 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use app_config::{Config, Database, Fence, SecretSource, Server};
-use model::{LongTransaction, ProcessStart, ServerId};
+use app_config::{Account, Config, Database, Fence, SecretSource, Server};
+use model::{Flavour, KineReading, LongTransaction, ProcessStart, ServerId};
 use replication_mysql::{Endpoint, MysqldProcess, ServerFiles};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::gate::GateSpec;
 
 /// See the module.
 pub struct Host {
-    /// The admin account over the socket.
-    pub admin: Endpoint,
-    /// Replication's account.
-    pub replication: (String, String),
+    /// The admin account over the socket, with the password that was read last.
+    admin: Mutex<Endpoint>,
+    /// Replication's account, likewise.
+    replication: Mutex<(String, String)>,
+    /// Where the two passwords are read, again and again: they are changed while this process runs.
+    accounts: Accounts,
+    /// Whose server it is.
+    pub flavour: Flavour,
     /// Who signed the servers' certificates; none where replication does not encrypt.
     pub replication_ca: Option<String>,
     /// Where the other servers of the group replicate from.
@@ -44,6 +48,16 @@ pub struct Host {
     pub hurry: AtomicBool,
     /// What the last look for long transactions found.
     pub long: Mutex<Vec<LongTransaction>>,
+    /// The schema that K3s keeps its objects in.
+    pub kine_schema: Option<String>,
+    /// How far they got, when they were last looked at.
+    pub kine: Mutex<Option<KineReading>>,
+}
+
+/// Whose passwords are read again.
+struct Accounts {
+    admin: Account,
+    replication: Account,
 }
 
 impl Host {
@@ -68,10 +82,14 @@ impl Host {
             exempt: others.values().map(SocketAddr::ip).collect(),
         };
         Ok(Self {
-            admin: Endpoint::socket(&server.socket, &admin.user, admin.password.reveal())
-                .with_replication_users(&[&replication.user])
-                .with_flavour(database.flavour),
-            replication: (replication.user.clone(), replication.password.reveal().to_owned()),
+            admin: Mutex::new(
+                Endpoint::socket(&server.socket, &admin.user, admin.password.reveal())
+                    .with_replication_users(&[&replication.user])
+                    .with_flavour(database.flavour),
+            ),
+            replication: Mutex::new((replication.user.clone(), replication.password.reveal().to_owned())),
+            accounts: Accounts { admin: database.admin.clone(), replication: database.replication.clone() },
+            flavour: database.flavour,
             replication_ca: database.replication_ca.as_ref().map(|ca| ca.to_string_lossy().into_owned()),
             others,
             files: ServerFiles { pid_file: server.pid_file.clone(), data_dir: server.data_dir.clone() },
@@ -84,7 +102,44 @@ impl Host {
             process: Mutex::new(None),
             hurry: AtomicBool::new(false),
             long: Mutex::new(Vec::new()),
+            kine_schema: database.kine.clone(),
+            kine: Mutex::new(None),
         })
+    }
+
+    /// The admin account.
+    pub fn admin(&self) -> Endpoint {
+        self.admin.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// Replication's account.
+    pub fn replication(&self) -> (String, String) {
+        self.replication.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// Reads both passwords again, from files that may lie on a disk that hangs. What cannot be read stays as it
+    /// was. Says whether replication's is another.
+    pub fn read_passwords(&self) -> bool {
+        let kept = |error| debug!(%error, "the password that was read before is used");
+        match self.accounts.admin.unlock(secret) {
+            Ok(now) => {
+                let mut admin = self.admin.lock().expect("no holder of this lock panics");
+                now.password.reveal().clone_into(&mut admin.password);
+            }
+            Err(error) => kept(error),
+        }
+        match self.accounts.replication.unlock(secret) {
+            Ok(now) => {
+                let mut replication = self.replication.lock().expect("no holder of this lock panics");
+                let changed = replication.1 != now.password.reveal();
+                now.password.reveal().clone_into(&mut replication.1);
+                changed
+            }
+            Err(error) => {
+                kept(error);
+                false
+            }
+        }
     }
 
     /// The life that runs, as the watcher last saw it.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use failover_core::{HowItEnded, Process};
 use model::ProcessStart;
-use replication_mysql::{Deadline, Ending, MysqldProcess, Session, how_it_ended, long_transactions, read};
+use replication_mysql::{
+    Deadline, Ending, MysqldProcess, Session, how_it_ended, kine, long_transactions, read,
+};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
@@ -19,8 +21,8 @@ use crate::outage::Outage;
 const READ_IN_A_HURRY: Duration = Duration::from_millis(20);
 /// Otherwise one in so many: 100 ms.
 const READ_ONE_IN: u32 = 5;
-/// Between two looks for long transactions.
-const LOOK_FOR_LONG_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at what nobody is in a hurry to know.
+const LEISURE: Duration = Duration::from_secs(1);
 /// Deadline of one reading, connecting included. Longer than any of a server that serves.
 const READ_WITHIN: Duration = Duration::from_millis(1_000);
 /// Between two looks for a process that is not there.
@@ -34,7 +36,7 @@ const EXIT_WAIT: Duration = Duration::from_secs(10);
 pub fn start(host: Arc<Host>, local: mpsc::Sender<Local>) {
     let (life, lives) = watch::channel(None);
     tokio::spawn(watch_process(host.clone(), local.clone(), life));
-    tokio::spawn(look_for_long(host.clone(), lives.clone()));
+    tokio::spawn(look_at_leisure(host.clone(), local.clone(), lives.clone()));
     tokio::spawn(read_always(host, local, lives));
 }
 
@@ -154,7 +156,7 @@ async fn read_always(
         };
         let deadline = Deadline::after(READ_WITHIN);
         if session.as_ref().is_none_or(Session::is_broken) {
-            session = match Session::connect(&host.admin, deadline).await {
+            session = match Session::connect(&host.admin(), deadline).await {
                 Ok(session) => Some(session),
                 Err(error) => {
                     tell_silence(&mut silent, &host, &error);
@@ -168,6 +170,7 @@ async fn read_always(
                 reading
                     .long_transactions
                     .clone_from(&host.long.lock().expect("no holder of this lock panics"));
+                reading.kine = *host.kine.lock().expect("no holder of this lock panics");
                 if silent.works() {
                     info!("the database answers");
                 }
@@ -186,19 +189,31 @@ async fn read_always(
     }
 }
 
-/// Looks for clients' transactions that have been open for long, on a session of its own: what it asks
-/// for is not as cheap as a reading, and nothing but a plan waits for it.
-async fn look_for_long(host: Arc<Host>, lives: watch::Receiver<Option<ProcessStart>>) {
+/// Looks for clients' transactions that have been open for long, and how far K3s's objects got, on a session of
+/// its own: what it asks for is not as cheap as a reading, and no decision waits for it.
+async fn look_at_leisure(
+    host: Arc<Host>,
+    local: mpsc::Sender<Local>,
+    lives: watch::Receiver<Option<ProcessStart>>,
+) {
     let mut session: Option<Session> = None;
-    let mut every = tokio::time::interval(LOOK_FOR_LONG_EVERY);
+    let mut unread = Outage::default();
+    let mut every = tokio::time::interval(LEISURE);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        let reads = host.clone();
+        if tokio::task::spawn_blocking(move || reads.read_passwords()).await.unwrap_or(false) {
+            info!("the replication account's password is another: the channel is given it");
+            if local.send(Local::ReplicationPassword).await.is_err() {
+                return;
+            }
+        }
         let deadline = Deadline::after(READ_WITHIN);
         if lives.borrow().is_none() {
             session = None;
         } else if session.as_ref().is_none_or(Session::is_broken) {
-            session = Session::connect(&host.admin, deadline).await.ok();
+            session = Session::connect(&host.admin(), deadline).await.ok();
         }
         let found = match session.as_mut() {
             Some(open) => match long_transactions(open, deadline).await {
@@ -212,6 +227,20 @@ async fn look_for_long(host: Arc<Host>, lives: watch::Receiver<Option<ProcessSta
             None => Vec::new(),
         };
         *host.long.lock().expect("no holder of this lock panics") = found;
+        let (Some(open), Some(schema)) = (session.as_mut(), &host.kine_schema) else { continue };
+        match kine(open, schema, deadline).await {
+            Ok(found) => {
+                unread.works();
+                *host.kine.lock().expect("no holder of this lock panics") = found;
+            }
+            Err(error) if unread.fails(clock::now()) => warn!(
+                why = chain(&error),
+                schema,
+                next = "give the admin account its rights: twofold db grants",
+                "kine's table is not read, so nobody knows which revisions a failover must leave out"
+            ),
+            Err(_) => {}
+        }
     }
 }
 
@@ -220,7 +249,7 @@ fn tell_silence(silent: &mut Outage, host: &Host, error: &(dyn std::error::Error
     if silent.fails(clock::now()) {
         warn!(
             why,
-            socket = %host.admin.address,
+            socket = %host.admin().address,
             next = "is this mysqld's socket, and may the admin account log in with its rights?",
             "the database is not read, so nothing is done with it"
         );

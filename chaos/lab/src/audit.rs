@@ -44,6 +44,19 @@ pub fn registers_on_primary(lab: &Lab, run: u32) -> anyhow::Result<BTreeMap<u32,
     })
 }
 
+/// K3s's newest revision on the server that the published name leads to.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn kine_on_primary(lab: &Lab) -> anyhow::Result<u64> {
+    on_primary(lab, move |mut conn| async move {
+        let sql = format!("SELECT COALESCE(MAX(id), 0) FROM {}.kine", mysqld::KINE_SCHEMA);
+        let newest: Option<u64> = conn.query_first(sql).await?;
+        conn.disconnect().await?;
+        newest.context("no number is there")
+    })
+}
+
 fn on_primary<T: Send + 'static, F: Future<Output = anyhow::Result<T>> + Send>(
     lab: &Lab,
     act: impl FnOnce(Conn) -> F + Send + 'static,
@@ -68,8 +81,8 @@ pub fn rows_on_site(lab: &Lab, site: LabSite, run: u32) -> anyhow::Result<BTreeS
     inside::in_runtime(lab, &host, DEADLINE, async move {
         let options = OptsBuilder::default()
             .socket(Some(socket))
-            .user(Some(mysqld::APPLICATION_USER))
-            .pass(Some(mysqld::PASSWORD))
+            // An application is let in where the group is open, and nowhere else.
+            .user(Some("root"))
             .db_name(Some(mysqld::APPLICATION_SCHEMA))
             .stmt_cache_size(0);
         rows(Conn::new(options).await?, run).await

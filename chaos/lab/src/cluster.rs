@@ -69,6 +69,7 @@ pub fn instance(lab: &Lab, host: &Host) -> InstanceSpec {
         port: DATABASE_PORT,
         report_host: host.address().to_string(),
         admin: None,
+        offline: false,
         tls: Some(TlsFiles {
             ca: database_ca(lab),
             certificate: dir.join("server-cert.pem"),
@@ -182,6 +183,7 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) ->
         line(format_args!("    {account}: {{user: {user}, password-file: {secret}}}"));
     }
     line(format_args!("    replication-ca: {}", path(&database_ca(lab))));
+    line(format_args!("    kine: {}", mysqld::KINE_SCHEMA));
     line(format_args!("    servers:"));
     for h in Host::of_kind(HostKind::Database) {
         let i = instance(lab, &h);

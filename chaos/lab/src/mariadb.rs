@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::mysqld::{
     ADMIN_ROLE, ADMIN_USER, APPLICATION_SCHEMA, APPLICATION_USER, MysqlRoot, MysqldError, PASSWORD,
-    REDO_LOG_MIB, REPLICATION_USER,
+    REDO_LOG_MIB, REPLICATION_USER, kine_accounts,
 };
 
 /// The package's scripts that make the system tables, in their order.
@@ -150,9 +150,11 @@ fn accounts() -> String {
             "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX \
              ON `{APPLICATION_SCHEMA}`.* TO {application};"
         ),
-        String::new(),
     ]
-    .join("\n")
+    .into_iter()
+    .chain(kine_accounts(&application))
+    .map(|statement| statement + "\n")
+    .collect()
 }
 
 fn file(doing: &'static str, path: &Path, source: io::Error) -> MysqldError {

@@ -30,11 +30,13 @@ pub const REPLICATION_USER: &str = "repl";
 pub const APPLICATION_USER: &str = "app";
 /// The applications' schema.
 pub const APPLICATION_SCHEMA: &str = "app";
+/// The schema that K3s would keep its objects in, under the applications' account.
+pub const KINE_SCHEMA: &str = "kubernetes";
 /// Password of all three: the lab's servers listen in its own namespaces only.
 pub const PASSWORD: &str = "lab-only";
 
 /// Raised when what a template holds changes, so that an old one in the cache is not used.
-const TEMPLATE_FORMAT: u32 = 4;
+const TEMPLATE_FORMAT: u32 = 5;
 /// Room for the redo log in MiB. Small, since a template is copied; 16 holds seconds of the lab's load.
 pub(crate) const REDO_LOG_MIB: u32 = 16;
 
@@ -304,6 +306,8 @@ pub struct InstanceSpec {
     pub report_host: String,
     /// A listener that needs SERVICE_CONNECTION_ADMIN and has no limit on connections.
     pub admin: Option<SocketAddr>,
+    /// It lets nobody in but its guard until that opens it (MySQL): where no gate keeps clients out.
+    pub offline: bool,
     /// Its certificate; without one it makes itself one that nobody can verify (MySQL), or has none (MariaDB).
     pub tls: Option<TlsFiles>,
 }
@@ -405,6 +409,9 @@ fn cnf(root: &MysqlRoot, spec: &InstanceSpec) -> String {
             line(name, &file.display());
         }
     }
+    if spec.offline {
+        line("offline_mode", &"ON");
+    }
     if let Some(admin) = spec.admin {
         line("admin_address", &admin.ip());
         line("admin_port", &admin.port());
@@ -436,9 +443,24 @@ fn accounts() -> String {
             "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX \
              ON `{APPLICATION_SCHEMA}`.* TO {application};"
         ),
-        String::new(),
     ]
-    .join("\n")
+    .into_iter()
+    .chain(kine_accounts(&application))
+    .map(|statement| statement + "\n")
+    .collect()
+}
+
+/// K3s's schema, whose objects the admin account looks at and leaves a gap in.
+pub(crate) fn kine_accounts(application: &str) -> [String; 3] {
+    // As `twofold db grants --kine` prints it.
+    [
+        format!("CREATE DATABASE `{KINE_SCHEMA}`;"),
+        format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX \
+             ON `{KINE_SCHEMA}`.* TO {application};"
+        ),
+        format!("GRANT SELECT, INSERT ON `{KINE_SCHEMA}`.* TO {ADMIN_ROLE};"),
+    ]
 }
 
 /// Removes the templates of the cache but for the current one. Only room is lost where one cannot be
@@ -493,6 +515,7 @@ mod tests {
             bind_address: [0, 0, 0, 0].into(),
             port: 3306,
             report_host: "192.0.2.11".into(),
+            offline: false,
             admin: Some("192.0.2.11:33062".parse().unwrap()),
             tls: None,
         }

@@ -33,14 +33,23 @@ const SQL_DEADLINE: Duration = Duration::from_secs(5);
 /// One page.
 const PAGE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// The clients' tables: [`writer::TABLE`], [`crate::registers::TABLE`] and [`crate::web::TABLE`].
-pub const TABLES: [&str; 3] = [
+/// The clients' tables: [`writer::TABLE`], [`crate::registers::TABLE`] and [`crate::web::TABLE`], and K3s's as kine
+/// lays it (kine, `pkg/drivers/mysql`) with the row that a first start leaves there.
+pub const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS lab_writes (run INT UNSIGNED NOT NULL, writer INT UNSIGNED NOT NULL, \
      seq BIGINT UNSIGNED NOT NULL, PRIMARY KEY (run, writer, seq))",
     "CREATE TABLE IF NOT EXISTS lab_registers (run INT UNSIGNED NOT NULL, id INT UNSIGNED NOT NULL, \
      value BIGINT UNSIGNED NOT NULL, PRIMARY KEY (run, id))",
     "CREATE TABLE IF NOT EXISTS lab_visits (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
      site VARCHAR(16) NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS kubernetes.kine (id BIGINT UNSIGNED AUTO_INCREMENT, \
+     name VARCHAR(630) CHARACTER SET ascii, created INTEGER, deleted INTEGER, create_revision BIGINT UNSIGNED, \
+     prev_revision BIGINT UNSIGNED, lease INTEGER, value MEDIUMBLOB, old_value MEDIUMBLOB, PRIMARY KEY (id), \
+     KEY kine_name_index (name), KEY kine_name_id_index (name, id), KEY kine_id_deleted_index (id, deleted), \
+     KEY kine_prev_revision_index (prev_revision), \
+     UNIQUE KEY kine_name_prev_revision_uindex (name, prev_revision))",
+    "INSERT IGNORE INTO kubernetes.kine (name, created, deleted, create_revision, prev_revision, lease, value) \
+     VALUES ('compact_rev_key', 1, 0, 0, 0, 0, '')",
 ];
 
 /// Waits until everything serves, saying what is waited for.

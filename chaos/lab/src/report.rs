@@ -58,6 +58,10 @@ pub struct Run {
     pub acked_swaps: Option<u64>,
     /// Observations of the registers that no single history explains.
     pub wrong_swaps: Option<u64>,
+    /// K3s's newest revision on the primary before the fault.
+    pub kine_before: Option<u64>,
+    /// And at the end: beyond a gap when the group moved unplanned.
+    pub kine_after: Option<u64>,
     /// Last commit on the old primary minus first on the new one.
     pub dual_writable_ms: Option<f64>,
     /// The group's epoch before the fault.

@@ -20,7 +20,7 @@ use crate::flavour::{self, Chosen};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::layout::{Host, HostKind, Lab};
 use crate::lifecycle::{self, LabLock, Standing};
-use crate::mysqld::{self, MysqlRoot};
+use crate::mysqld::{self, InstanceSpec, MysqlRoot};
 use crate::packages;
 use crate::ready;
 use crate::spec::{Equipment, LabSpec, Maker, ProcessSpec};
@@ -229,7 +229,7 @@ pub fn make(
         wall::make(lab)?;
     }
     progress.say("copying the databases' first data");
-    lay_databases(lab, root, cache)?;
+    lay_databases(lab, root, *fence, cache)?;
     write_files(lab, root, *fence, *shape)?;
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
@@ -286,9 +286,10 @@ fn give_clocks(lab: &Lab, processes: &mut [ProcessSpec], library: &Path) {
     }
 }
 
-fn lay_databases(lab: &Lab, root: &MysqlRoot, cache: &Path) -> anyhow::Result<()> {
+fn lay_databases(lab: &Lab, root: &MysqlRoot, fence: Fence, cache: &Path) -> anyhow::Result<()> {
     for host in Host::of_kind(HostKind::Database) {
-        let instance = cluster::instance(lab, &host);
+        let offline = fence == Fence::Ladder && root.flavour() == Flavour::Mysql;
+        let instance = InstanceSpec { offline, ..cluster::instance(lab, &host) };
         root.lay_data(cache, &instance.data_dir, instance.server_id)
             .with_context(|| format!("first data of {}", host.name))?;
         mysqld::write_cnf(root, &instance).with_context(|| format!("configuration of {}", host.name))?;

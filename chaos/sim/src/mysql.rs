@@ -336,6 +336,7 @@ impl Mysql {
                 semi_sync_timeout_ms: life.ack_timeout.map_or(ARMED_TIMEOUT_MS, |t| t / 1_000),
             },
             long_transactions: Vec::new(),
+            kine: None,
         })
     }
 }

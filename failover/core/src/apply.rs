@@ -67,8 +67,8 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                 Change::Start { primary, reason } => {
                     authority::start(target, incarnation, primary, reason, &ctx)
                 }
-                Change::Begin { candidate, reason, fenced } => {
-                    authority::begin(target, candidate, reason, fenced, &ctx)
+                Change::Begin { candidate, reason, fenced, kine } => {
+                    authority::begin(target, candidate, reason, fenced, kine, &ctx)
                 }
                 Change::Drain { candidate, reason } => authority::drain(target, candidate, reason, &ctx),
                 Change::Handover { execution, candidate } => {

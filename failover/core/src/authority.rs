@@ -138,6 +138,11 @@ pub struct Authority {
     /// How long a lease of this epoch lasts.
     #[serde(default, skip_serializing_if = "Leases::is_timed")]
     pub leases: Leases,
+    /// The newest revision of K3s's objects that was heard of anywhere when an unplanned move began this epoch: none
+    /// up to it may be given out again. None where no server has kine's table, and when nothing was lost, since the
+    /// move was planned or the primary stayed the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kine: Option<u64>,
 }
 
 /// Order of authorities: a receiver keeps the highest and refuses less. The version alone orders

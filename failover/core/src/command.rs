@@ -96,6 +96,9 @@ pub enum Change {
         reason: Reason,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fenced: Option<FencedByHand>,
+        /// The newest revision of K3s's objects that the leader has heard of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kine: Option<u64>,
     },
     /// Starts a switchover: the primary takes no new writes from here on, and keeps its lease.
     Drain { candidate: Primary, reason: Reason },

@@ -198,10 +198,26 @@ fn move_away(view: &View, out: &Explanation) -> Result<Change, String> {
         reason: Reason {
             why: out.diagnosis.name().into(),
             by: "twofold".into(),
-            evidence: out.because.clone(),
+            evidence: out.because.iter().cloned().chain(kine_told(view)).collect(),
         },
         fenced: None,
+        kine: kine(view),
     })
+}
+
+/// The newest revision of K3s's objects that any server of the group was last heard to have, however long ago.
+fn kine(view: &View) -> Option<u64> {
+    kines(view).map(|(_, revision)| revision).max()
+}
+
+/// The same for the record, server by server.
+fn kine_told(view: &View) -> Option<String> {
+    let each: Vec<String> = kines(view).map(|(server, revision)| format!("{revision} on {server}")).collect();
+    (!each.is_empty()).then(|| format!("newest revision of kine: {}", each.join(", ")))
+}
+
+fn kines<'a>(view: &'a View) -> impl Iterator<Item = (&'a ServerId, u64)> {
+    view.group.servers.keys().filter_map(|server| Some((server, *view.facts.kine.get(server)?)))
 }
 
 /// Bound names of a group that is open but was routed elsewhere, or nowhere, and is not moving.

@@ -99,6 +99,8 @@ pub struct Facts {
     pub renewals: BTreeMap<GroupId, (Epoch, Timestamp)>,
     /// When this leadership began; none on a follower.
     pub elected: Option<Timestamp>,
+    /// Newest revision of K3s's objects that each server was ever heard to have.
+    pub kine: BTreeMap<ServerId, u64>,
     /// This node's wall clock, for what a person set an end to.
     pub wall: WallTime,
 }
@@ -174,6 +176,10 @@ impl Desk {
                 replica: reading.replica.is_some(),
             };
             self.last_read.insert(report.server.clone(), last);
+        }
+        if let Some(kine) = report.reading.as_ref().and_then(|reading| reading.kine) {
+            let newest = self.facts.kine.entry(report.server.clone()).or_default();
+            *newest = kine.revision.max(*newest);
         }
         self.facts.servers.insert(report.server.clone(), ServerFacts { report, received: now });
     }

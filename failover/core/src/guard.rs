@@ -126,6 +126,8 @@ pub struct Guard {
     /// The highest arming that was ever proven here, in whatever life of the database: the leader may have committed
     /// `Sync` for it, heard of here or not. A guard that was restarted does not know, and takes it for proven.
     proved: SyncGeneration,
+    /// The channel still logs in with the password of before; from then on it is given the new one.
+    password_due: Option<Timestamp>,
     progress: Progress,
     /// The mark of this life's opening, once it was read.
     marked: Option<Marked>,
@@ -272,6 +274,7 @@ impl Guard {
             armed: None,
             proven: None,
             proved,
+            password_due: None,
             progress: Progress::default(),
             marked: None,
             past: VecDeque::new(),
@@ -317,6 +320,7 @@ impl Guard {
             Input::GateRead(read) => self.on_gate(read, now),
             Input::Watchdog { armed } => self.on_watchdog(armed, now),
             Input::Disk(write) => self.disk.on(write, now),
+            Input::ReplicationPassword => self.password_due = Some(now),
             Input::Ended { act, end } => self.on_ended(act, end, now, &mut out),
             Input::Ordered { call, authority, order } => self.on_order(call, authority, order, now, &mut out),
         }

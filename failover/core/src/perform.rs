@@ -1,7 +1,7 @@
 //! How a step is performed, and how an unknown outcome is settled: values, so that the daemon's
 //! executor and the simulator's do the same.
 
-use model::{Epoch, ServerId, Timestamp};
+use model::{Epoch, ProcessStart, ServerId, Timestamp};
 use std::time::Duration;
 
 use runbooks_core::{Action, Evidence, Execution};
@@ -61,7 +61,9 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
             });
             Perform::FenceOrOutwait { server: server.clone(), epoch: *epoch, wait_suffices: sync }
         }
-        Action::DrainRelay { server } => Perform::Order(vec![(server.clone(), Order::Drain)]),
+        Action::DrainRelay { server } => {
+            Perform::Order(vec![(server.clone(), Order::Drain { life: proven_life(group, server) })])
+        }
         Action::Promote { server } => {
             Perform::Order(vec![(server.clone(), Order::Promote { epoch: execution.epoch })])
         }
@@ -97,6 +99,12 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
             Perform::Order(vec![(server.clone(), Order::Rejoin { source, acks: true })])
         }
     }
+}
+
+/// The life of `server` in which it acknowledged for the revoked epoch, when that was in `Sync`.
+fn proven_life(group: &Group, server: &ServerId) -> Option<ProcessStart> {
+    let revoked = group.revoked.as_ref().filter(|r| r.durability == Durability::Sync)?;
+    revoked.ackers.iter().find(|a| a.server == *server).map(|a| a.process_start)
 }
 
 /// What the waiting steps of a switchover wait for.

@@ -40,7 +40,7 @@ fn changes() -> Vec<Change> {
     let acker = Acker { server: server(), uuid: A.parse().unwrap(), process_start: ProcessStart(77) };
     vec![
         Change::Start { primary: primary(), reason: reason() },
-        Change::Begin { candidate: primary(), reason: reason(), fenced: None },
+        Change::Begin { candidate: primary(), reason: reason(), fenced: None, kine: None },
         Change::Drain { candidate: primary(), reason: reason() },
         Change::Handover { execution: ExecutionId(3), candidate: primary() },
         Change::Open { execution: ExecutionId(3) },
@@ -139,7 +139,8 @@ fn samples() -> Vec<Command> {
     let endless = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), endless)]);
     let groups = BTreeMap::from([(group(), GroupSpec { servers, leases: Leases::Endless })]);
-    let candidate = Change::Begin { candidate: primary(), reason: reason(), fenced: Some(fenced.clone()) };
+    let candidate =
+        Change::Begin { candidate: primary(), reason: reason(), fenced: Some(fenced.clone()), kine: None };
     all.push(Command::Found { incarnation: Incarnation(1), groups });
     all.push(change(candidate));
     all.push(Command::Incarnate {
@@ -148,6 +149,7 @@ fn samples() -> Vec<Command> {
         fenced,
         at: AT,
     });
+    all.push(change(Change::Begin { candidate: primary(), reason: reason(), fenced: None, kine: Some(7) }));
     all
 }
 

@@ -90,7 +90,10 @@ fn rows() -> Vec<(&'static str, State)> {
         assert!(begin_step(&mut draining, step) && end_step(&mut draining, step));
     }
     rows.push(("draining, caught up", draining));
-    assert!(commit(&mut state, Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None }));
+    assert!(commit(
+        &mut state,
+        Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None, kine: None }
+    ));
     rows.push(("revoked", state.clone()));
     for step in ["stop-ackers", "fence", "drain"] {
         assert!(begin_step(&mut state, step) && end_step(&mut state, step));
@@ -109,7 +112,9 @@ type Column = (&'static str, fn(&mut State) -> bool);
 fn columns() -> Vec<Column> {
     vec![
         ("start", |s| commit(s, Change::Start { primary: primary("pdc"), reason: reason() })),
-        ("begin", |s| commit(s, Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None })),
+        ("begin", |s| {
+            commit(s, Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None, kine: None })
+        }),
         ("drain", |s| commit(s, Change::Drain { candidate: primary("mdc"), reason: reason() })),
         ("handover", |s| {
             let execution = execution(s);

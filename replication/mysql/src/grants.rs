@@ -38,6 +38,7 @@ pub const ACTS: &[ActGrants] = &[
     ActGrants { act: "promote", grants: STOPS_AND_RESETS },
     ActGrants { act: "leave_source", grants: STOPS_AND_RESETS },
     ActGrants { act: "point_at_source", grants: STOPS_AND_RESETS },
+    ActGrants { act: "change_password", grants: &["REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT"] },
     ActGrants { act: "arm_source_semi_sync", grants: &["SYSTEM_VARIABLES_ADMIN"] },
     ActGrants { act: "disarm_source_semi_sync", grants: &["SYSTEM_VARIABLES_ADMIN"] },
     ActGrants {
@@ -117,6 +118,13 @@ pub fn mariadb_grant_statements(account: &str) -> Vec<String> {
         format!("GRANT {ROLE} TO {account}"),
         format!("SET DEFAULT ROLE {ROLE} FOR {account}"),
     ]
+}
+
+/// Lets the admin account see how far K3s's objects got, and leave a gap in their revisions. On the schema, since the
+/// table is K3s's to make.
+#[must_use]
+pub fn kine_grant_statement(schema: &str) -> String {
+    format!("GRANT SELECT, INSERT ON `{schema}`.* TO {ROLE}")
 }
 
 /// Gives the replication account what it needs; on MySQL that is also what a clone takes from its donor.

@@ -28,6 +28,7 @@ mod endpoint;
 mod errant;
 mod error_log;
 mod grants;
+mod kine;
 mod long;
 mod outcome;
 mod position;
@@ -44,11 +45,12 @@ pub use act::clone::{Donor, clone_from};
 pub use act::promote::{Promoted, leave_source, promote};
 pub use act::read_only::{drain_writes, set_offline_mode, set_super_read_only};
 pub use act::replica::{
-    Channel, RelayLog, Source, SourceTls, point_at_source, start_applier, start_receiver, start_replica,
-    stop_io_thread, stop_replica, wait_applied, wait_drained,
+    Channel, RelayLog, Source, SourceTls, change_password, point_at_source, start_applier, start_receiver,
+    start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained,
 };
 pub use act::schema::{
-    Opening, SCHEMA, Sentinel, ensure_schema, read_sentinels, write_opening, write_sentinel,
+    Opening, SCHEMA, Sentinel, ensure_schema, read_sentinels, write_opening, write_opening_and_gap,
+    write_sentinel,
 };
 pub use act::semi_sync::{
     ACK_TIMEOUT_MS, arm_source_semi_sync, disarm_source_semi_sync, replica_semi_sync, semi_sync_reading,
@@ -59,9 +61,10 @@ pub use endpoint::{Address, Endpoint, Tls};
 pub use errant::{errant, extra_transactions};
 pub use error_log::{Ending, Life, how_it_ended, lives};
 pub use grants::{
-    ACTS, ActGrants, MARIADB_GRANTS, ROLE, grant_statements, grants, mariadb_grant_statements,
-    replication_grant_statement,
+    ACTS, ActGrants, MARIADB_GRANTS, ROLE, grant_statements, grants, kine_grant_statement,
+    mariadb_grant_statements, replication_grant_statement,
 };
+pub use kine::{KineGap, kine};
 pub use long::long_transactions;
 pub use outcome::{ActError, Outcome, Refusal};
 pub use position::PositionError;

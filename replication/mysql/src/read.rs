@@ -103,6 +103,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
             semi_sync_timeout_ms: semi_sync.timeout_ms,
         },
         long_transactions: Vec::new(),
+        kine: None,
     })
 }
 

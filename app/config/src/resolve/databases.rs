@@ -100,6 +100,7 @@ impl Reader<'_, '_> {
             admin: admin?,
             replication: replication?,
             replication_ca,
+            kine: written.kine.as_ref().map(|at| at.value.clone()),
             servers,
         })
     }

@@ -21,6 +21,7 @@ pub(crate) struct DatabaseFile {
     pub admin: Option<AccountFile>,
     pub replication: Option<AccountFile>,
     pub replication_ca: Option<At<String>>,
+    pub kine: Option<At<String>>,
     pub servers: Keyed<ServerId, ServerFile>,
     /// Where its name stands.
     pub place: Place,
@@ -84,6 +85,7 @@ impl DatabaseFile {
                 .required("replication", "{user: repl, password-file: secrets/repl}", AccountFile::read)
                 .map(|at| at.value),
             replication_ca: fields.optional("replication-ca", text),
+            kine: fields.optional("kine", schema_name),
             servers: section(&mut fields, "servers", |n, p| keyed(n, p, ServerFile::read))
                 .unwrap_or_default(),
             place: fields.place().clone(),
@@ -91,6 +93,18 @@ impl DatabaseFile {
         fields.close();
         Some(read)
     }
+}
+
+/// A schema's name that needs no quoting beyond backticks and fits into MySQL's 64 characters.
+fn schema_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let name = text(node, problems)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        let what = format!("{} is no name of a schema here", quoted(&name));
+        problems.add(&node.place, what, "write letters, digits, _ and -, as in K3s's datastore endpoint");
+        return None;
+    }
+    Some(name)
 }
 
 impl AccountFile {

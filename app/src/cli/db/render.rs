@@ -131,7 +131,8 @@ fn state(server: &ServerStatus) -> String {
         (Some(taken), Some(most)) => format!(", {taken} of {most} connections"),
         _ => String::new(),
     };
-    format!("database {}, {word}{taken}", server.process)
+    let kine = server.kine_revision.map_or(String::new(), |revision| format!(", kine at {revision}"));
+    format!("database {}, {word}{taken}{kine}", server.process)
 }
 
 fn threads(server: &ServerStatus) -> Option<String> {

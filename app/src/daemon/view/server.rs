@@ -67,6 +67,7 @@ pub(super) fn shown(
         writable: reading.map(|r| !r.read_only),
         connections: counted.map(|r| r.connections),
         max_connections: counted.map(|r| r.max_connections),
+        kine_revision: reading.and_then(|r| r.kine).map(|kine| kine.revision),
         replication: reading.and_then(|r| r.replica.as_ref()).map(replication),
         diagnoses: vec![],
     }

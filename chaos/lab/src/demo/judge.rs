@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{KINE_GAP, Timestamp};
 
 use super::run::{RATE_OVER, moment, rate_min};
 use super::watch::Look;
@@ -41,6 +41,8 @@ pub struct Seen {
     pub statuses: Vec<Look>,
     pub lost: anyhow::Result<u64>,
     pub registers: anyhow::Result<Verdict>,
+    /// K3s's newest revision before the fault and at the end.
+    pub kine: anyhow::Result<(u64, u64)>,
     pub missing_on_standby: anyhow::Result<Option<u64>>,
     pub pages: Vec<(Timestamp, String)>,
     pub busyness: Option<f64>,
@@ -75,6 +77,8 @@ pub fn judge(seen: Seen) -> Run {
         lost_acked_writes: seen.lost.as_ref().ok().copied(),
         acked_swaps: seen.registers.as_ref().ok().map(|v| v.swapped),
         wrong_swaps: seen.registers.as_ref().ok().map(|v| v.wrong.len() as u64),
+        kine_before: seen.kine.as_ref().ok().map(|(before, _)| *before),
+        kine_after: seen.kine.as_ref().ok().map(|(_, after)| *after),
         missing_on_standby: seen.missing_on_standby.as_ref().ok().copied().flatten(),
         quarantined: seen.quarantined.clone(),
         dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, seen.sides))),
@@ -109,6 +113,9 @@ fn load_end(seen: &Seen) -> Timestamp {
     seen.acks.last().map_or(seen.ended, |a| a.at)
 }
 
+/// The first few observations that contradict each other say where to look.
+const WRONG_SHOWN: usize = 5;
+
 /// What is held against a run.
 fn failures(run: &Run, seen: &Seen) -> Vec<String> {
     let mut failures = Vec::new();
@@ -123,12 +130,30 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
     }
     match &seen.registers {
         Ok(verdict) => {
-            for wrong in &verdict.wrong {
+            for wrong in verdict.wrong.iter().take(WRONG_SHOWN) {
                 hold(false, format!("no single history explains what clients saw: {wrong}"));
             }
+            let more = verdict.wrong.len().saturating_sub(WRONG_SHOWN);
+            hold(more == 0, format!("nor does one explain {more} more observations"));
             hold(verdict.swapped > 0, "no register was swapped".to_owned());
         }
         Err(e) => hold(false, format!("the registers could not be read: {e:#}")),
+    }
+    match (&seen.kine, faults::expect(seen.fault)) {
+        (Ok((before, after)), Expect::Failover) if seen.fault != Fault::Switchover => {
+            hold(
+                *after >= before + KINE_GAP,
+                format!("K3s's revisions went from {before} to {after}: no gap"),
+            );
+        }
+        (Ok((before, after)), Expect::Failover | Expect::Stay) => {
+            hold(
+                after == before,
+                format!("K3s's revisions went from {before} to {after}, and nothing was lost"),
+            );
+        }
+        (Ok((before, after)), Expect::Serve) => hold(after >= before, "K3s's revisions went back".to_owned()),
+        (Err(e), _) => hold(false, format!("K3s's revisions could not be read: {e:#}")),
     }
     let dual = run.dual_writable_ms.unwrap_or_default();
     hold(dual == 0.0, format!("both databases acknowledged writes, for {dual} ms"));

@@ -92,7 +92,8 @@ pub fn one(
     progress
         .say(&format!("  load is steady, {active} is active, {} leads", before.leader().unwrap_or("nobody")));
     let mut pages = vec![page(lab, "before", active, interrupt, progress)?];
-    // The page took its time, and the load is judged up to the fault.
+    let kine_before = audit::kine_on_primary(lab)?;
+    // All that took its time, and the load is judged up to the fault.
     await_steady(&mut load, args.writers, spec.has_entries(), interrupt)?;
     let undo = Undo::of(&scene, fault);
     let injected = faults::inject(&scene, fault)?;
@@ -149,6 +150,7 @@ pub fn one(
     progress.say(&format!("  the load has ended; looking for {} writes on both databases", acked.len()));
     let on_primary = audit::rows_on_primary(lab, number);
     let registers = audit::registers_on_primary(lab, number).map(|last| registers::judge(&events, &last));
+    let kine = audit::kine_on_primary(lab).map(|after| (kine_before, after));
     let missing_on_standby = match quarantined {
         Some(_) => Ok(None),
         None => missing_on_standby(lab, number, after.as_ref(), &acked, interrupt).map(Some),
@@ -171,6 +173,7 @@ pub fn one(
         acks,
         statuses,
         registers,
+        kine,
         lost: on_primary.map(|rows| measure::lost(&acked, &rows).len() as u64),
         missing_on_standby,
         pages,

@@ -9,6 +9,7 @@ mod fence;
 mod ghost;
 mod grants;
 mod history;
+mod kine;
 mod mariadb;
 mod promotion;
 mod proxy;

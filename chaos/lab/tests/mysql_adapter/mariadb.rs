@@ -213,3 +213,27 @@ async fn what_was_acknowledged_and_not_applied_is_not_dropped_by_a_start() {
     assert_done(start_replica(&mut replica, patience()).await);
     pair.caught_up().await;
 }
+
+/// Goal: what it acknowledged and had not applied is gone with a MariaDB server's process, and what it answers
+/// afterwards looks as if there had been nothing: so its guard refuses to drain another life
+/// (`candidate-forgets.txt`).
+#[tokio::test]
+async fn a_killed_replica_forgets_what_it_had_not_applied() {
+    let mut pair = Pair::up_of(mariadb_root()).await;
+    pair.arm().await;
+    pair.replica.root_conn().await.query_drop("STOP SLAVE SQL_THREAD").await.unwrap();
+    insert(&mut pair.source.app().await, "only received").await.unwrap();
+    let wanted = pair.source.executed().await;
+    pair.source.crash();
+    pair.replica.crash();
+    pair.replica.start().await;
+
+    let mut replica = pair.replica.admin().await;
+    let held = read(&mut replica, patience()).await.unwrap().gtid_held();
+    assert!(!held.contains(&wanted), "{held} of {wanted}");
+    // Nothing in the server tells that anything is missing: the order to drain names the life that acknowledged.
+    assert_done(start_applier(&mut replica, patience()).await);
+    let drained = assert_done(wait_drained(&mut replica, short()).await);
+    assert!(!pair.replica.executed().await.contains(&wanted) && !drained.contains(&wanted), "{drained}");
+    assert!(pair.replica.reading().await.restart_drops_relay_log());
+}

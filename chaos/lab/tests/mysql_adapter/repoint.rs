@@ -1,9 +1,10 @@
 //! What an administrator set on a replica stays when it is pointed elsewhere.
 
+use chaos_lab::mysqld::{MysqlRoot, REPLICATION_USER};
 use mysql_async::prelude::Queryable;
-use replication_mysql::{RelayLog, point_at_source};
+use replication_mysql::{RelayLog, change_password, point_at_source, start_replica};
 
-use crate::server::{Pair, assert_done, mariadb_root, patience};
+use crate::server::{Pair, assert_done, insert, mariadb_root, patience, root};
 
 /// A delayed replica that filters is no candidate and no acker; whoever repoints it may not make it one.
 #[tokio::test]
@@ -65,4 +66,38 @@ async fn so_they_do_on_mariadb() {
         let after = pair.replica.reading().await.replica.unwrap();
         assert_eq!((after.delay_s, &after.filters), (7, &before.filters), "{relay_log:?}");
     }
+}
+
+async fn a_new_password_is_given(root: &'static MysqlRoot) {
+    let pair = Pair::up_of(root).await;
+    pair.source
+        .root_conn()
+        .await
+        .query_drop("CREATE TABLE app.before_it (id INT PRIMARY KEY)")
+        .await
+        .unwrap();
+    let before = pair.replica.reading().await.replica.unwrap();
+    let change = format!("ALTER USER '{REPLICATION_USER}'@'%' IDENTIFIED BY 'another'");
+    pair.source.root_conn().await.query_drop(change).await.unwrap();
+    let mut admin = pair.replica.admin().await;
+    assert_done(change_password(&mut admin, "another", patience()).await);
+    assert_done(change_password(&mut admin, "another", patience()).await);
+    assert_done(start_replica(&mut admin, patience()).await);
+    insert(&mut pair.source.app().await, "behind the change").await.unwrap();
+    pair.caught_up().await;
+    let after = pair.replica.reading().await.replica.unwrap();
+    assert_eq!((after.source_host, after.source_port), (before.source_host, before.source_port));
+    let quote = change_password(&mut admin, "it's", patience()).await;
+    assert!(matches!(quote, replication_mysql::Outcome::Refused(_)), "{quote}");
+}
+
+/// Goal: a channel goes on with a new password, and nothing else of it changes.
+#[tokio::test]
+async fn a_channel_goes_on_with_a_new_password() {
+    a_new_password_is_given(root()).await;
+}
+
+#[tokio::test]
+async fn so_it_does_on_mariadb() {
+    a_new_password_is_given(mariadb_root()).await;
 }

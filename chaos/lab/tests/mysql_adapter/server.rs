@@ -85,6 +85,7 @@ impl Server {
             bind_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: free_port(),
             report_host: "127.0.0.1".into(),
+            offline: false,
             admin: None,
             tls: None,
         };

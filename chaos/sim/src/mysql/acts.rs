@@ -158,7 +158,7 @@ impl World {
                 }
                 Progress::Done(None)
             }
-            DatabaseAct::StopIo => {
+            DatabaseAct::StopIo | DatabaseAct::ChangePassword => {
                 let life = self.life(h);
                 life.io = Io::Stopped;
                 life.connection = None;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Epoch, Incarnation, ServerId, SyncGeneration, Version};
+use model::{Epoch, Incarnation, KINE_GAP, ServerId, SyncGeneration, Version};
 use runbooks_core::{
     Action, Evidence, Execution, ExecutionId, Handover, Outcome, Runbook, failover, switchover,
 };
@@ -37,6 +37,7 @@ pub(super) fn start(
         acker_set: BTreeSet::new(),
         g: SyncGeneration(0),
         leases: group.leases,
+        kine: None,
     };
     group.epochs.insert(Epoch(1), EpochRecord { primary, served: true, ended: None });
     Ok(vec![install(group, authority, Some(reason), ctx)])
@@ -49,6 +50,7 @@ pub(super) fn begin(
     candidate: Primary,
     reason: Reason,
     fenced: Option<FencedByHand>,
+    kine: Option<u64>,
     ctx: &Ctx,
 ) -> Result<Vec<Event>, Refusal> {
     let old = authority_of(group)?.clone();
@@ -63,7 +65,10 @@ pub(super) fn begin(
     let ackers = stopped_by_a_move(&old, &candidate);
     let runbook = failover(&old.primary.server, old.epoch, &candidate.server, ackers);
     let (next, subject, why) = (old.epoch.next(), candidate.server.clone(), reason.why.clone());
-    let mut events = vec![revoke(group, old, candidate, reason, ctx)];
+    // The gap of the epoch that ends may be heard of by nobody.
+    let left = old.kine.map_or(0, |beyond| beyond.saturating_add(KINE_GAP));
+    let kine = kine.map(|heard| heard.max(left));
+    let mut events = vec![revoke(group, old, candidate, kine, reason, ctx)];
     start_execution(group, runbook, next, subject, why, ctx, &mut events);
     if let Some(word) = fenced {
         attest(group, &word, ctx, &mut events);
@@ -106,7 +111,14 @@ fn may_take_over(group: &Group, old: &Authority, candidate: &Primary, ctx: &Ctx)
 }
 
 /// The epoch of `old` is over; `candidate` is named for the next one and may not write yet.
-fn revoke(group: &mut Group, old: Authority, candidate: Primary, reason: Reason, ctx: &Ctx) -> Event {
+fn revoke(
+    group: &mut Group,
+    old: Authority,
+    candidate: Primary,
+    kine: Option<u64>,
+    reason: Reason,
+    ctx: &Ctx,
+) -> Event {
     let next = old.epoch.next();
     if let Some(record) = group.epochs.get_mut(&old.epoch) {
         record.ended = Some(old.durability);
@@ -121,7 +133,7 @@ fn revoke(group: &mut Group, old: Authority, candidate: Primary, reason: Reason,
         reason: reason.clone(),
     });
     let leases = group.leases;
-    let authority = Authority { epoch: next, primary: candidate, phase: Phase::Revoked, leases, ..old };
+    let authority = Authority { epoch: next, primary: candidate, phase: Phase::Revoked, leases, kine, ..old };
     install(group, authority, Some(reason), ctx)
 }
 
@@ -187,7 +199,7 @@ pub(super) fn handover(
         by: TWOFOLD.into(),
         evidence: vec![format!("{} is drained, {} has caught up", old.primary.server, candidate.server)],
     };
-    let mut events = vec![revoke(group, old, candidate, reason, ctx)];
+    let mut events = vec![revoke(group, old, candidate, None, reason, ctx)];
     committed(group, |action| matches!(action, Action::Handover { .. }), ctx, &mut events);
     Ok(events)
 }
@@ -269,7 +281,7 @@ fn undrain(group: &mut Group, authority: Authority, reason: Reason, ctx: &Ctx) -
     let record = EpochRecord { primary: authority.primary.clone(), served: true, ended: None };
     group.epochs.insert(epoch, record);
     let from = authority.durability;
-    let mut back = Authority { epoch, phase: Phase::Serving, ..authority };
+    let mut back = Authority { epoch, phase: Phase::Serving, kine: None, ..authority };
     if matches!(from, Durability::CatchUp { .. }) {
         back.durability = Durability::Async { since: ctx.at };
         back.acker_set = BTreeSet::new();
@@ -309,6 +321,7 @@ pub(super) fn abort(group: &mut Group, reason: Reason, ctx: &Ctx) -> Result<Vec<
         acker_set: BTreeSet::new(),
         // Its holder may not have heard of any of this: the lease it has is the one to reckon with.
         leases: revoked.leases,
+        kine: None,
         ..authority
     };
     events.insert(0, install(group, back, Some(reason), ctx));

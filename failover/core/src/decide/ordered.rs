@@ -69,14 +69,17 @@ pub fn loss_of(
     let reason = Reason {
         why: "operator-failover".into(),
         by: by.to_owned(),
-        evidence: vec![
+        evidence: [
             format!("to {to}"),
             format!("stated loss {}: {} transactions known", loss.id, loss.missing.count()),
-        ],
+        ]
+        .into_iter()
+        .chain(super::kine_told(&view))
+        .collect(),
     };
-    let act =
-        Act { expect: authority.version, change: Change::Begin { candidate: primary, reason, fenced: None } };
-    Ok((loss, act))
+    let kine = super::kine(&view);
+    let change = Change::Begin { candidate: primary, reason, fenced: None, kine };
+    Ok((loss, Act { expect: authority.version, change }))
 }
 
 /// A person's word that the primary's host is fenced, where there is nobody else to confirm it: what is

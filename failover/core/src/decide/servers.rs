@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use model::{DatabaseReading, GtidSet, ReplicaReading, ReplicaThread, ServerId};
+use model::{DatabaseReading, Flavour, GtidSet, ReplicaReading, ReplicaThread, ServerId};
 
 use super::View;
 use super::diagnose::ms;
-use crate::{Authority, GuardReport, Phase, Process};
+use crate::{Authority, GateReport, GuardReport, Phase, Process};
 
 /// A replica that is later than this, and than its delay on purpose, is told to lag.
 const LAG_MAX_S: u64 = 60;
@@ -45,11 +45,13 @@ pub enum ServerDiagnosis {
     ReadOnly,
     /// It takes writes and must not.
     Writable,
+    /// An unplanned move left no gap in K3s's revisions: those that were lost would be given out again.
+    KineGapMissing,
 }
 
 impl ServerDiagnosis {
     /// Every one, in the order in which they are told.
-    pub const ALL: [ServerDiagnosis; 15] = [
+    pub const ALL: [ServerDiagnosis; 16] = [
         ServerDiagnosis::Unreachable,
         ServerDiagnosis::Dead,
         ServerDiagnosis::Hung,
@@ -65,6 +67,7 @@ impl ServerDiagnosis {
         ServerDiagnosis::Errant,
         ServerDiagnosis::ReadOnly,
         ServerDiagnosis::Writable,
+        ServerDiagnosis::KineGapMissing,
     ];
 
     /// Stable name.
@@ -86,6 +89,7 @@ impl ServerDiagnosis {
             ServerDiagnosis::Errant => "errant",
             ServerDiagnosis::ReadOnly => "read-only",
             ServerDiagnosis::Writable => "writable",
+            ServerDiagnosis::KineGapMissing => "kine-gap-missing",
         }
     }
 
@@ -116,6 +120,9 @@ impl ServerDiagnosis {
             ServerDiagnosis::Errant => "see who wrote there; the server must be rebuilt to take over",
             ServerDiagnosis::ReadOnly => "see who set read_only, and its guard's log",
             ServerDiagnosis::Writable => "find out who set read_only off; its guard sets it again",
+            ServerDiagnosis::KineGapMissing => {
+                "start no K3s server before the row is there: its guard's log says why it is not"
+            }
         }
     }
 }
@@ -175,7 +182,11 @@ impl One<'_> {
                 Some(format!("its applier is {lag} s behind its source"))
             }
             ServerDiagnosis::Misconfigured => {
-                let weak = super::candidate::weak_settings(self.reading()?);
+                let mut weak = super::candidate::weak_settings(self.reading()?);
+                if self.reading()?.kine.is_some_and(|kine| !kine.wide) {
+                    weak.push("kine.id must be BIGINT".into());
+                }
+                weak.extend(self.lets_readers_in());
                 (!weak.is_empty()).then(|| weak.join(", "))
             }
             ServerDiagnosis::Errant => {
@@ -184,6 +195,7 @@ impl One<'_> {
             }
             ServerDiagnosis::ReadOnly => self.read_only(),
             ServerDiagnosis::Writable => self.writable(),
+            ServerDiagnosis::KineGapMissing => self.no_gap(),
         }
     }
 
@@ -272,6 +284,22 @@ impl One<'_> {
             }
             None => None,
         }
+    }
+
+    /// Behind no gate clients come to a server that is not open, and read what is old, or what nobody was ever told
+    /// of. MySQL keeps them out by itself; MariaDB knows no such mode.
+    fn lets_readers_in(&self) -> Option<String> {
+        let (report, reading) = (self.report()?, self.reading()?);
+        let bare = report.gate == GateReport::None && !self.primary && reading.flavour() == Flavour::Mysql;
+        (bare && !reading.offline_mode)
+            .then(|| "offline_mode must be ON, since no gate keeps readers out".into())
+    }
+
+    fn no_gap(&self) -> Option<String> {
+        self.report()?.open.filter(|epoch| self.primary && *epoch == self.authority.epoch)?;
+        let (beyond, newest) = (self.authority.kine?, self.reading()?.kine?.revision);
+        let missing = newest <= beyond;
+        missing.then(|| format!("kine's newest revision is {newest}, and {beyond} may have been seen"))
     }
 
     /// Between two primaries either may be writable for a moment: it is told of a group that serves.

@@ -1,6 +1,8 @@
 //! What the database should be like, given the authority: durability on the primary, replication on
 //! the others, read-only wherever writing is not allowed. Re-derived on every input.
 
+use std::time::Duration;
+
 use model::{Epoch, ReplicaThread, Timestamp};
 
 use super::{ActEnd, ActId, CallId, DatabaseAct, Doing, Effect, Gate, Guard, Lane};
@@ -10,6 +12,10 @@ use crate::{Authority, Defect, Drained, Durability, Phase};
 const RETRY_US: u64 = 200_000;
 /// Replication whose receiver ended with an error is started again after this long.
 const AGAIN_US: u64 = 1_000_000;
+/// ER_ACCESS_DENIED_ERROR: the source does not take the channel's password.
+const ACCESS_DENIED: u32 = 1045;
+/// A channel that is refused is given the password again after this long: it was changed while no guard ran.
+const PASSWORD_AGAIN: Duration = Duration::from_secs(10);
 /// A second sentinel frees a waiter whose ack was lost on the way (research: measured).
 const SENTINEL_US: u64 = 1_000_000;
 
@@ -157,6 +163,16 @@ impl Guard {
             self.begin_act(DatabaseAct::ReplicaSemiSync { on: acker }, None, now, out);
             return;
         }
+        if replica.io_errno == ACCESS_DENIED && self.password_due.is_none() {
+            self.password_due = Some(now + PASSWORD_AGAIN);
+        }
+        if self.password_due.is_some_and(|due| due <= now)
+            && self.begin_act(DatabaseAct::ChangePassword, None, now, out)
+        {
+            // What cannot be changed must not keep the receiver from being started.
+            self.password_due = Some(now + PASSWORD_AGAIN);
+            return;
+        }
         let stopped = replica.io == ReplicaThread::Stopped || replica.sql == ReplicaThread::Stopped;
         // What ended with an error is tried again now and then, not with every reading.
         let due = replica.io_error.is_empty() || now.since(self.acted_at).as_micros() >= u128::from(AGAIN_US);
@@ -222,7 +238,7 @@ impl Guard {
         }
         let same_life = doing.life == self.process.start();
         if !matches!(end, ActEnd::Done { .. }) {
-            self.retry_at[lane] = now + std::time::Duration::from_micros(RETRY_US);
+            self.retry_at[lane] = now + Duration::from_micros(RETRY_US);
         } else if same_life {
             self.believe(&doing, &end, now);
         }
@@ -250,6 +266,7 @@ impl Guard {
                 }
             }
             DatabaseAct::Promote | DatabaseAct::LeaveSource => self.writable = None,
+            DatabaseAct::ChangePassword => self.password_due = None,
             DatabaseAct::ArmSource { .. } => {
                 self.armed = self.known.as_ref().map(|k| (k.g, life));
                 // The last reading is older than the arming; it must not undo it.

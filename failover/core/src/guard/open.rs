@@ -181,7 +181,8 @@ impl Guard {
             self.marked = None;
             // From here on somebody may wait for an ack, whatever becomes of the act.
             self.drained = None;
-            self.begin_act(DatabaseAct::SetWritable { epoch, life }, None, now, out);
+            let kine = authority.kine;
+            self.begin_act(DatabaseAct::SetWritable { epoch, life, kine }, None, now, out);
         }
         // The gate itself is asserted by gate_goal once the server is writable.
     }

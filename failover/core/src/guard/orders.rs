@@ -124,7 +124,20 @@ impl Guard {
                 return true;
             }
             Order::StopIo { .. } => DatabaseAct::StopIo,
-            Order::Drain => DatabaseAct::Drain,
+            Order::Drain { life: Some(life) } if self.process.start() != Some(*life) => {
+                let Some(reading) = self.fresh(now) else { return false };
+                if reading.restart_drops_relay_log() {
+                    let why = "its database restarted since it was proven, and forgot with that what it had \
+                               acknowledged and not applied";
+                    out.push(Effect::Reply {
+                        call: waiting.call,
+                        reply: Outcome::Refused { why: why.into() },
+                    });
+                    return true;
+                }
+                DatabaseAct::Drain
+            }
+            Order::Drain { .. } => DatabaseAct::Drain,
             Order::Promote { .. } => DatabaseAct::Promote,
             Order::SaveExtra { extra } => DatabaseAct::SaveExtra { extra: extra.clone() },
             Order::Rebuild { donor } => DatabaseAct::Rebuild { donor: donor.clone() },

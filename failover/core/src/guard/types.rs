@@ -42,6 +42,8 @@ pub enum Input {
     Watchdog { armed: bool },
     /// A write to the disk under the database's data began, or is over.
     Disk(DiskWrite),
+    /// The replication account's password on this host is another than before.
+    ReplicationPassword,
     /// A database act is over.
     Ended { act: ActId, end: ActEnd },
     /// The executor orders something, with the authority it acts under.
@@ -90,8 +92,12 @@ pub enum Order {
     Fence { epoch: Epoch },
     /// Receive from no source of epochs up to this one.
     StopIo { no_source: Epoch },
-    /// Apply all that was received.
-    Drain,
+    /// Apply all that was received. `life`: what it acknowledged in this life of the database may be received
+    /// and nowhere else, so another life of a server that forgets its relay log has nothing to answer with.
+    Drain {
+        #[serde(default)]
+        life: Option<ProcessStart>,
+    },
     /// Become a primary that is still read-only and shut, for this epoch.
     Promote { epoch: Epoch },
     /// Save what is extra here.
@@ -127,8 +133,9 @@ pub enum DatabaseAct {
     Fence,
     /// `super_read_only=ON`, bounded; with its return no commit is under way. Ends with `gtid_executed`.
     SetReadOnly,
-    /// `read_only=OFF`, then a row that marks this opening, before any client can write.
-    SetWritable { epoch: Epoch, life: ProcessStart },
+    /// `read_only=OFF`, then a row that marks this opening, before any client can write. `kine`: with it, once an
+    /// epoch, the row that keeps every revision of K3s's objects up to this one from being given out again.
+    SetWritable { epoch: Epoch, life: ProcessStart, kine: Option<u64> },
     /// Destroy client sockets of earlier epochs or processes and prove that none is left.
     DropSockets,
     /// Arm the source side of semi-sync for this many ackers.
@@ -141,6 +148,8 @@ pub enum DatabaseAct {
     StopIo,
     /// `START REPLICA`.
     StartReplica,
+    /// The channel logs in with the password of now; its receiver is left stopped.
+    ChangePassword,
     /// Commit a transaction of our own and wait for its ack.
     Sentinel { epoch: Epoch, g: SyncGeneration },
     /// Wait until all that was received is applied.
@@ -172,6 +181,7 @@ impl DatabaseAct {
             DatabaseAct::ReplicaSemiSync { on: false } => "it acknowledges nothing",
             DatabaseAct::StopIo => "its receiver is stopped",
             DatabaseAct::StartReplica => "it replicates",
+            DatabaseAct::ChangePassword => "its channel has the password of now",
             DatabaseAct::Sentinel { .. } => "the sentinel is acknowledged",
             DatabaseAct::Drain => "nothing received is unapplied",
             DatabaseAct::Promote | DatabaseAct::LeaveSource => "it has no source",

@@ -67,6 +67,7 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
             semi_sync_timeout_ms: u64::MAX,
         },
         long_transactions: Vec::new(),
+        kine: None,
     }
 }
 
@@ -235,7 +236,7 @@ impl Rig {
         let order = match op.pick % 7 {
             0..3 => Order::Fence { epoch },
             3 => Order::StopIo { no_source: epoch },
-            4 => Order::Drain,
+            4 => Order::Drain { life: None },
             5 => Order::Promote { epoch: authority.epoch },
             _ => Order::Rejoin { source: authority.primary.server.clone(), acks: op.odd % 2 == 1 },
         };
@@ -459,7 +460,7 @@ impl Rig {
                 let phase = told.phase == Phase::Serving || (*acks && !told.phase.grants());
                 assert!(phase && told.primary.server != server(0), "rejoin {told:?}");
             }
-            DatabaseAct::StartReplica => {
+            DatabaseAct::StartReplica | DatabaseAct::ChangePassword => {
                 let told = self.told.as_ref().expect("it was told whom to receive from");
                 assert!(told.epoch > self.latch().no_source, "never receives from a revoked source (6)");
             }

@@ -297,7 +297,8 @@ fn change(word: &str, line: &mut Line, execution: ExecutionId) -> Change {
         "start" => Change::Start { primary: primary(&line.server()), reason },
         "begin" => {
             let fenced = line.take("fenced").map(|seen| FencedByHand { by: "ana".into(), seen });
-            Change::Begin { candidate: primary(&line.server()), reason, fenced }
+            let kine = line.number("kine");
+            Change::Begin { candidate: primary(&line.server()), reason, fenced, kine }
         }
         "drain" => Change::Drain { candidate: primary(&line.server()), reason },
         "handover" => Change::Handover { execution, candidate: primary(&line.server()) },

@@ -39,6 +39,7 @@ impl World {
         self.host(&server, line);
         match word.as_str() {
             "tick" => self.input(&server, Input::Tick, out),
+            "password" => self.input(&server, Input::ReplicationPassword, out),
             "process" => self.process(&server, line, out),
             "reading" => {
                 let host = self.host_mut(&server);
@@ -205,13 +206,13 @@ impl World {
         self.input(server, Input::Answer(answer), out);
     }
 
-    /// `order fence epoch=N | stop-io no-source=N | drain | promote epoch=N | save-extra extra=… |
+    /// `order fence epoch=N | stop-io no-source=N | drain [life=N] | promote epoch=N | save-extra extra=… |
     /// rebuild SERVER | rejoin SERVER`, under the authority that stands or stood at `version=N`.
     fn order(&mut self, server: &ServerId, line: &mut Line, out: &mut String) {
         let (name, order) = match line.word().as_str() {
             "fence" => ("fence", Order::Fence { epoch: line.epoch("epoch").unwrap() }),
             "stop-io" => ("stop-io", Order::StopIo { no_source: line.epoch("no-source").unwrap() }),
-            "drain" => ("drain", Order::Drain),
+            "drain" => ("drain", Order::Drain { life: line.number("life").map(ProcessStart) }),
             "promote" => ("promote", Order::Promote { epoch: line.epoch("epoch").unwrap() }),
             "save-extra" => ("save-extra", Order::SaveExtra { extra: line.gtid("extra").unwrap() }),
             "rebuild" => ("rebuild", Order::Rebuild { donor: line.server() }),

@@ -76,8 +76,13 @@ impl Host {
             DatabaseAct::Fence | DatabaseAct::SetReadOnly => {
                 (r.read_only, r.super_read_only) = (true, true);
             }
-            DatabaseAct::SetWritable { epoch, life } => {
+            DatabaseAct::SetWritable { epoch, life, kine } => {
                 (r.read_only, r.super_read_only) = (false, false);
+                // As the adapter: once an epoch.
+                let first = r.opening.is_none_or(|o| o.epoch != *epoch);
+                if let (Some(here), Some(beyond), true) = (&mut r.kine, kine, first) {
+                    here.revision = here.revision.max(*beyond) + model::KINE_GAP;
+                }
                 let nonce = r.opening.map_or(1, |o| o.nonce + 1);
                 r.opening = Some(OpeningMark { epoch: *epoch, life: *life, nonce, count: nonce, all: 0 });
             }
@@ -94,6 +99,12 @@ impl Host {
                 r.settings.sync_relay_log = if *on { 1 } else { AT_LEISURE };
             }
             DatabaseAct::StopIo => set_io(r, ReplicaThread::Stopped),
+            DatabaseAct::ChangePassword => {
+                set_io(r, ReplicaThread::Stopped);
+                if let Some(replica) = &mut r.replica {
+                    (replica.io_errno, replica.io_error) = (0, String::new());
+                }
+            }
             DatabaseAct::StartReplica => {
                 set_io(r, ReplicaThread::Running);
                 if let Some(replica) = &mut r.replica {
@@ -164,6 +175,7 @@ pub fn act_name(act: &DatabaseAct) -> &'static str {
         DatabaseAct::ReplicaSemiSync { .. } => "replica-semi-sync",
         DatabaseAct::StopIo => "stop-io",
         DatabaseAct::StartReplica => "start-replica",
+        DatabaseAct::ChangePassword => "change-password",
         DatabaseAct::Sentinel { .. } => "sentinel",
         DatabaseAct::Drain => "drain",
         DatabaseAct::Promote => "promote",
@@ -217,6 +229,7 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
             semi_sync_timeout_ms: u64::MAX,
         },
         long_transactions: Vec::new(),
+        kine: None,
     }
 }
 
@@ -273,6 +286,9 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     }
     if line.flag("unarmed") {
         semi.source_enabled = false;
+    }
+    if let Some(revision) = line.number("kine") {
+        reading.kine = Some(model::KineReading { revision, wide: !line.flag("narrow") });
     }
     if line.flag("mariadb") {
         reading.version = "10.11.18-MariaDB".into();

@@ -139,9 +139,10 @@ pub fn change(change: &Change) -> String {
     };
     match change {
         Change::Start { primary, reason: r } => format!("start {}: {}", primary.server, reason(r)),
-        Change::Begin { candidate, reason: r, fenced } => {
+        Change::Begin { candidate, reason: r, fenced, kine } => {
             let word = fenced.as_ref().map_or(String::new(), |f| format!(", fenced by the word of {}", f.by));
-            format!("begin {}: {} by {}{word}", candidate.server, r.why, r.by)
+            let beyond = kine.map_or(String::new(), |kine| format!(", beyond kine's {kine}"));
+            format!("begin {}: {} by {}{word}{beyond}", candidate.server, r.why, r.by)
         }
         Change::Drain { candidate, reason: r } => {
             format!("drain for {}: {} by {}", candidate.server, r.why, r.by)
@@ -246,7 +247,8 @@ fn order(order: &Order) -> String {
     match order {
         Order::Fence { epoch } => format!("fence through epoch {epoch}"),
         Order::StopIo { no_source } => format!("stop IO, no source through epoch {no_source}"),
-        Order::Drain => "drain".into(),
+        Order::Drain { life: None } => "drain".into(),
+        Order::Drain { life: Some(life) } => format!("drain what life {life} acknowledged"),
         Order::Promote { epoch } => format!("promote for epoch {epoch}"),
         Order::SaveExtra { extra } => format!("save {}", names::set(extra)),
         Order::Rebuild { donor } => format!("rebuild from {donor}"),
@@ -346,6 +348,7 @@ fn act(act: &DatabaseAct) -> String {
     let name = act_name(act);
     match act {
         DatabaseAct::ArmSource { count } => format!("{name} for {count}"),
+        DatabaseAct::SetWritable { kine: Some(beyond), .. } => format!("{name} beyond kine's {beyond}"),
         DatabaseAct::ReplicaSemiSync { on } => format!("{name} {}", if *on { "on" } else { "off" }),
         DatabaseAct::Sentinel { epoch, g } => format!("{name} of epoch {epoch}, g{g}"),
         DatabaseAct::SaveExtra { extra } => format!("{name} {}", names::set(extra)),

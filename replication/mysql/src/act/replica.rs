@@ -273,6 +273,39 @@ async fn repoint(
     run(session, "change the source", &change, deadline).await
 }
 
+/// Gives the channel the password that the replication account has now, and leaves the receiver stopped: whoever
+/// keeps it running starts it. Nothing else of the channel changes. Idempotent.
+///
+/// MariaDB changes nothing under a running applier, and drops its relay log with the start that follows: there it
+/// waits until all that was received is applied, and is refused with an applier that an error ended.
+pub async fn change_password(session: &mut Session, password: &str, deadline: Deadline) -> Outcome {
+    new_password(session, password, deadline).await.into()
+}
+
+async fn new_password(session: &mut Session, password: &str, deadline: Deadline) -> Result<(), Stop> {
+    let password = literal("password", password)?;
+    let words = session.words();
+    let before = configured(session, deadline).await?.replica;
+    let change = match words.numbering {
+        Numbering::Sets => "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD",
+        Numbering::Positions => "CHANGE MASTER TO MASTER_PASSWORD",
+    };
+    if words.numbering == Numbering::Positions
+        && let Some(ended) = before.filter(|r| r.sql == ReplicaThread::Stopped && !r.sql_error.is_empty())
+    {
+        return Err(Refusal::ApplierStopped { error: ended.sql_error }.into());
+    }
+    run(session, "stop the receiver", words.stop_receiver, deadline).await?;
+    if words.numbering == Numbering::Positions {
+        let missing = look(session, deadline).await?.undrained();
+        if !missing.is_empty() {
+            wait(session, &missing, Deadline::after(deadline.left() / 2)).await?;
+        }
+        run(session, "stop replication", words.stop_replica, deadline).await?;
+    }
+    run(session, "change the password", &format!("{change} = {password}"), deadline).await
+}
+
 /// What a change of the source keeps of the channel: its delay and, where they belong to the channel, what it
 /// leaves out. Filters of databases and tables belong to the server; a reset leaves them (measured).
 fn kept(numbering: Numbering, before: &ReplicaReading) -> String {

@@ -7,6 +7,7 @@
 use model::{Epoch, OpeningMark, ProcessStart, SyncGeneration};
 
 use crate::deadline::Deadline;
+use crate::kine::{self, KineGap};
 use crate::outcome::{Outcome, Refusal, Stop};
 use crate::read::ReadError;
 use crate::row::Row;
@@ -108,7 +109,8 @@ async fn create(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
 /// lost, the ack of this one frees it.
 pub async fn write_sentinel(session: &mut Session, sentinel: Sentinel, deadline: Deadline) -> Outcome {
     let Sentinel { epoch, g, nonce } = sentinel;
-    let sql = insert(session, "sentinel (epoch, g, nonce)", &format!("{epoch}, {g}, {nonce}"));
+    let into = format!("{SCHEMA}.sentinel (epoch, g, nonce)");
+    let sql = insert(session, &into, &format!("{epoch}, {g}, {nonce}"));
     write(session, "write a sentinel", &sql, deadline).await.into()
 }
 
@@ -139,9 +141,7 @@ pub async fn write_opening(session: &mut Session, mark: Opening, deadline: Deadl
 }
 
 async fn mark_opening(session: &mut Session, mark: Opening, deadline: Deadline) -> Result<(), Stop> {
-    let Opening { epoch, life, nonce } = mark;
-    let life = life.0;
-    let sql = insert(session, "opening (epoch, life, nonce)", &format!("{epoch}, {life}, {nonce}"));
+    let sql = mark_row(session, mark);
     match session.ask("mark the opening", &sql, deadline).await {
         Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
             refuse_when_read_only(session, deadline).await?;
@@ -150,6 +150,60 @@ async fn mark_opening(session: &mut Session, mark: Opening, deadline: Deadline) 
         }
         Err(error) if error.code() == Some(READ_ONLY) => Err(Refusal::ReadOnly.into()),
         other => written(&other?),
+    }
+}
+
+fn mark_row(session: &Session, mark: Opening) -> String {
+    let Opening { epoch, life, nonce } = mark;
+    let into = format!("{SCHEMA}.opening (epoch, life, nonce)");
+    insert(session, &into, &format!("{epoch}, {}, {nonce}", life.0))
+}
+
+/// [`write_opening`], and in the same transaction, so under the same number, the row of kine's gap: its revision
+/// is returned. None is left where there is no such table, nor when an opening of this epoch is marked already: K3s
+/// may count by its gap, and a second one would stop every watch for as long as filling it takes.
+///
+/// After `Refused` and `Failed` neither row is there.
+pub async fn write_opening_and_gap(
+    session: &mut Session,
+    mark: Opening,
+    gap: &KineGap,
+    deadline: Deadline,
+) -> Outcome<Option<u64>> {
+    mark_and_gap(session, mark, gap, deadline).await.into()
+}
+
+async fn mark_and_gap(
+    session: &mut Session,
+    mark: Opening,
+    gap: &KineGap,
+    deadline: Deadline,
+) -> Result<Option<u64>, Stop> {
+    let ask = format!("SELECT COUNT(*) AS marks FROM {SCHEMA}.opening WHERE epoch = {}", mark.epoch);
+    let marks: u64 = match session.ask("look for an opening of this epoch", &ask, deadline).await {
+        Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
+            refuse_when_read_only(session, deadline).await?;
+            create(session, deadline).await?;
+            0
+        }
+        other => crate::read::last_row(&other?, "a count")?.parse("marks", "a number")?,
+    };
+    let there = if marks == 0 { kine::kine(session, &gap.schema, deadline).await? } else { None };
+    let Some(there) = there else {
+        mark_opening(session, mark, deadline).await?;
+        return Ok(None);
+    };
+    let (columns, values, id) = kine::gap_row(&gap.schema, gap.beyond.max(there.revision));
+    let (gap_row, mark_row) = (insert(session, &columns, &values), mark_row(session, mark));
+    let both = format!("START TRANSACTION; {gap_row}; {mark_row}; COMMIT");
+    match session.ask("mark the opening, beyond kine's revisions", &both, deadline).await {
+        Ok(sets) => written(&sets).map(|()| Some(id)),
+        Err(error) => {
+            if error.is_surely_not_done() {
+                session.run("take it back", "ROLLBACK", deadline).await?;
+            }
+            if error.code() == Some(READ_ONLY) { Err(Refusal::ReadOnly.into()) } else { Err(error.into()) }
+        }
     }
 }
 
@@ -182,11 +236,11 @@ async fn write(
 fn insert(session: &Session, into: &str, values: &str) -> String {
     let words = session.words();
     if !words.bypasses_read_only {
-        return format!("INSERT INTO {SCHEMA}.{into} VALUES ({values})");
+        return format!("INSERT INTO {into} VALUES ({values})");
     }
     let condition = words.writable;
     format!(
-        "INSERT INTO {SCHEMA}.{into} SELECT {values} FROM DUAL WHERE {condition}; \
+        "INSERT INTO {into} SELECT {values} FROM DUAL WHERE {condition}; \
          SELECT ROW_COUNT() AS written"
     )
 }
