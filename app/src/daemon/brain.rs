@@ -535,6 +535,10 @@ impl Brain {
         });
         let Some(target) = target.cloned() else { return };
         let Some(number) = settings.roster.number(&target) else { return };
+        if let Err(why) = self.shared.desk().may_hand_over(state, &self.shared.policy().timing, now) {
+            debug!(why, "leadership stays for now");
+            return;
+        }
         info!(to = %target, "leadership goes to the standby site");
         let raft = self.shared.raft.clone();
         tokio::spawn(async move {

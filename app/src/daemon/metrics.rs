@@ -335,7 +335,7 @@ mod tests {
                 writable: None,
                 connections: None,
                 max_connections: None,
-                kine_revision: None,
+                kine_revision: Some(1_000_120),
                 replication: None,
                 diagnoses: vec![],
             }],

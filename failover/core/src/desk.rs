@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::{Epoch, GroupId, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId, Timestamp, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{Authority, Defect, Defects, GuardReport, Nonce, Policy, State, Timing};
+use crate::{Authority, Defect, Defects, Durability, GuardReport, Nonce, Phase, Policy, State, Timing};
 
 /// A guard's request to hold the lease for another T_H, and its report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +241,28 @@ impl Desk {
         let peers =
             group.map(|g| self.peers(g.servers.keys(), &renewal.report.server, now)).unwrap_or_default();
         Answer { nonce: renewal.nonce, grant, authority, peers }
+    }
+
+    /// Whether a leader may hand its leadership over for no other reason than that another site is the better place
+    /// for it. Nobody answers renewals for as long as that takes, so every lease must be nearly whole and nothing
+    /// under way: else why not.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn may_hand_over(&self, state: &State, timing: &Timing, now: Timestamp) -> Result<(), String> {
+        for (id, group) in &state.groups {
+            let Some(authority) = group.authority.as_ref() else { continue };
+            if authority.phase != Phase::Serving || matches!(authority.durability, Durability::CatchUp { .. })
+            {
+                return Err(format!("group {id} is {}, {}", authority.phase, authority.durability));
+            }
+            let renewed = self.facts.renewals.get(id).filter(|(epoch, _)| *epoch == authority.epoch);
+            let age = renewed.map(|(_, at)| now.since(*at));
+            if age.is_none_or(|age| age > timing.renew + timing.tick * 2) {
+                return Err(format!("the lease of group {id} was not renewed lately"));
+            }
+        }
+        Ok(())
     }
 
     fn grant(&self, renewal: &Renewal, authority: Option<&Authority>) -> Grant {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use failover_core::{
-    Change, Command, GroupSpec, Phase, Refusal, ServerSpec, Told, Vantage, decide, encode, plan_switchover,
+    Change, Command, GroupSpec, Refusal, ServerSpec, Told, Vantage, decide, encode, plan_switchover,
 };
 use model::{Incarnation, Timestamp, WallTime};
 
@@ -178,7 +178,7 @@ impl World {
         run.views[n] = (clock, hears);
         if run.leading.is_some() {
             self.file_vantage(n, NODE_SITES[n]);
-            self.hand_over(n);
+            self.hand_over(n, clock);
         } else if let Some(leader) = run.leader.filter(|l| *l != n) {
             self.send(n, leader, Message::Beat { node: n, hears });
         }
@@ -204,7 +204,7 @@ impl World {
 
     /// A leader in the active site hands over to the standby site, so that losing the active site
     /// costs no election.
-    fn hand_over(&mut self, n: usize) {
+    fn hand_over(&mut self, n: usize, clock: Timestamp) {
         let run = self.nodes[n].run.as_mut().expect("it leads");
         if !run.ticks.is_multiple_of(100) || run.writing.is_some() || run.deciding || !run.tasks.is_empty() {
             return;
@@ -214,7 +214,7 @@ impl World {
             return;
         };
         let active = authority.primary.site == self.names.sites[NODE_SITES[n]];
-        if !active || authority.phase != Phase::Serving {
+        if !active || run.desk.may_hand_over(&run.state, &self.policy.timing, clock).is_err() {
             return;
         }
         let standby = 1 - NODE_SITES[n].min(1);

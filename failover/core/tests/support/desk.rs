@@ -212,6 +212,10 @@ impl World {
                 Ok(waited) => say(out, format!("outwaited: {}", print::short_time(waited))),
                 Err(left) => say(out, format!("not yet: {} left", print::short_time(left))),
             },
+            "hand-over" => match self.desk.may_hand_over(&self.state, &self.policy.timing, self.now) {
+                Ok(()) => say(out, "leadership may be handed over"),
+                Err(why) => say(out, format!("stays: {why}")),
+            },
             "renew" => {
                 let server = line.server();
                 let nonce = line.number("attempt").map(Nonce);
