@@ -153,15 +153,19 @@ mod tests {
     }
 
     /// Goal: who follows install.md gives what the statements give. Method: every GRANT of rights in the
-    /// page, compared as sets.
+    /// page's blocks of SQL, compared as sets.
     #[test]
     fn the_manual_gives_the_same_rights() {
         let page = include_str!("../../../docs/guide/install.md");
-        let said: BTreeSet<_> = page.split(";\n").filter_map(|s| given(&s[s.rfind("GRANT ")?..])).collect();
+        let blocks =
+            page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().expect("split yields one"));
+        let said: BTreeSet<_> =
+            blocks.flat_map(|sql| sql.split(";\n")).filter_map(|s| given(&s[s.rfind("GRANT ")?..])).collect();
         let mut ours = grant_statements("'twofold'@'localhost'");
         ours.extend(mariadb_grant_statements("'twofold'@'localhost'"));
         let both = [Flavour::Mysql, Flavour::Mariadb];
         ours.extend(both.map(|flavour| replication_grant_statement(flavour, "'repl'@'%'")));
+        ours.push(kine_grant_statement("kubernetes").replace(ROLE, &format!("'{ROLE}'")));
         assert_eq!(said, ours.iter().filter_map(|s| given(s)).collect());
     }
 
