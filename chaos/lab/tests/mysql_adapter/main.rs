@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod fence;
 mod ghost;
 mod grants;
