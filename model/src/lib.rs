@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod gtid;
 mod id;
 mod number;
@@ -18,6 +19,7 @@ mod reading;
 mod role;
 mod time;
 
+pub use accounts::{AccountsReading, PrivilegedAccount};
 pub use gtid::{GtidSet, GtidSetError};
 pub use id::{
     BootId, GroupId, IdError, MemberId, NodeId, PoolId, ProcessStart, ServerId, ServerUuid, SiteId, TokenId,

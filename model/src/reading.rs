@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, GtidSet, ProcessStart, ServerUuid};
+use crate::{AccountsReading, Epoch, GtidSet, ProcessStart, ServerUuid};
 
 /// Whose server it is: their statements and their guarantees differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +77,10 @@ pub struct DatabaseReading {
     /// K3s's table, where the configuration names its schema and it is there. Looked at less often too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kine: Option<KineReading>,
+    /// Accounts that may undo what is proven here; none when the guard does not tell of them yet. Looked at even less
+    /// often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<AccountsReading>,
 }
 
 /// Revisions that an unplanned move leaves out, beyond every one that was heard of: at a thousand changes a

@@ -210,6 +210,10 @@ pub struct ServerStatus {
     /// Newest revision of K3s's objects here, where the database is their datastore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kine_revision: Option<u64>,
+    /// `read`: its accounts were looked at, and those that hold too much are a diagnosis; `unreadable`: its guard may
+    /// not look; `awaited`: it will within seconds. None when its guard tells nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<String>,
     /// Its replication channel, where one is configured.
     #[serde(default)]
     pub replication: Option<ReplicationStatus>,

@@ -1,6 +1,6 @@
 //! Databases, their servers, and the protection groups that move them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Database {
     pub replication_ca: Option<PathBuf>,
     /// The schema in which K3s keeps its objects (kine's), where this database is its datastore.
     pub kine: Option<String>,
+    /// Accounts, as `user@host`, that may hold rights by which a client could undo what is proven.
+    pub privileged_accounts: BTreeSet<String>,
     /// Its servers, at least one in each data site.
     pub servers: BTreeMap<ServerId, Server>,
 }

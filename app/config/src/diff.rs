@@ -138,6 +138,8 @@ fn refusal(path: &[&str], gone: bool, old: &Config, new: &Config) -> Option<&'st
             Some("a node keeps its place for life; add it under a new name and remove the old one")
         }
         ["databases"] | ["databases", _] if !gone => None,
+        // Guards tell of every account; which of them are excepted, the leader judges.
+        ["databases", _, "privileged-accounts"] => None,
         ["databases", ..] => Some("its guards hold their servers by these facts since their start"),
         ["groups"] | ["groups", _] if gone => Some("it holds an authority that would be forgotten"),
         ["groups", _, "database"] => Some("the group's epochs are those of its database; add a new group"),
@@ -244,6 +246,13 @@ mod tests {
                 assert!(refused.contains(&path), "{path}: {found:?}");
             }
         }
+    }
+
+    #[test]
+    fn which_accounts_are_excepted_is_hot() {
+        let new = SMALLEST.replace("    admin:", "    privileged-accounts: [\"dba@10.0.0.%\"]\n    admin:");
+        assert_eq!(said(SMALLEST, &new), ["+ databases.main.privileged-accounts: [dba@10.0.0.%]"]);
+        assert_eq!(said(&new, SMALLEST), ["- databases.main.privileged-accounts: [dba@10.0.0.%]"]);
     }
 
     #[test]

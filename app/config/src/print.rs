@@ -102,6 +102,10 @@ fn database(f: &mut Formatter<'_>, database: &Database) -> fmt::Result {
     if let Some(schema) = &database.kine {
         writeln!(f, "    kine: {}", key(schema))?;
     }
+    if !database.privileged_accounts.is_empty() {
+        let accounts: Vec<_> = database.privileged_accounts.iter().map(|account| quote(account)).collect();
+        writeln!(f, "    privileged-accounts: [{}]", accounts.join(", "))?;
+    }
     writeln!(f, "    servers:")?;
     for one in database.servers.values() {
         server(f, one)?;

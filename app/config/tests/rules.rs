@@ -82,6 +82,25 @@ fn the_good_file_is_good() {
 }
 
 #[test]
+fn excepted_accounts_are_named_as_the_server_does() {
+    let with = |list: &str| format!("orders:\n    privileged-accounts: {list}");
+    let many: Vec<_> = (0..33).map(|n| format!("u{n}@%")).collect();
+    let cases = [
+        ("[dba]", "\"dba\" is no account"),
+        ("[\"dba@\"]", "is no account"),
+        ("[\"'dba'@'%'\"]", "is no account"),
+        ("dba@%", "a list is wanted here"),
+        (&format!("[{}]", many.join(", ")), "more than 32 accounts"),
+    ];
+    for (list, told) in cases {
+        refused(&[("orders:", &with(list), told)]);
+    }
+    let config = accepted("orders:", &with("[dba@10.0.0.%, \"@%\"]"));
+    let database = config.databases().values().next().unwrap();
+    assert!(database.privileged_accounts.iter().eq(["@%", "dba@10.0.0.%"]));
+}
+
+#[test]
 fn the_shape_of_the_file_is_held() {
     refused(&[
         ("version: 1", "version: 2", "version \"2\" is not known"),

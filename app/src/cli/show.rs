@@ -645,6 +645,7 @@ mod tests {
             connections: None,
             max_connections: None,
             kine_revision: None,
+            accounts: None,
             replication: None,
             diagnoses: vec![],
         }

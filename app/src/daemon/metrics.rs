@@ -200,6 +200,9 @@ fn servers(page: &mut Page, status: &Status) {
     each("server_kine_revision", "Newest revision of K3s's objects there; absent without kine", &|s| {
         s.kine_revision.map(real)
     });
+    each("server_privileged_account", "1 while a client's account could undo what is proven there", &|s| {
+        status.quorum.then(|| flag(s.diagnoses.iter().any(|d| d.name == "privileged-account")))
+    });
 }
 
 fn checks(page: &mut Page, probes: &[ProbeStatus]) {
@@ -336,6 +339,7 @@ mod tests {
                 connections: None,
                 max_connections: None,
                 kine_revision: Some(1_000_120),
+                accounts: Some("read".into()),
                 replication: None,
                 diagnoses: vec![],
             }],

@@ -75,7 +75,10 @@ fn policy(config: &Config, defects: Defects) -> Policy {
             };
             let prefer = Some(g.prefer.clone());
             let fence_max = g.timing.fence_max;
-            (g.id.clone(), GroupPolicy { failover, async_failover, prefer, fence_max })
+            let database = config.databases().get(&g.database);
+            let privileged_accounts = database.map(|d| d.privileged_accounts.clone()).unwrap_or_default();
+            let policy = GroupPolicy { failover, async_failover, prefer, fence_max, privileged_accounts };
+            (g.id.clone(), policy)
         })
         .collect();
     let sites = config.sites().values().filter(|s| config.nodes().values().any(|n| n.site == s.id)).count();

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use app_config::{Account, Config, Database, Fence, SecretSource, Server};
-use model::{Flavour, KineReading, LongTransaction, ProcessStart, ServerId};
+use model::{AccountsReading, Flavour, KineReading, LongTransaction, ProcessStart, ServerId};
 use replication_mysql::{Endpoint, MysqldProcess, ServerFiles};
 use tracing::{debug, warn};
 
@@ -52,6 +52,8 @@ pub struct Host {
     pub kine_schema: Option<String>,
     /// How far they got, when they were last looked at.
     pub kine: Mutex<Option<KineReading>>,
+    /// What is known of the server's accounts, and in which life it was.
+    pub known_accounts: Mutex<Option<(ProcessStart, AccountsReading)>>,
 }
 
 /// Whose passwords are read again.
@@ -104,6 +106,7 @@ impl Host {
             long: Mutex::new(Vec::new()),
             kine_schema: database.kine.clone(),
             kine: Mutex::new(None),
+            known_accounts: Mutex::new(None),
         })
     }
 
@@ -145,6 +148,13 @@ impl Host {
     /// The life that runs, as the watcher last saw it.
     pub fn life(&self) -> Option<ProcessStart> {
         self.process.lock().expect("no holder of this lock panics").as_ref().map(MysqldProcess::start)
+    }
+
+    /// What is known of the server's accounts in this life.
+    pub fn accounts_of(&self, life: ProcessStart) -> AccountsReading {
+        let known = self.known_accounts.lock().expect("no holder of this lock panics");
+        let this = known.as_ref().filter(|(seen, _)| *seen == life);
+        this.map_or(AccountsReading::Awaited, |(_, accounts)| accounts.clone())
     }
 
     /// SIGKILL to this life and no other.

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use failover_core::{HowItEnded, Process};
-use model::ProcessStart;
+use model::{AccountsReading, ProcessStart, Timestamp};
 use replication_mysql::{
-    Deadline, Ending, MysqldProcess, Session, how_it_ended, kine, long_transactions, read,
+    Deadline, Ending, MysqldProcess, Session, accounts, how_it_ended, kine, long_transactions, read,
 };
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -23,6 +23,8 @@ const READ_IN_A_HURRY: Duration = Duration::from_millis(20);
 const READ_ONE_IN: u32 = 5;
 /// Between two looks at what nobody is in a hurry to know.
 const LEISURE: Duration = Duration::from_secs(1);
+/// Between two looks at the accounts, which people change now and then.
+const ACCOUNTS_EVERY: Duration = Duration::from_secs(10);
 /// Deadline of one reading, connecting included. Longer than any of a server that serves.
 const READ_WITHIN: Duration = Duration::from_millis(1_000);
 /// Between two looks for a process that is not there.
@@ -171,6 +173,7 @@ async fn read_always(
                     .long_transactions
                     .clone_from(&host.long.lock().expect("no holder of this lock panics"));
                 reading.kine = *host.kine.lock().expect("no holder of this lock panics");
+                reading.accounts = Some(host.accounts_of(life));
                 if silent.works() {
                     info!("the database answers");
                 }
@@ -189,8 +192,8 @@ async fn read_always(
     }
 }
 
-/// Looks for clients' transactions that have been open for long, and how far K3s's objects got, on a session of
-/// its own: what it asks for is not as cheap as a reading, and no decision waits for it.
+/// Looks for clients' transactions that have been open for long, how far K3s's objects got, and who holds too many
+/// rights, on a session of its own: what it asks for is not as cheap as a reading, and no move waits for it.
 async fn look_at_leisure(
     host: Arc<Host>,
     local: mpsc::Sender<Local>,
@@ -198,6 +201,8 @@ async fn look_at_leisure(
 ) {
     let mut session: Option<Session> = None;
     let mut unread = Outage::default();
+    let mut looked = None;
+    let mut unseen = Outage::default();
     let mut every = tokio::time::interval(LEISURE);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -227,20 +232,82 @@ async fn look_at_leisure(
             None => Vec::new(),
         };
         *host.long.lock().expect("no holder of this lock panics") = found;
-        let (Some(open), Some(schema)) = (session.as_mut(), &host.kine_schema) else { continue };
-        match kine(open, schema, deadline).await {
-            Ok(found) => {
-                unread.works();
-                *host.kine.lock().expect("no holder of this lock panics") = found;
-            }
-            Err(error) if unread.fails(clock::now()) => warn!(
-                why = chain(&error),
-                schema,
-                next = "give the admin account its rights: twofold db grants",
-                "kine's table is not read, so nobody knows which revisions a failover must leave out"
-            ),
-            Err(_) => {}
+        if let (Some(open), Some(schema)) = (session.as_mut(), &host.kine_schema) {
+            look_at_kine(&host, open, schema, deadline, &mut unread).await;
         }
+        let life = *lives.borrow();
+        if let Some(life) = life.filter(|life| accounts_are_due(&host, looked, *life)) {
+            if looked.is_none_or(|(seen, _)| seen != life) {
+                unseen = Outage::default();
+            }
+            looked = Some((life, clock::now()));
+            look_at_accounts(&host, life, &mut unseen).await;
+        }
+    }
+}
+
+async fn look_at_kine(
+    host: &Host,
+    session: &mut Session,
+    schema: &str,
+    deadline: Deadline,
+    unread: &mut Outage,
+) {
+    match kine(session, schema, deadline).await {
+        Ok(found) => {
+            unread.works();
+            *host.kine.lock().expect("no holder of this lock panics") = found;
+        }
+        Err(error) if unread.fails(clock::now()) => warn!(
+            why = chain(&error),
+            schema,
+            next = "give the admin account its rights: twofold db grants",
+            "kine's table is not read, so nobody knows which revisions a failover must leave out"
+        ),
+        Err(_) => {}
+    }
+}
+
+/// At each tick until they are known in this life, and then now and then.
+fn accounts_are_due(host: &Host, looked: Option<(ProcessStart, Timestamp)>, life: ProcessStart) -> bool {
+    let recent = looked.is_some_and(|(_, at)| clock::now().since(at) < ACCOUNTS_EVERY);
+    !recent || host.accounts_of(life) == AccountsReading::Awaited
+}
+
+/// On a session for this look alone: while an account change waits for its ack, questions about accounts hang, and
+/// the sessions that are open must go on. What was found before in this life stands while they do not come; where
+/// nothing was, they are awaited until that has lasted for long enough to be told.
+async fn look_at_accounts(host: &Host, life: ProcessStart, unseen: &mut Outage) {
+    let deadline = Deadline::after(READ_WITHIN);
+    let answer = match Session::connect(&host.admin(), deadline).await {
+        Ok(mut session) => accounts(&mut session, deadline).await.map_err(|error| chain(&error)),
+        Err(error) => Err(chain(&error)),
+    };
+    let refused = || "the admin account may not read them, or they are too many".to_owned();
+    let why = match &answer {
+        Ok(AccountsReading::Unreadable) => Some(refused()),
+        Ok(_) => None,
+        Err(why) => Some(why.clone()),
+    };
+    let tell = match &why {
+        Some(_) => unseen.fails(clock::now()),
+        None => {
+            unseen.works();
+            false
+        }
+    };
+    let found = match (answer, host.accounts_of(life)) {
+        (Ok(found), _) => found,
+        (Err(_), AccountsReading::Awaited) if tell => AccountsReading::Unreadable,
+        (Err(_), known) => known,
+    };
+    *host.known_accounts.lock().expect("no holder of this lock panics") = Some((life, found));
+    if let Some(why) = why.filter(|_| tell) {
+        warn!(
+            why,
+            next = "give the admin account its rights: twofold db grants",
+            "the accounts are not read, so nobody knows which of them could undo what is proven here"
+        );
     }
 }
 

@@ -133,11 +133,17 @@ fn accounts() -> String {
     let replication = format!("'{REPLICATION_USER}'@'%'");
     let application = format!("'{APPLICATION_USER}'@'%'");
     [
+        // The scripts make a root at the host's name too, who may do everything without a password.
+        "DELETE FROM mysql.global_priv WHERE User = 'root' AND Host <> 'localhost';".to_owned(),
         "FLUSH PRIVILEGES;".to_owned(),
         format!("CREATE USER {admin} IDENTIFIED BY '{PASSWORD}';"),
         format!("CREATE ROLE {role} WITH ADMIN {admin};"),
         format!("GRANT {ADMIN_RIGHTS} ON *.* TO {role};"),
         format!("GRANT SELECT, INSERT, DELETE, CREATE ON `twofold`.* TO {role};"),
+        format!("GRANT SELECT ON mysql.global_priv TO {role};"),
+        format!("GRANT SELECT ON mysql.roles_mapping TO {role};"),
+        format!("GRANT SELECT ON mysql.db TO {role};"),
+        format!("GRANT SELECT ON mysql.tables_priv TO {role};"),
         format!(
             "UPDATE mysql.global_priv SET Priv = JSON_SET(Priv, '$.default_role', {role}) \
              WHERE User = '{ADMIN_USER}';"

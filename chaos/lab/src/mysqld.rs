@@ -36,7 +36,7 @@ pub const KINE_SCHEMA: &str = "kubernetes";
 pub const PASSWORD: &str = "lab-only";
 
 /// Raised when what a template holds changes, so that an old one in the cache is not used.
-const TEMPLATE_FORMAT: u32 = 5;
+const TEMPLATE_FORMAT: u32 = 6;
 /// Room for the redo log in MiB. Small, since a template is copied; 16 holds seconds of the lab's load.
 pub(crate) const REDO_LOG_MIB: u32 = 16;
 
@@ -431,6 +431,15 @@ fn accounts() -> String {
         format!("CREATE ROLE {ADMIN_ROLE};"),
         format!("GRANT {ADMIN_RIGHTS} ON *.* TO {ADMIN_ROLE};"),
         format!("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `twofold`.* TO {ADMIN_ROLE};"),
+        format!(
+            "GRANT SELECT (Host, User, account_locked, Super_priv, Shutdown_priv, Reload_priv, Create_user_priv, \
+             Grant_priv, Insert_priv, Update_priv, Delete_priv, Create_priv, Drop_priv, Alter_priv, Trigger_priv) \
+             ON mysql.user TO {ADMIN_ROLE};"
+        ),
+        format!("GRANT SELECT ON mysql.role_edges TO {ADMIN_ROLE};"),
+        format!("GRANT SELECT ON mysql.global_grants TO {ADMIN_ROLE};"),
+        format!("GRANT SELECT ON mysql.db TO {ADMIN_ROLE};"),
+        format!("GRANT SELECT ON mysql.tables_priv TO {ADMIN_ROLE};"),
         format!("GRANT {ADMIN_ROLE} TO {admin};"),
         format!("SET DEFAULT ROLE {ADMIN_ROLE} TO {admin};"),
         format!("CREATE USER {replication} IDENTIFIED BY '{PASSWORD}';"),

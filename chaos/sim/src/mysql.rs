@@ -337,6 +337,7 @@ impl Mysql {
             },
             long_transactions: Vec::new(),
             kine: None,
+            accounts: None,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! memory: every fact carries its own age. At most one act for a group comes out of a call; the
 //! caller proposes it and calls again when the state has changed.
 
+mod accounts;
 mod candidate;
 mod diagnose;
 mod disk;

@@ -37,6 +37,8 @@ pub struct GroupPolicy {
     /// `F_max`: what a holder without a gate may need after its lease ran out, part of its `T_H`; zero
     /// where every server has a gate.
     pub fence_max: Duration,
+    /// Accounts, as `user@host`, that may hold rights by which a client could undo what is proven.
+    pub privileged_accounts: BTreeSet<String>,
 }
 
 /// Policy of the cluster.

@@ -5,7 +5,7 @@
 pub struct ActGrants {
     /// The function's name.
     pub act: &'static str,
-    /// Privileges `ON *.*` unless a schema is named after `ON`.
+    /// Privileges `ON *.*` unless a schema or a table is named after `ON`.
     pub grants: &'static [&'static str],
 }
 
@@ -63,6 +63,25 @@ pub const ACTS: &[ActGrants] = &[
             "PROCESS",
         ],
     },
+    ActGrants { act: "accounts", grants: &ACCOUNTS },
+];
+
+/// To look at the accounts: of `mysql.user` the columns that hold rights, and no password's hash.
+const ACCOUNTS: [&str; 5] = [
+    "SELECT (Host, User, account_locked, Super_priv, Shutdown_priv, Reload_priv, Create_user_priv, Grant_priv, \
+     Insert_priv, Update_priv, Delete_priv, Create_priv, Drop_priv, Alter_priv, Trigger_priv) ON mysql.user",
+    "SELECT ON mysql.role_edges",
+    "SELECT ON mysql.global_grants",
+    "SELECT ON mysql.db",
+    "SELECT ON mysql.tables_priv",
+];
+
+/// The same on MariaDB, which keeps rights and hashes in one column.
+const MARIADB_ACCOUNTS: [&str; 4] = [
+    "SELECT ON mysql.global_priv",
+    "SELECT ON mysql.roles_mapping",
+    "SELECT ON mysql.db",
+    "SELECT ON mysql.tables_priv",
 ];
 
 /// Rights of the admin account on MariaDB, everywhere: PROCESS and REPLICA MONITOR to read, READ_ONLY ADMIN
@@ -96,28 +115,32 @@ pub const ROLE: &str = "twofold_agent";
 /// ([`Session::has_role`](crate::Session::has_role)).
 #[must_use]
 pub fn grant_statements(account: &str) -> Vec<String> {
-    let (schema, global): (Vec<_>, Vec<_>) = grants().into_iter().partition(|g| g.contains(" ON "));
-    let on_schema: Vec<_> =
-        schema.iter().map(|g| g.split(" ON ").next().expect("split yields one")).collect();
-    vec![
+    let (here, global): (Vec<_>, Vec<_>) = grants().into_iter().partition(|g| g.contains(" ON "));
+    let schema = here.into_iter().filter(|g| g.ends_with(&format!(" ON {}", crate::SCHEMA)));
+    let on_schema: Vec<_> = schema.map(|g| g.split(" ON ").next().expect("split yields one")).collect();
+    let mut all = vec![
         format!("CREATE ROLE IF NOT EXISTS '{ROLE}'"),
         format!("GRANT {} ON *.* TO '{ROLE}'", global.join(", ")),
         format!("GRANT {} ON `{}`.* TO '{ROLE}'", on_schema.join(", "), crate::SCHEMA),
-        format!("GRANT '{ROLE}' TO {account}"),
-        format!("SET DEFAULT ROLE '{ROLE}' TO {account}"),
-    ]
+    ];
+    all.extend(ACCOUNTS.map(|right| format!("GRANT {right} TO '{ROLE}'")));
+    all.push(format!("GRANT '{ROLE}' TO {account}"));
+    all.push(format!("SET DEFAULT ROLE '{ROLE}' TO {account}"));
+    all
 }
 
 /// The same for MariaDB.
 #[must_use]
 pub fn mariadb_grant_statements(account: &str) -> Vec<String> {
-    vec![
+    let mut all = vec![
         format!("CREATE ROLE IF NOT EXISTS {ROLE}"),
         format!("GRANT {} ON *.* TO {ROLE}", MARIADB_GRANTS.join(", ")),
         format!("GRANT SELECT, INSERT, DELETE, CREATE ON `{}`.* TO {ROLE}", crate::SCHEMA),
-        format!("GRANT {ROLE} TO {account}"),
-        format!("SET DEFAULT ROLE {ROLE} FOR {account}"),
-    ]
+    ];
+    all.extend(MARIADB_ACCOUNTS.map(|right| format!("GRANT {right} TO {ROLE}")));
+    all.push(format!("GRANT {ROLE} TO {account}"));
+    all.push(format!("SET DEFAULT ROLE {ROLE} FOR {account}"));
+    all
 }
 
 /// Lets the admin account see how far K3s's objects got, and leave a gap in their revisions. On the schema, since the

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accounts;
 mod act;
 mod deadline;
 mod dialect;
@@ -39,6 +40,7 @@ mod rescue;
 mod row;
 mod session;
 
+pub use accounts::{PRIVILEGED_RIGHTS, PrivilegedRight, accounts};
 pub use act::Switch;
 pub use act::client::{KilledSessions, SessionInfo, SessionKind, client_sessions, kill_client_sessions};
 pub use act::clone::{Donor, clone_from};

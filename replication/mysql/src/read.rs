@@ -104,6 +104,7 @@ pub async fn read(session: &mut Session, deadline: Deadline) -> Result<DatabaseR
         },
         long_transactions: Vec::new(),
         kine: None,
+        accounts: None,
     })
 }
 

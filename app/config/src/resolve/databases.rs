@@ -1,6 +1,6 @@
 //! Databases with their servers, and the groups that move them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +44,9 @@ const WATCHDOG_S: u8 = 5;
 
 /// The longest ladder that is taken; a longer one would leave the group shut for a minute.
 const LADDER_LIMIT: Duration = Duration::from_secs(60);
+
+/// As many as a guard tells of, so that one more than are told is one that is not excepted.
+const PRIVILEGED_ACCOUNTS_MAX: usize = 32;
 
 /// All databases that could be read.
 pub(crate) fn databases(
@@ -101,8 +104,21 @@ impl Reader<'_, '_> {
             replication: replication?,
             replication_ca,
             kine: written.kine.as_ref().map(|at| at.value.clone()),
+            privileged_accounts: self.excepted(written.privileged_accounts.as_ref()),
             servers,
         })
+    }
+
+    fn excepted(&mut self, written: Option<&At<Vec<At<String>>>>) -> BTreeSet<String> {
+        let Some(at) = written else { return BTreeSet::new() };
+        if at.value.len() > PRIVILEGED_ACCOUNTS_MAX {
+            self.problems.add(
+                &at.place,
+                format!("more than {PRIVILEGED_ACCOUNTS_MAX} accounts are excepted"),
+                "take the rights from most of them: each could undo what twofold proves",
+            );
+        }
+        at.value.iter().map(|account| account.value.clone()).collect()
     }
 
     fn cover(&mut self, id: &At<DatabaseId>, servers: &BTreeMap<ServerId, Server>, place: &Place) {

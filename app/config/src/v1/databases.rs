@@ -14,6 +14,9 @@ use crate::scalar::{address, choice, duration, name, port, text, word};
 use crate::secret::SecretSource;
 use crate::tree::{Kind, Node, Place};
 
+/// MariaDB's longest user and host, 128 and 255 characters, and the `@`.
+const ACCOUNT_MAX: usize = 128 + 1 + 255;
+
 /// A database.
 #[derive(Debug)]
 pub(crate) struct DatabaseFile {
@@ -22,6 +25,7 @@ pub(crate) struct DatabaseFile {
     pub replication: Option<AccountFile>,
     pub replication_ca: Option<At<String>>,
     pub kine: Option<At<String>>,
+    pub privileged_accounts: Option<At<Vec<At<String>>>>,
     pub servers: Keyed<ServerId, ServerFile>,
     /// Where its name stands.
     pub place: Place,
@@ -86,6 +90,7 @@ impl DatabaseFile {
                 .map(|at| at.value),
             replication_ca: fields.optional("replication-ca", text),
             kine: fields.optional("kine", schema_name),
+            privileged_accounts: fields.optional("privileged-accounts", |n, p| list(n, p, account_name)),
             servers: section(&mut fields, "servers", |n, p| keyed(n, p, ServerFile::read))
                 .unwrap_or_default(),
             place: fields.place().clone(),
@@ -102,6 +107,19 @@ fn schema_name(node: &Node, problems: &mut Problems) -> Option<String> {
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         let what = format!("{} is no name of a schema here", quoted(&name));
         problems.add(&node.place, what, "write letters, digits, _ and -, as in K3s's datastore endpoint");
+        return None;
+    }
+    Some(name)
+}
+
+/// An account as the server names it: `user@host`, without quotes.
+fn account_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let name = text(node, problems)?;
+    let odd = |c: char| c.is_control() || matches!(c, '\'' | '`' | '"');
+    let parts = name.rsplit_once('@').filter(|(_, host)| !host.is_empty());
+    if parts.is_none() || name.len() > ACCOUNT_MAX || name.chars().any(odd) {
+        let what = format!("{} is no account of a database server", quoted(&name));
+        problems.add(&node.place, what, "write USER@HOST without quotes, as in dba@10.0.0.%");
         return None;
     }
     Some(name)

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 /// Its diagnosis with this name says what is errant.
 const ERRANT: &str = "errant";
 
+/// Its guard may not look at the accounts.
+const UNREADABLE: &str = "unreadable";
+
 /// A server after the other.
 pub fn status(s: &Status) -> String {
     let mut out = head(s);
@@ -30,6 +33,9 @@ pub fn status(s: &Status) -> String {
             }
             if let Some(line) = threads(server) {
                 let _ = writeln!(out, "      {line}");
+            }
+            if server.accounts.as_deref() == Some(UNREADABLE) {
+                let _ = writeln!(out, "      accounts cannot be read: grant what twofold db grants prints");
             }
             diagnoses(&mut out, "      ", server);
         }
@@ -169,6 +175,7 @@ mod tests {
         let server = group.servers.last_mut().unwrap();
         server.name = "mdc-db".into();
         server.writable = Some(true);
+        server.accounts = Some(UNREADABLE.into());
         (server.connections, server.max_connections) = (Some(9), Some(151));
         server.replication = Some(app_api::v1::ReplicationStatus {
             source: "10.0.0.1:3306".into(),
@@ -204,6 +211,12 @@ mod tests {
         let document = topology_json(&sick());
         let edges = document["groups"][0]["edges"].as_array().unwrap();
         assert!(edges.iter().any(|e| e["to"] == "mdc-db" && e["applier"] == "stopped"), "{document}");
+    }
+
+    #[test]
+    fn accounts_that_nobody_may_look_at_are_told_with_what_to_do() {
+        let told = "accounts cannot be read: grant what twofold db grants prints";
+        assert_eq!(status(&sick()).matches(told).count(), 1);
     }
 
     #[test]

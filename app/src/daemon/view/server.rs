@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use app_api::v1::{ReplicationStatus, ServerDiagnosis, ServerStatus};
 use failover_core::{Facts, Group, Process, ServerFacts};
-use model::{GtidSet, ReplicaReading, ReplicaThread, ServerId, Timestamp};
+use model::{AccountsReading, GtidSet, ReplicaReading, ReplicaThread, ServerId, Timestamp};
 
 use super::ms;
 
@@ -68,6 +68,14 @@ pub(super) fn shown(
         connections: counted.map(|r| r.connections),
         max_connections: counted.map(|r| r.max_connections),
         kine_revision: reading.and_then(|r| r.kine).map(|kine| kine.revision),
+        accounts: reading.and_then(|r| r.accounts.as_ref()).map(|accounts| {
+            match accounts {
+                AccountsReading::Awaited => "awaited",
+                AccountsReading::Unreadable => "unreadable",
+                AccountsReading::Read { .. } => "read",
+            }
+            .into()
+        }),
         replication: reading.and_then(|r| r.replica.as_ref()).map(replication),
         diagnoses: vec![],
     }

@@ -117,7 +117,9 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
     // Without the mark a replica's numbers do not prove that it has this primary's transactions.
     let mark = report.marked.as_ref()?.mark;
     let primary = view.reading(&authority.primary.server)?;
-    if !super::candidate::weak_settings(primary).is_empty() {
+    if !super::candidate::weak_settings(primary).is_empty()
+        || super::accounts::against(view, primary).is_some()
+    {
         return None;
     }
     let mut ackers = BTreeSet::new();
@@ -134,7 +136,8 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
         let durable = super::candidate::weak_settings(reading).is_empty();
         let lacks = primary.gtid_executed.subtract(&reading.gtid_held()).count();
         let same_history = reading.opening == Some(mark);
-        let whole = super::candidate::set_apart(reading).is_empty();
+        let whole = super::candidate::set_apart(reading).is_empty()
+            && super::accounts::against(view, reading).is_none();
         if connected && durable && whole && same_history && lacks <= LACKS_MAX {
             ackers.insert(Acker {
                 server: server.clone(),

@@ -7,7 +7,7 @@ use model::{DatabaseReading, Flavour, GtidSet, ReplicaReading, ReplicaThread, Se
 
 use super::View;
 use super::diagnose::ms;
-use crate::{Authority, GateReport, GuardReport, Phase, Process};
+use crate::{Authority, Durability, GateReport, GuardReport, Phase, Process};
 
 /// A replica that is later than this, and than its delay on purpose, is told to lag.
 const LAG_MAX_S: u64 = 60;
@@ -47,11 +47,13 @@ pub enum ServerDiagnosis {
     Writable,
     /// An unplanned move left no gap in K3s's revisions: those that were lost would be given out again.
     KineGapMissing,
+    /// A client may log in with rights by which it could undo what is proven of it.
+    PrivilegedAccount,
 }
 
 impl ServerDiagnosis {
     /// Every one, in the order in which they are told.
-    pub const ALL: [ServerDiagnosis; 16] = [
+    pub const ALL: [ServerDiagnosis; 17] = [
         ServerDiagnosis::Unreachable,
         ServerDiagnosis::Dead,
         ServerDiagnosis::Hung,
@@ -68,6 +70,7 @@ impl ServerDiagnosis {
         ServerDiagnosis::ReadOnly,
         ServerDiagnosis::Writable,
         ServerDiagnosis::KineGapMissing,
+        ServerDiagnosis::PrivilegedAccount,
     ];
 
     /// Stable name.
@@ -90,6 +93,7 @@ impl ServerDiagnosis {
             ServerDiagnosis::ReadOnly => "read-only",
             ServerDiagnosis::Writable => "writable",
             ServerDiagnosis::KineGapMissing => "kine-gap-missing",
+            ServerDiagnosis::PrivilegedAccount => "privileged-account",
         }
     }
 
@@ -123,6 +127,7 @@ impl ServerDiagnosis {
             ServerDiagnosis::KineGapMissing => {
                 "start no K3s server before the row is there: its guard's log says why it is not"
             }
+            ServerDiagnosis::PrivilegedAccount => super::accounts::NEXT,
         }
     }
 }
@@ -196,6 +201,7 @@ impl One<'_> {
             ServerDiagnosis::ReadOnly => self.read_only(),
             ServerDiagnosis::Writable => self.writable(),
             ServerDiagnosis::KineGapMissing => self.no_gap(),
+            ServerDiagnosis::PrivilegedAccount => self.privileged(),
         }
     }
 
@@ -300,6 +306,14 @@ impl One<'_> {
         let (beyond, newest) = (self.authority.kine?, self.reading()?.kine?.revision);
         let missing = newest <= beyond;
         missing.then(|| format!("kine's newest revision is {newest}, and {beyond} may have been seen"))
+    }
+
+    fn privileged(&self) -> Option<String> {
+        let told = super::accounts::privileged(self.view, self.reading()?)?;
+        let acks = self.view.group.site_of(self.server) != Some(&self.authority.primary.site);
+        let counts = self.primary || acks;
+        let held_up = counts && matches!(self.authority.durability, Durability::Async { .. });
+        Some(told + if held_up { "; Sync is not armed over it" } else { "" })
     }
 
     /// Between two primaries either may be writable for a moment: it is told of a group that serves.

@@ -1,4 +1,5 @@
-//! Epoch 1: only after every server was read, and only for one that has everything (interleaving 18).
+//! Epoch 1: only after every server was read, only for one that has everything (interleaving 18), and over no
+//! account that could undo it.
 
 use super::View;
 use crate::{Change, Primary, Reason};
@@ -11,6 +12,11 @@ pub(super) fn start(view: &View) -> Result<Change, String> {
             None => {
                 return Err(format!("server {server} has not been read: all are, before the first start"));
             }
+        }
+    }
+    for (server, _, reading) in &read {
+        if let Some(why) = super::accounts::against(view, reading) {
+            return Err(format!("server {server}: {why}"));
         }
     }
     let writable: Vec<_> = read.iter().filter(|(_, _, r)| !r.read_only).collect();

@@ -68,6 +68,7 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
         },
         long_transactions: Vec::new(),
         kine: None,
+        accounts: None,
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use failover_core::{ActId, CallId};
 use failover_core::{DatabaseAct, GateAct, Guard, Latch, Nonce, Renewal};
 use model::{
-    DatabaseReading, OpeningMark, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading, ServerId,
-    SettingsReading,
+    AccountsReading, DatabaseReading, OpeningMark, PrivilegedAccount, ProcessStart, ReplicaReading,
+    ReplicaThread, SemiSyncReading, ServerId, SettingsReading,
 };
 
 use super::line::Line;
@@ -237,6 +237,7 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
         },
         long_transactions: Vec::new(),
         kine: None,
+        accounts: None,
     }
 }
 
@@ -297,6 +298,7 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     if let Some(revision) = line.number("kine") {
         reading.kine = Some(model::KineReading { revision, wide: !line.flag("narrow") });
     }
+    account_words(reading, line);
     if line.flag("mariadb") {
         reading.version = "10.11.18-MariaDB".into();
     }
@@ -312,6 +314,26 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     }
     if line.flag("relay-log-recovery") {
         reading.settings.relay_log_recovery = true;
+    }
+}
+
+/// `accounts=awaited`, `accounts=unreadable`, `accounts=read`, or `account="app@%: SUPER, SHUTDOWN"` for each that
+/// holds too much.
+fn account_words(reading: &mut DatabaseReading, line: &mut Line) {
+    let one = |text: &String| {
+        let (account, rights) = text.split_once(": ")?;
+        let rights = rights.split(", ").map(str::to_owned).collect();
+        Some(PrivilegedAccount { account: account.to_owned(), rights })
+    };
+    let found = line.all("account");
+    let privileged: Vec<_> = found.iter().filter_map(one).collect();
+    let more = line.number("more-accounts").map_or(0, |n| u32::try_from(n).unwrap());
+    match line.take("accounts").as_deref() {
+        Some("awaited") => reading.accounts = Some(AccountsReading::Awaited),
+        Some("unreadable") => reading.accounts = Some(AccountsReading::Unreadable),
+        None if found.is_empty() => {}
+        Some("read") | None => reading.accounts = Some(AccountsReading::Read { privileged, more }),
+        Some(other) => line.fail(&format!("accounts={other}")),
     }
 }
 

@@ -43,6 +43,7 @@ impl World {
             failover: FailoverMode::Automatic,
             async_failover: AsyncFailover::Refuse,
             prefer: None,
+            privileged_accounts: BTreeSet::new(),
         };
         Self {
             // Late enough that any age in a script lies behind it.
@@ -129,6 +130,9 @@ impl World {
             Some("allow") => own.async_failover = AsyncFailover::Allow,
             Some("refuse") => own.async_failover = AsyncFailover::Refuse,
             _ => {}
+        }
+        if let Some(account) = line.take("except") {
+            own.privileged_accounts = BTreeSet::from([account]);
         }
         if let Some(site) = line.take("alone") {
             self.policy.alone = BTreeSet::from([site.parse().unwrap()]);
