@@ -294,6 +294,13 @@ fn bound(f: &mut Formatter<'_>, bound: &Bound) -> fmt::Result {
         let addresses: Vec<String> = addresses.iter().map(address).collect();
         writeln!(f, "      {}: [{}]", key(site.as_str()), addresses.join(", "))?;
     }
+    if !bound.servers.is_empty() {
+        writeln!(f, "    servers:")?;
+    }
+    for (server, addresses) in &bound.servers {
+        let addresses: Vec<String> = addresses.iter().map(address).collect();
+        writeln!(f, "      {}: [{}]", key(server.as_str()), addresses.join(", "))?;
+    }
     writeln!(f, "    ttl: {}", show(bound.ttl))?;
     writeln!(f, "    no-quorum: {no_quorum}")
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{GroupId, MemberId, PoolId, SiteId};
+use model::{GroupId, MemberId, PoolId, ServerId, SiteId};
 
 use crate::name::{CheckId, DnsName};
 
@@ -223,6 +223,8 @@ pub struct Bound {
     pub group: GroupId,
     /// What is answered while a site is the active one; every data site has an entry.
     pub endpoints: BTreeMap<SiteId, Vec<IpAddr>>,
+    /// What is answered instead while this server is the primary; those that stand not here are answered by their site.
+    pub servers: BTreeMap<ServerId, Vec<IpAddr>>,
     /// Whole seconds.
     pub ttl: Duration,
     /// What a node answers that has no fresh word of the quorum.

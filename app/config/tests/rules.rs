@@ -362,15 +362,16 @@ fn pools_checks_and_virtual_names_are_held() {
             "db: {bound: shop, endpoints: {pdc: [10.0.0.1, 10.0.0.1], mdc: [10.0.0.2]}}",
             "stands here twice",
         ),
+        (
+            "db: {bound: shop}",
+            "db: {bound: shop, servers: {pdc-bd: [10.0.0.1]}}",
+            "the group's database has no server \"pdc-bd\"",
+        ),
+        ("db: {bound: shop}", "db: {bound: shop, servers: {pdc-db: []}}", "a server without an address"),
         ("db: {bound: shop}", "www.gslb.example.com.: {bound: shop}", "is virtual already, on line 35"),
         ("db: {bound: shop}", "x.sub: {bound: shop}", "lies in sub.gslb.example.com., which is delegated"),
         ("db: {bound: shop}", "db.example.org.: {bound: shop}", "is not in the zone"),
         ("db: {bound: shop}", "d b: {bound: shop}", "may hold only letters"),
-        (
-            "mdc-db: {site: mdc, address: 10.77.2.21}",
-            "mdc-db: {site: mdc, address: 10.77.2.21}\n      mdc-d2: {site: mdc, address: 10.77.2.22}",
-            "site \"mdc\" has several servers",
-        ),
     ]);
     let no_zone = GOOD.split("zone:").next().unwrap().to_owned() + "names:\n  db: {bound: shop}\n";
     assert_eq!(checked(&no_zone).problems.len(), 1);
@@ -494,7 +495,32 @@ fn what_is_not_written_follows_from_what_is() {
     let db = config.names().get(&"db.gslb.example.com".parse().unwrap()).unwrap();
     let Follows::Bound(bound) = &db.follows else { panic!("db is bound") };
     assert_eq!(bound.endpoints[&pdc], ["10.77.1.21".parse::<std::net::IpAddr>().unwrap()]);
+    assert!(bound.servers.is_empty());
     assert_eq!(config.zone().unwrap().name_servers.len(), 5);
+}
+
+/// Goal: with several servers in a site a name leads to whichever is the primary, and what is written for a server
+/// stands. Method: a third server, alone and with an address written for it.
+#[test]
+fn several_servers_of_a_site_are_answered_by_their_own_addresses() {
+    let ip = |text: &str| vec![text.parse::<std::net::IpAddr>().unwrap()];
+    let several = GOOD.replacen(
+        "mdc-db: {site: mdc, address: 10.77.2.21}",
+        "mdc-db: {site: mdc, address: 10.77.2.21}\n      mdc-d2: {site: mdc, address: 10.77.2.22}",
+        1,
+    );
+    for (written, expected) in [
+        ("db: {bound: shop}", "10.77.2.22"),
+        ("db: {bound: shop, servers: {mdc-d2: [10.0.0.9]}}", "10.0.0.9"),
+    ] {
+        let config = checked(&several.replacen("db: {bound: shop}", written, 1)).config.unwrap();
+        let db = config.names().get(&"db.gslb.example.com".parse().unwrap()).unwrap();
+        let Follows::Bound(bound) = &db.follows else { panic!("db is bound") };
+        assert_eq!(bound.servers[&"mdc-d2".parse().unwrap()], ip(expected));
+        assert_eq!(bound.servers[&"mdc-db".parse().unwrap()], ip("10.77.2.21"));
+        assert_eq!(bound.servers.len(), 3);
+        assert!(bound.endpoints[&"mdc".parse().unwrap()] == ip(expected), "{:?}", bound.endpoints);
+    }
 }
 
 /// Goal: what an https check asks when little is said, and when all is said; one status, a range and a

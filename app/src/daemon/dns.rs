@@ -2,6 +2,7 @@
 //! verdicts, and how fresh this node's knowledge of the quorum is.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,15 +10,15 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use app_api::v1::NameStatus;
-use app_config::{AllDown, Config, Follows, NoQuorum, Node, Policy};
+use app_config::{AllDown, Bound, Config, Follows, NoQuorum, Node, Policy};
 use app_link::Endpoint;
-use failover_core::State;
+use failover_core::{Group, State};
 use gslb_core::{
     BoundSpec, Explained, Freshness, Name, NameKind, NameSpec, PoolMember, PoolShare, PoolSpec, PooledSpec,
     Question, RecordSpec, Snapshot, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec, explain,
 };
 use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, UdpServer, disk, record_data};
-use model::{Generation, GroupId, SiteId, Timestamp};
+use model::{Generation, GroupId, ServerId, SiteId, Timestamp};
 use tracing::{info, warn};
 
 use super::probes::Probes;
@@ -69,7 +70,15 @@ pub struct Feed {
     problem_told: bool,
 }
 
-type Routes = BTreeMap<GroupId, SiteId>;
+/// Where a group's names lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RouteTo {
+    site: SiteId,
+    /// The primary; none where its epoch is forgotten.
+    server: Option<ServerId>,
+}
+
+type Routes = BTreeMap<GroupId, RouteTo>;
 
 /// What the last snapshot was made of.
 struct Last {
@@ -344,15 +353,21 @@ fn generation(state: &State) -> Generation {
 }
 
 fn routes(state: &State) -> Routes {
-    state.groups.iter().filter_map(|(id, g)| g.route.as_ref().map(|r| (id.clone(), r.site.clone()))).collect()
+    state.groups.iter().filter_map(|(id, g)| Some((id.clone(), route_of(g)?))).collect()
+}
+
+fn route_of(group: &Group) -> Option<RouteTo> {
+    let route = group.route.as_ref()?;
+    let server = group.epochs.get(&route.epoch).map(|record| record.primary.server.clone());
+    Some(RouteTo { site: route.site.clone(), server })
 }
 
 fn routes_are(state: &State, known: &Routes) -> bool {
     let mut count = 0;
     for (id, group) in &state.groups {
-        let Some(route) = &group.route else { continue };
+        let Some(route) = route_of(group) else { continue };
         count += 1;
-        if known.get(id) != Some(&route.site) {
+        if known.get(id) != Some(&route) {
             return false;
         }
     }
@@ -414,8 +429,8 @@ fn spec(
         let kind = match &virtual_name.follows {
             Follows::Bound(b) => NameKind::Bound(BoundSpec {
                 group: b.group.clone(),
-                endpoints: b.endpoints.clone(),
-                active: routes.get(&b.group).cloned(),
+                endpoints: endpoints(b, routes.get(&b.group)),
+                active: routes.get(&b.group).map(|route| route.site.clone()),
                 no_quorum: match b.no_quorum {
                     NoQuorum::Servfail => gslb_core::NoQuorum::Servfail,
                     NoQuorum::Last => gslb_core::NoQuorum::Last,
@@ -440,6 +455,17 @@ fn spec(
         names.push(NameSpec { name: name(&virtual_name.name)?, kind });
     }
     Ok(SnapshotSpec { generation, freshness, zones, pools, names, verdicts })
+}
+
+/// By site; where the primary has addresses of its own, those stand for its site's.
+fn endpoints(bound: &Bound, route: Option<&RouteTo>) -> BTreeMap<SiteId, Vec<IpAddr>> {
+    let mut endpoints = bound.endpoints.clone();
+    if let Some(route) = route
+        && let Some(own) = route.server.as_ref().and_then(|server| bound.servers.get(server))
+    {
+        endpoints.insert(route.site.clone(), own.clone());
+    }
+    endpoints
 }
 
 fn zone_spec(zone: &app_config::Zone, generation: Generation) -> Result<ZoneSpec> {
@@ -478,7 +504,7 @@ fn zone_spec(zone: &app_config::Zone, generation: Generation) -> Result<ZoneSpec
 mod tests {
     use super::*;
     use gslb_core::{CLASS_IN, Client, NameBuf, Question, Rcode, RecordType, answer};
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     fn ask(snapshot: &Snapshot, name: &str) -> Rcode {
         let name: Name = name.parse().unwrap();
@@ -496,10 +522,11 @@ mod tests {
         let config = app_config::check(text, std::path::Path::new("/")).config.unwrap();
         let group: GroupId = "main".parse().unwrap();
         let east: SiteId = "east".parse().unwrap();
+        let to_east = RouteTo { site: east.clone(), server: None };
         let mut said = Vec::new();
         for freshness in [Freshness::Fresh, Freshness::Stale] {
             for no_quorum in [gslb_core::NoQuorum::Servfail, gslb_core::NoQuorum::Last] {
-                for routes in [Routes::new(), Routes::from([(group.clone(), east.clone())])] {
+                for routes in [Routes::new(), Routes::from([(group.clone(), to_east.clone())])] {
                     let mut spec = spec(&config, Generation(1), freshness, &routes, Verdicts::new()).unwrap();
                     for name in &mut spec.names {
                         let NameKind::Bound(bound) = &mut name.kind else { continue };
@@ -520,5 +547,25 @@ mod tests {
         }
         let east = Some("east".to_owned());
         assert_eq!(said, [None, east.clone(), None, east.clone(), None, None, None, east]);
+    }
+
+    /// Goal: a name follows the group's primary from one server of a site to another. Method: a bound name with and
+    /// without addresses of its servers, under routes to each.
+    #[test]
+    fn a_name_is_answered_by_its_primarys_own_addresses() {
+        let ip = |text: &str| vec![text.parse::<IpAddr>().unwrap()];
+        let text = include_str!("../../config/testdata/smallest.yaml");
+        let config = app_config::check(text, std::path::Path::new("/")).config.unwrap();
+        let Follows::Bound(plain) = &config.names().values().next().unwrap().follows else { panic!() };
+        let (site, at_site) = plain.endpoints.iter().next().unwrap();
+        let mut several = plain.clone();
+        several.servers.insert("second".parse().unwrap(), ip("192.0.2.99"));
+        let to =
+            |server: Option<&str>| RouteTo { site: site.clone(), server: server.map(|s| s.parse().unwrap()) };
+        assert_eq!(endpoints(&several, None)[site], *at_site);
+        assert_eq!(endpoints(&several, Some(&to(None)))[site], *at_site);
+        assert_eq!(endpoints(&several, Some(&to(Some("first"))))[site], *at_site);
+        assert_eq!(endpoints(&several, Some(&to(Some("second"))))[site], ip("192.0.2.99"));
+        assert_eq!(endpoints(plain, Some(&to(Some("second"))))[site], *at_site);
     }
 }

@@ -12,7 +12,7 @@ use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
 use replication_mysql::{
     Channel, Deadline, Donor, KineGap, Opening, Outcome, RelayLog, Rescue, Sentinel, Session, Source,
     SourceTls, Switch, arm_source_semi_sync, change_password, client_sessions, clone_from,
-    disarm_source_semi_sync, drain_writes, ensure_schema, kill_client_sessions, leave_source,
+    disarm_source_semi_sync, drain_writes, ensure_schema, gather, kill_client_sessions, leave_source,
     point_at_source, promote, replica_semi_sync, save_extra_transactions, set_offline_mode,
     set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_opening,
     write_opening_and_gap, write_sentinel,
@@ -35,6 +35,8 @@ const FENCE: Duration = Duration::from_millis(1_500);
 const SENTINEL: Duration = Duration::from_secs(10);
 /// Deadline of draining a relay log; the executor asks again.
 const DRAIN: Duration = Duration::from_secs(60);
+/// Deadline of gathering; the executor asks again.
+const GATHER: Duration = Duration::from_secs(60);
 /// Deadline of copying binary logs and writing SQL.
 const SAVE: Duration = Duration::from_secs(600);
 /// Deadline of a clone.
@@ -243,19 +245,37 @@ async fn fence(host: &Host, session: &mut Session) -> ActEnd {
     }
 }
 
-async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr, acks: bool) -> ActEnd {
-    let deadline = Deadline::after(SHORT * 2);
+/// How this server logs in where it is to receive from.
+fn source_at(host: &Host, address: SocketAddr) -> Source {
     let (user, password) = host.replication();
-    let source = Source {
-        host: source.ip().to_string(),
-        port: source.port(),
+    Source {
+        host: address.ip().to_string(),
+        port: address.port(),
         user,
         password,
         tls: match &host.replication_ca {
             Some(ca) => SourceTls::Required { ca: Some(ca.clone()) },
             None => SourceTls::PublicKey,
         },
-    };
+    }
+}
+
+/// Takes from another replica what it holds, and receives no more.
+async fn gather_from(
+    host: &Host,
+    session: &mut Session,
+    address: SocketAddr,
+    gtid: &model::GtidSet,
+) -> ActEnd {
+    match gather(session, &source_at(host, address), gtid, Deadline::after(GATHER)).await {
+        Outcome::Done(executed) => ActEnd::Done { reached: Some(executed) },
+        other => end(other),
+    }
+}
+
+async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr, acks: bool) -> ActEnd {
+    let deadline = Deadline::after(SHORT * 2);
+    let source = source_at(host, source);
     // A returning server's channel is an old one or what CLONE brought along; all it had applied is
     // in gtid_executed, which was compared.
     let pointed = point_at_source(session, &source, RelayLog::Reset, deadline).await;
@@ -299,6 +319,10 @@ async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
                 other => end(other),
             }
         }
+        DatabaseAct::Gather { source, gtid } => match address_of(host, source) {
+            Ok(address) => gather_from(host, &mut session, address, gtid).await,
+            Err(error) => ActEnd::Failed { why: format!("{error:#}") },
+        },
         DatabaseAct::SaveExtra { extra } => {
             let rescue = Rescue {
                 index: host.binlog_index.clone(),

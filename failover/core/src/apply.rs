@@ -8,6 +8,7 @@ mod execution;
 mod people;
 mod returning;
 
+use authority::Begin;
 pub(crate) use authority::unacknowledged;
 
 use model::{Epoch, Generation, GroupId, Version, WallTime};
@@ -67,8 +68,8 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
                 Change::Start { primary, reason } => {
                     authority::start(target, incarnation, primary, reason, &ctx)
                 }
-                Change::Begin { candidate, reason, fenced, kine } => {
-                    authority::begin(target, candidate, reason, fenced, kine, &ctx)
+                Change::Begin { candidate, reason, fenced, kine, fill } => {
+                    authority::begin(target, Begin { candidate, reason, fenced, kine, fill }, &ctx)
                 }
                 Change::Drain { candidate, reason } => authority::drain(target, candidate, reason, &ctx),
                 Change::Handover { execution, candidate } => {

@@ -99,6 +99,9 @@ pub enum Change {
         /// The newest revision of K3s's objects that the leader has heard of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kine: Option<u64>,
+        /// Whom a candidate that is no acker takes what was acknowledged from, before it is promoted.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        fill: BTreeSet<ServerId>,
     },
     /// Starts a switchover: the primary takes no new writes from here on, and keeps its lease.
     Drain { candidate: Primary, reason: Reason },

@@ -202,6 +202,7 @@ fn move_away(view: &View, out: &Explanation) -> Result<Change, String> {
         },
         fenced: None,
         kine: kine(view),
+        fill: candidate::fill(view, &best.server).0,
     })
 }
 

@@ -1,10 +1,10 @@
 //! How a step is performed, and how an unknown outcome is settled: values, so that the daemon's
 //! executor and the simulator's do the same.
 
-use model::{Epoch, ProcessStart, ServerId, Timestamp};
+use model::{Epoch, GtidSet, ProcessStart, ServerId, Timestamp};
 use std::time::Duration;
 
-use runbooks_core::{Action, Evidence, Execution};
+use runbooks_core::{Action, Evidence, Execution, settle_step};
 
 use crate::{Change, Durability, Facts, Group, Order, Phase, Primary, Process, Timing};
 
@@ -63,6 +63,13 @@ pub fn perform(group: &Group, execution: &Execution, action: &Action) -> Perform
         }
         Action::DrainRelay { server } => {
             Perform::Order(vec![(server.clone(), Order::Drain { life: proven_life(group, server) })])
+        }
+        Action::Gather { server, source } => {
+            let gtid = match execution.done(&settle_step(source).0) {
+                Some(Evidence::Reached { gtid }) => gtid.clone(),
+                _ => GtidSet::empty(),
+            };
+            Perform::Order(vec![(server.clone(), Order::Gather { source: source.clone(), gtid })])
         }
         Action::Promote { server } => {
             Perform::Order(vec![(server.clone(), Order::Promote { epoch: execution.epoch })])
@@ -208,7 +215,9 @@ pub fn verify(
                 .is_some_and(|r| r.source_uuid.as_ref() == uuid);
             if joined { note("it has the source") } else { not("it has another source, or none") }
         }
-        Action::FenceOrOutwait { .. } | Action::DrainRelay { .. } => not("idempotent: it is asked again"),
+        Action::FenceOrOutwait { .. } | Action::DrainRelay { .. } | Action::Gather { .. } => {
+            not("idempotent: it is asked again")
+        }
         Action::Rebuild { server, life } => {
             let lives = report(server).and_then(|r| r.process.start());
             if life.is_some() && lives == *life {

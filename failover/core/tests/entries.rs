@@ -40,7 +40,13 @@ fn changes() -> Vec<Change> {
     let acker = Acker { server: server(), uuid: A.parse().unwrap(), process_start: ProcessStart(77) };
     vec![
         Change::Start { primary: primary(), reason: reason() },
-        Change::Begin { candidate: primary(), reason: reason(), fenced: None, kine: None },
+        Change::Begin {
+            candidate: primary(),
+            reason: reason(),
+            fenced: None,
+            kine: None,
+            fill: BTreeSet::new(),
+        },
         Change::Drain { candidate: primary(), reason: reason() },
         Change::Handover { execution: ExecutionId(3), candidate: primary() },
         Change::Open { execution: ExecutionId(3) },
@@ -139,8 +145,13 @@ fn samples() -> Vec<Command> {
     let endless = ServerSpec { site: "pdc".parse().unwrap() };
     let servers = BTreeMap::from([("pdc-db".parse().unwrap(), endless)]);
     let groups = BTreeMap::from([(group(), GroupSpec { servers, leases: Leases::Endless })]);
-    let candidate =
-        Change::Begin { candidate: primary(), reason: reason(), fenced: Some(fenced.clone()), kine: None };
+    let candidate = Change::Begin {
+        candidate: primary(),
+        reason: reason(),
+        fenced: Some(fenced.clone()),
+        kine: None,
+        fill: BTreeSet::new(),
+    };
     all.push(Command::Found { incarnation: Incarnation(1), groups });
     all.push(change(candidate));
     all.push(Command::Incarnate {
@@ -149,7 +160,20 @@ fn samples() -> Vec<Command> {
         fenced,
         at: AT,
     });
-    all.push(change(Change::Begin { candidate: primary(), reason: reason(), fenced: None, kine: Some(7) }));
+    all.push(change(Change::Begin {
+        candidate: primary(),
+        reason: reason(),
+        fenced: None,
+        kine: Some(7),
+        fill: BTreeSet::new(),
+    }));
+    all.push(change(Change::Begin {
+        candidate: primary(),
+        reason: reason(),
+        fenced: None,
+        kine: None,
+        fill: BTreeSet::from(["mdc-db".parse().unwrap()]),
+    }));
     all
 }
 

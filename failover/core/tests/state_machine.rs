@@ -92,7 +92,13 @@ fn rows() -> Vec<(&'static str, State)> {
     rows.push(("draining, caught up", draining));
     assert!(commit(
         &mut state,
-        Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None, kine: None }
+        Change::Begin {
+            candidate: primary("mdc"),
+            reason: reason(),
+            fenced: None,
+            kine: None,
+            fill: BTreeSet::new()
+        }
     ));
     rows.push(("revoked", state.clone()));
     for step in ["stop-ackers", "fence", "drain"] {
@@ -113,7 +119,16 @@ fn columns() -> Vec<Column> {
     vec![
         ("start", |s| commit(s, Change::Start { primary: primary("pdc"), reason: reason() })),
         ("begin", |s| {
-            commit(s, Change::Begin { candidate: primary("mdc"), reason: reason(), fenced: None, kine: None })
+            commit(
+                s,
+                Change::Begin {
+                    candidate: primary("mdc"),
+                    reason: reason(),
+                    fenced: None,
+                    kine: None,
+                    fill: BTreeSet::new(),
+                },
+            )
         }),
         ("drain", |s| commit(s, Change::Drain { candidate: primary("mdc"), reason: reason() })),
         ("handover", |s| {

@@ -45,8 +45,8 @@ pub use act::clone::{Donor, clone_from};
 pub use act::promote::{Promoted, leave_source, promote};
 pub use act::read_only::{drain_writes, set_offline_mode, set_super_read_only};
 pub use act::replica::{
-    Channel, RelayLog, Source, SourceTls, change_password, point_at_source, start_applier, start_receiver,
-    start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained,
+    Channel, RelayLog, Source, SourceTls, change_password, gather, point_at_source, start_applier,
+    start_receiver, start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained,
 };
 pub use act::schema::{
     Opening, SCHEMA, Sentinel, ensure_schema, read_sentinels, write_opening, write_opening_and_gap,

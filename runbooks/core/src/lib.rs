@@ -19,6 +19,6 @@ mod next;
 mod step;
 
 pub use execution::{Execution, ExecutionId, ExecutionStatus, IllegalStep, Performer, StepRecord, StepState};
-pub use library::{Handover, failover, quarantine, rebuild, rejoin, switchover};
+pub use library::{Handover, failover, quarantine, rebuild, rejoin, settle_step, switchover};
 pub use next::{ATTEMPT_MIN, Next, next};
 pub use step::{Action, Evidence, OnFailure, Outcome, Runbook, Step, StepId};

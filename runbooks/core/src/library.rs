@@ -22,6 +22,9 @@ const JOIN_MS: u64 = 10_000;
 const DRAIN_MS: u64 = 5_000;
 /// Attempts of draining: ten minutes of lag. Received is not applied.
 const DRAIN_ATTEMPTS: u32 = 120;
+/// Attempts of gathering: what a replica lacks of what another one has received is little. After a minute the move is
+/// called off, and another server may be chosen.
+const GATHER_ATTEMPTS: u32 = 12;
 /// Deadline of one attempt of copying, as for draining.
 const COPY_MS: u64 = 15_000;
 /// Attempts of rejoining after a copy: five minutes for the server to stop and start again.
@@ -58,11 +61,19 @@ fn step(id: &str, action: Action, needs: &[&str], timeout_ms: u64, attempts: u32
     }
 }
 
-/// Unplanned move: `old` held `revoked`; `candidate` takes the epoch after it.
+/// Unplanned move: `old` held `revoked`; `candidate` takes the epoch after it. Where it is no acker itself, `fill` are
+/// those that it takes what was acknowledged from.
 #[must_use]
-pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BTreeSet<ServerId>) -> Runbook {
+pub fn failover(
+    old: &ServerId,
+    revoked: Epoch,
+    candidate: &ServerId,
+    ackers: BTreeSet<ServerId>,
+    fill: &BTreeSet<ServerId>,
+) -> Runbook {
     let server = candidate.clone();
-    let steps = vec![
+    let (filling, filled) = filling(candidate, fill);
+    let mut steps = vec![
         step("stop-ackers", Action::StopAckers { servers: ackers, epoch: revoked }, &[], SHORT_MS, ATTEMPTS),
         step(
             "fence",
@@ -78,12 +89,42 @@ pub fn failover(old: &ServerId, revoked: Epoch, candidate: &ServerId, ackers: BT
             DRAIN_MS,
             DRAIN_ATTEMPTS,
         ),
-        step("promote", Action::Promote { server: server.clone() }, &["fence", "drain"], SHORT_MS, ATTEMPTS),
+    ];
+    steps.extend(filling);
+    let needs: Vec<&str> =
+        ["fence", "drain"].into_iter().chain(filled.iter().map(|id| id.0.as_str())).collect();
+    steps.extend([
+        step("promote", Action::Promote { server: server.clone() }, &needs, SHORT_MS, ATTEMPTS),
         step("open", Action::Open, &["promote"], SHORT_MS, ATTEMPTS),
         step("await-open", Action::AwaitOpen { server }, &["open"], WATCH_MS, ATTEMPTS),
         step("route", Action::Route, &["await-open"], SHORT_MS, ATTEMPTS),
-    ];
+    ]);
     Runbook { name: "failover".into(), steps }
+}
+
+/// For each of `fill`: it applies what it has received, and hands it on; one after the other. With it the steps that
+/// a promotion waits for.
+fn filling(candidate: &ServerId, fill: &BTreeSet<ServerId>) -> (Vec<Step>, Vec<StepId>) {
+    let mut steps = Vec::new();
+    let mut filled: Vec<StepId> = Vec::new();
+    for source in fill {
+        let settle = settle_step(source);
+        let action = Action::DrainRelay { server: source.clone() };
+        steps.push(step(&settle.0, action, &["stop-ackers"], DRAIN_MS, DRAIN_ATTEMPTS));
+        let needs: Vec<&str> =
+            ["drain", settle.0.as_str()].into_iter().chain(filled.iter().map(|id| id.0.as_str())).collect();
+        let id = format!("gather-{source}");
+        let action = Action::Gather { server: candidate.clone(), source: source.clone() };
+        steps.push(step(&id, action, &needs, DRAIN_MS, GATHER_ATTEMPTS));
+        filled.push(StepId(id));
+    }
+    (steps, filled)
+}
+
+/// The step in which a candidate's source applies all it has.
+#[must_use]
+pub fn settle_step(source: &ServerId) -> StepId {
+    StepId(format!("settle-{source}"))
 }
 
 /// Who hands over to whom.
@@ -192,6 +233,7 @@ mod tests {
             Epoch(1),
             &"mdc-db".parse().unwrap(),
             BTreeSet::from(["mdc-db".parse().unwrap()]),
+            &BTreeSet::new(),
         );
         let subject = "mdc-db".parse().unwrap();
         Execution::new(ExecutionId(1), runbook, Epoch(2), subject, "test".into(), WallTime(0))
@@ -216,6 +258,39 @@ mod tests {
         }
         assert_eq!(order, ["stop-ackers", "fence", "drain", "promote", "open", "await-open", "route"]);
         assert_eq!(next(&e, &me), [Next::Ended]);
+    }
+
+    /// Goal: a candidate that is no acker has all that was acknowledged before it is promoted. Method: the steps, and
+    /// what each needs, with two ackers to take from.
+    #[test]
+    fn a_candidate_beside_the_primary_gathers_from_every_acker_first() {
+        let server = |name: &str| -> ServerId { name.parse().unwrap() };
+        let fill = BTreeSet::from([server("mdc-db"), server("mdc-db-2")]);
+        let ackers = fill.iter().cloned().chain([server("pdc-db-2")]).collect();
+        let runbook = failover(&server("pdc-db"), Epoch(1), &server("pdc-db-2"), ackers, &fill);
+        let lines: Vec<String> = runbook
+            .steps
+            .iter()
+            .map(|s| {
+                format!("{} < {}", s.id, s.needs.iter().map(|n| n.0.as_str()).collect::<Vec<_>>().join(" "))
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "stop-ackers < ",
+                "fence < ",
+                "drain < stop-ackers",
+                "settle-mdc-db < stop-ackers",
+                "gather-mdc-db < drain settle-mdc-db",
+                "settle-mdc-db-2 < stop-ackers",
+                "gather-mdc-db-2 < drain settle-mdc-db-2 gather-mdc-db",
+                "promote < fence drain gather-mdc-db gather-mdc-db-2",
+                "open < promote",
+                "await-open < open",
+                "route < await-open",
+            ]
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Action {
     FenceOrOutwait { server: ServerId, epoch: Epoch },
     /// Wait until all that `server` received is applied, by GTID set.
     DrainRelay { server: ServerId },
+    /// Let `server` take what `source`, whose receiver is stopped, was seen to hold beyond it, and stop receiving.
+    Gather { server: ServerId, source: ServerId },
     /// Make `server` a primary that is still read-only and shut.
     Promote { server: ServerId },
     /// Commit `Serving` for the execution's epoch.
@@ -79,6 +81,7 @@ impl Action {
             Action::StopAckers { .. }
             | Action::FenceOrOutwait { .. }
             | Action::DrainRelay { .. }
+            | Action::Gather { .. }
             | Action::Promote { .. }
             | Action::SaveExtra { .. }
             | Action::Rebuild { .. }

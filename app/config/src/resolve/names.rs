@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{PoolId, SiteId};
+use model::{PoolId, ServerId, SiteId};
 
 use super::or;
 use super::places::Sites;
@@ -262,7 +262,7 @@ pub(crate) fn names(
     for (at, written) in &file.names {
         let follows = match written.kind.as_ref() {
             Some(NameKind::Bound(bound)) => {
-                self::bound(bound, &at.place, file, sites, databases, problems).map(Follows::Bound)
+                self::bound(bound, file, sites, databases, problems).map(Follows::Bound)
             }
             Some(NameKind::Pooled(pooled)) => self::pooled(pooled, file, problems).map(Follows::Pooled),
             None => None,
@@ -292,7 +292,6 @@ pub(crate) fn names(
 
 fn bound(
     written: &BoundFile,
-    place: &Place,
     file: &ConfigFile,
     sites: &Sites<'_>,
     databases: &BTreeMap<DatabaseId, Database>,
@@ -310,17 +309,22 @@ fn bound(
         return None;
     };
     let database = group_file.database.as_ref().and_then(|at| databases.get(&at.value));
-    let endpoints = match &written.endpoints {
-        Some(at) => endpoints(at, sites, problems),
-        None if written.endpoints_written => None,
-        None => sole_servers(database?, sites, place, problems),
+    let servers = match &written.servers {
+        Some(at) => servers(at, database?, problems),
+        None => Some(BTreeMap::new()),
+    };
+    let (endpoints, servers) = match &written.endpoints {
+        Some(at) => (endpoints(at, sites, problems)?, servers?),
+        None if written.endpoints_written => return None,
+        None => each_server(database?, sites, servers?)?,
     };
     // Without a witness the loss of one site is the loss of the quorum, and SERVFAIL would take the names
     // of a primary that goes on writing with it.
     let no_quorum = if sites.has_witness() { NoQuorum::Servfail } else { NoQuorum::Last };
     Some(Bound {
         group: group.value.clone(),
-        endpoints: endpoints?,
+        endpoints,
+        servers,
         ttl: ttl?,
         no_quorum: or(&written.no_quorum, no_quorum),
     })
@@ -357,32 +361,68 @@ fn endpoints(
     (problems.len() == before).then_some(endpoints)
 }
 
-/// Where no endpoints are written: the server of each data site, if there is but one.
-fn sole_servers(
+/// Addresses that lead to one server each.
+type ByServer = BTreeMap<ServerId, Vec<IpAddr>>;
+
+/// What leads to single servers of the group's database.
+fn servers(
+    written: &At<Keyed<ServerId, Vec<At<IpAddr>>>>,
+    database: &Database,
+    problems: &mut Problems,
+) -> Option<ByServer> {
+    let before = problems.len();
+    let mut servers = ByServer::new();
+    for (server, addresses) in &written.value {
+        if !database.servers.contains_key(&server.value) {
+            let names = database.servers.keys().map(ServerId::as_str);
+            problems.add(
+                &server.place,
+                format!("the group's database has no server {}", quoted(server.value.as_str())),
+                suggest(server.value.as_str(), names),
+            );
+        }
+        let found = servers.entry(server.value.clone()).or_default();
+        for at in addresses {
+            if found.contains(&at.value) {
+                problems.add(&at.place, format!("{} stands here twice", at.value), "keep one");
+            }
+            found.push(at.value);
+        }
+        if addresses.is_empty() {
+            problems.add(
+                &server.place,
+                "a server without an address cannot be answered",
+                "write at least one",
+            );
+        }
+    }
+    (problems.len() == before).then_some(servers)
+}
+
+/// Where no endpoints are written every server is answered by its own address, unless another one is written for it.
+/// One server a site is as good as its site.
+fn each_server(
     database: &Database,
     sites: &Sites<'_>,
-    place: &Place,
-    problems: &mut Problems,
-) -> Option<BTreeMap<SiteId, Vec<IpAddr>>> {
+    written: ByServer,
+) -> Option<(BTreeMap<SiteId, Vec<IpAddr>>, ByServer)> {
     let mut endpoints = BTreeMap::new();
+    let mut servers = BTreeMap::new();
     for site in sites.data() {
-        let mut servers = database.servers_in(site);
+        for server in database.servers_in(site) {
+            let own = written.get(&server.id).cloned().unwrap_or_else(|| vec![server.address]);
+            endpoints.entry(site.clone()).or_insert_with(|| own.clone());
+            servers.insert(server.id.clone(), own);
+        }
         // None at all is the database's own problem.
-        let only = servers.next()?;
-        if servers.next().is_some() {
-            problems.add(
-                place,
-                format!(
-                    "site {} has several servers, so that no address can be derived",
-                    quoted(site.as_str())
-                ),
-                "write `endpoints: {SITE: [ADDRESS], …}` with what leads to the primary",
-            );
+        if !endpoints.contains_key(site) {
             return None;
         }
-        endpoints.insert(site.clone(), vec![only.address]);
     }
-    Some(endpoints)
+    if servers.len() == endpoints.len() {
+        servers = written;
+    }
+    Some((endpoints, servers))
 }
 
 fn pooled(written: &PooledFile, file: &ConfigFile, problems: &mut Problems) -> Option<Pooled> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use model::{GroupId, MemberId, PoolId, SiteId};
+use model::{GroupId, MemberId, PoolId, ServerId, SiteId};
 
 use super::{Keyed, section};
 use crate::fields::{At, Fields, keyed, list, quoted};
@@ -130,6 +130,8 @@ pub(crate) struct BoundFile {
     /// `None` when not written: the group's own servers, then.
     pub endpoints: Option<At<Keyed<SiteId, Vec<At<IpAddr>>>>>,
     pub endpoints_written: bool,
+    /// What leads to single servers, where a site has several.
+    pub servers: Option<At<Keyed<ServerId, Vec<At<IpAddr>>>>>,
     pub ttl: Option<At<Duration>>,
     pub no_quorum: Option<At<NoQuorum>>,
 }
@@ -280,6 +282,9 @@ impl BoundFile {
             group: fields.optional("bound", name),
             endpoints_written: fields.key_place("endpoints").is_some(),
             endpoints: fields.optional("endpoints", |node, problems| {
+                keyed(node, problems, |node, problems| list(node, problems, address))
+            }),
+            servers: fields.optional("servers", |node, problems| {
                 keyed(node, problems, |node, problems| list(node, problems, address))
             }),
             ttl: fields.optional("ttl", seconds),

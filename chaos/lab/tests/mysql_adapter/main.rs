@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fence;
+mod gather;
 mod ghost;
 mod grants;
 mod history;

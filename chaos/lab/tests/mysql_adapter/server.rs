@@ -56,7 +56,7 @@ pub fn mariadb_root() -> &'static MysqlRoot {
 }
 
 pub struct Server {
-    root: &'static MysqlRoot,
+    pub root: &'static MysqlRoot,
     pub spec: InstanceSpec,
     pub uuid: ServerUuid,
     child: Option<Child>,

@@ -11,6 +11,7 @@ use crate::world::World;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ordered {
     Drain,
+    Gather,
     Promote,
     SaveExtra,
     Rebuild,
@@ -30,6 +31,7 @@ impl World {
         };
         let intended = match &definition.action {
             Action::DrainRelay { server } => Some((server.clone(), Ordered::Drain)),
+            Action::Gather { server, .. } => Some((server.clone(), Ordered::Gather)),
             Action::Promote { server } => Some((server.clone(), Ordered::Promote)),
             Action::SaveExtra { server, .. } => Some((server.clone(), Ordered::SaveExtra)),
             Action::Rebuild { server, .. } => Some((server.clone(), Ordered::Rebuild)),
@@ -68,6 +70,7 @@ impl World {
     pub(crate) fn check_act(&mut self, h: usize, act: &DatabaseAct) {
         let ordered = match act {
             DatabaseAct::Drain => Ordered::Drain,
+            DatabaseAct::Gather { .. } => Ordered::Gather,
             DatabaseAct::Promote => Ordered::Promote,
             DatabaseAct::SaveExtra { .. } => Ordered::SaveExtra,
             DatabaseAct::Rebuild { .. } => Ordered::Rebuild,

@@ -194,6 +194,8 @@ impl World {
                     Progress::Again(LOOK)
                 }
             }
+            // With two servers a candidate is an acker, and has nobody to take from.
+            DatabaseAct::Gather { .. } => Progress::Failed("no third server is simulated"),
             DatabaseAct::LeaveSource => {
                 let life = self.life(h);
                 life.io = Io::Stopped;

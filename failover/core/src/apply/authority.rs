@@ -43,16 +43,19 @@ pub(super) fn start(
     Ok(vec![install(group, authority, Some(reason), ctx)])
 }
 
+/// What a Begin says.
+pub(super) struct Begin {
+    pub candidate: Primary,
+    pub reason: Reason,
+    pub fenced: Option<FencedByHand>,
+    pub kine: Option<u64>,
+    pub fill: BTreeSet<ServerId>,
+}
+
 /// Revokes E, names the candidate of E+1 and starts the failover: one entry, so that no state
 /// exists in which E is revoked and nobody is at work.
-pub(super) fn begin(
-    group: &mut Group,
-    candidate: Primary,
-    reason: Reason,
-    fenced: Option<FencedByHand>,
-    kine: Option<u64>,
-    ctx: &Ctx,
-) -> Result<Vec<Event>, Refusal> {
+pub(super) fn begin(group: &mut Group, begin: Begin, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+    let Begin { candidate, reason, fenced, kine, fill } = begin;
     let old = authority_of(group)?.clone();
     if !old.phase.grants() {
         return rule(format!("a failover begins while serving, the group is {}", old.phase));
@@ -62,8 +65,9 @@ pub(super) fn begin(
         return rule(format!("the group is in maintenance by {}: {}", m.by, m.reason));
     }
     may_take_over(group, &old, &candidate, ctx)?;
+    may_fill(&old, &candidate, &fill, &reason)?;
     let ackers = stopped_by_a_move(&old, &candidate);
-    let runbook = failover(&old.primary.server, old.epoch, &candidate.server, ackers);
+    let runbook = failover(&old.primary.server, old.epoch, &candidate.server, ackers, &fill);
     let (next, subject, why) = (old.epoch.next(), candidate.server.clone(), reason.why.clone());
     // The gap of the epoch that ends may be heard of by nobody.
     let left = old.kine.map_or(0, |beyond| beyond.saturating_add(KINE_GAP));
@@ -74,6 +78,28 @@ pub(super) fn begin(
         attest(group, &word, ctx, &mut events);
     }
     Ok(events)
+}
+
+/// A candidate of the primary's own site is no acker: in `Sync` it takes what was acknowledged from one. Only a person
+/// may do without, who has accepted the loss.
+fn may_fill(
+    old: &Authority,
+    candidate: &Primary,
+    fill: &BTreeSet<ServerId>,
+    reason: &Reason,
+) -> Result<(), Refusal> {
+    let acks = |server: &ServerId| old.acker_set.iter().any(|a| a.server == *server);
+    if let Some(other) = fill.iter().find(|s| !acks(s) || **s == candidate.server) {
+        return rule(format!("{other} is no acker that {} could take anything from", candidate.server));
+    }
+    let unfilled = old.durability == Durability::Sync && !acks(&candidate.server) && fill.is_empty();
+    if unfilled && reason.by == TWOFOLD {
+        return rule(format!(
+            "{} is no acker and takes from none: it may lack what was acknowledged",
+            candidate.server
+        ));
+    }
+    Ok(())
 }
 
 /// The fence is what a person saw: no guard is left that could confirm it.
@@ -160,7 +186,9 @@ pub(super) fn drain(
         site: candidate.site.clone(),
         ackers: stopped_by_a_move(&old, &candidate),
     });
-    let runbook = if group.leases.is_timed() { runbook } else { unacknowledged(runbook) };
+    // Beside the old primary the new one's acker is none of the two.
+    let acknowledged = group.leases.is_timed() && candidate.site != old.primary.site;
+    let runbook = if acknowledged { runbook } else { unacknowledged(runbook) };
     let (next, why) = (old.epoch.next(), reason.why.clone());
     let mut events = vec![install(group, Authority { phase: Phase::Draining, ..old }, Some(reason), ctx)];
     start_execution(group, runbook, next, candidate.server, why, ctx, &mut events);
@@ -218,7 +246,8 @@ pub(super) fn open(group: &mut Group, id: ExecutionId, ctx: &Ctx) -> Result<Vec<
     if execution.done("stop-ackers").is_none() {
         return rule("the ackers of the revoked epoch are not stopped");
     }
-    for step in ["drain", "promote"] {
+    let gathers = execution.runbook.steps.iter().filter(|s| matches!(s.action, Action::Gather { .. }));
+    for step in ["drain", "promote"].into_iter().chain(gathers.map(|s| s.id.0.as_str())) {
         if execution.done(step).is_none() {
             return rule(format!("step {step:?} is not done"));
         }

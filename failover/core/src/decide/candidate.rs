@@ -1,7 +1,9 @@
 //! May this server take over? Checked before Begin, so that nothing is revoked for a candidate that
 //! cannot be promoted (interleaving 11).
 
-use model::ServerId;
+use std::collections::BTreeSet;
+
+use model::{GtidSet, ServerId, SiteId};
 
 use super::View;
 use crate::{AsyncFailover, Defect, Durability, FailoverMode, Primary};
@@ -19,14 +21,69 @@ pub struct Candidacy {
     pub against: Vec<String>,
 }
 
+/// Every server but the primary, the one to prefer first.
 pub(super) fn all(view: &View) -> Vec<Candidacy> {
     let Some(authority) = &view.group.authority else { return vec![] };
-    view.group
-        .servers
-        .iter()
-        .filter(|(s, spec)| **s != authority.primary.server && spec.site != authority.primary.site)
-        .map(|(s, _)| one(view, s))
-        .collect()
+    let mut servers: Vec<_> =
+        view.group.servers.iter().filter(|(s, _)| **s != authority.primary.server).collect();
+    // In `Sync` nothing acknowledged is lost with any of them, and a move within the site costs no other site its
+    // traffic. Else whoever has most loses least.
+    servers.sort_by_cached_key(|(server, spec)| {
+        let elsewhere = spec.site != authority.primary.site;
+        match authority.durability {
+            Durability::Sync => (u64::from(elsewhere), lacks(view, server)),
+            _ => (lacks(view, server), u64::from(elsewhere)),
+        }
+    });
+    servers.into_iter().map(|(s, _)| one(view, s)).collect()
+}
+
+/// The best of those in `site`, for a person who wants the group there.
+pub(super) fn best_in<'a>(view: &View, all: &'a [Candidacy], site: &SiteId) -> Result<&'a Candidacy, String> {
+    let here = all.iter().filter(|c| view.group.site_of(&c.server) == Some(site));
+    // The first of the best: `max_by_key` takes the last.
+    here.rev().max_by_key(|c| (c.automatic, c.possible)).ok_or_else(|| {
+        let active = view.group.authority.as_ref().is_some_and(|a| a.primary.site == *site);
+        match active {
+            true => format!("the group is active in {site} already, and has no other server there"),
+            false => format!("the group has no server in {site}"),
+        }
+    })
+}
+
+/// How many transactions that the primary was last seen to have executed, or another server to hold, are not held
+/// there; of one that was not read nothing counts as held.
+fn lacks(view: &View, server: &ServerId) -> u64 {
+    let last = |s: &ServerId| view.facts.servers.get(s).and_then(|f| f.report.reading.as_ref());
+    let seen = view.group.servers.keys().filter_map(last);
+    let all = seen.fold(GtidSet::empty(), |all, reading| all.union(&reading.gtid_held()));
+    match view.reading(server) {
+        Some(mine) => all.subtract(&mine.gtid_held()).count(),
+        None => u64::MAX,
+    }
+}
+
+/// The ackers that a candidate which is none takes from what was acknowledged: those that are in the life in which
+/// they acknowledged, and against which nothing stands. The second is why others cannot be taken from.
+pub(super) fn fill(view: &View, candidate: &ServerId) -> (BTreeSet<ServerId>, Vec<String>) {
+    let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
+    let (mut fill, mut why) = (BTreeSet::new(), Vec::new());
+    if authority.durability != Durability::Sync || authority.acker_set.iter().any(|a| a.server == *candidate)
+    {
+        return (fill, why);
+    }
+    for acker in &authority.acker_set {
+        let start = view.report(&acker.server).and_then(|r| r.process.start());
+        let mut hard = against(view, &acker.server);
+        if start.is_some_and(|s| s != acker.process_start) {
+            hard.push(format!("{} restarted since it was proven", acker.server));
+        }
+        match hard.is_empty() {
+            true => _ = fill.insert(acker.server.clone()),
+            false => why.extend(hard),
+        }
+    }
+    (fill, why)
 }
 
 /// What stands against the server itself, whoever wants to move the group there.
@@ -60,6 +117,10 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
     if let Some(m) = view.group.maintained(view.facts.wall) {
         soft.push(format!("the group is in maintenance by {}: {}", m.by, m.reason));
     }
+    let beside = view.group.site_of(server) == Some(&authority.primary.site);
+    if beside && !site_heard(view, &authority.primary.site) {
+        soft.push(format!("no node of {} is heard: the site is not well", authority.primary.site));
+    }
     if view.own.failover == FailoverMode::Manual {
         soft.push("the group's policy leaves failovers to a person".into());
     }
@@ -67,6 +128,12 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
         let acker = authority.acker_set.iter().find(|a| a.server == *server);
         let start = view.report(server).and_then(|r| r.process.start());
         match acker {
+            None if beside => {
+                let why = fill(view, server).1;
+                soft.extend(
+                    why.into_iter().map(|why| format!("{server} must take from every acker first: {why}")),
+                );
+            }
             None => soft.push(format!("{server} is not an acker")),
             Some(a) if start.is_some_and(|s| s != a.process_start) => {
                 soft.push(format!("{server} restarted since it was proven: its position is unknown"));
@@ -91,6 +158,12 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
     let automatic = possible && soft.is_empty();
     hard.append(&mut soft);
     Candidacy { server: server.clone(), possible, automatic, against: hard }
+}
+
+/// A node of `site` was heard a moment ago.
+pub(super) fn site_heard(view: &View, site: &SiteId) -> bool {
+    let vantage = view.facts.vantages.get(site);
+    vantage.is_some_and(|v| view.now.since(v.heard) <= view.policy.timing.dwell / 2)
 }
 
 fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseReading, hard: &mut Vec<String>) {

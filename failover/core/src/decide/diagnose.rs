@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::SiteId;
+use model::{ServerId, SiteId};
 
 use super::View;
 use crate::{Authority, Phase, Process};
@@ -127,11 +127,7 @@ fn silent(view: &View, authority: &Authority) -> Option<Finding> {
     if !opinions.unreachable(view.policy.sites, &authority.primary.site) {
         return Some(found(Diagnosis::Unconfirmed, because, false));
     }
-    let site_heard = view
-        .facts
-        .vantages
-        .get(&authority.primary.site)
-        .is_some_and(|v| view.now.since(v.heard) <= timing.dwell / 2);
+    let site_heard = super::candidate::site_heard(view, &authority.primary.site);
     let diagnosis = if site_heard { Diagnosis::HostSilent } else { Diagnosis::SiteDead };
     Some(found(diagnosis, because, dwelt))
 }
@@ -165,7 +161,9 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
         && report.open.is_none()
         && shut > Duration::ZERO
     {
-        for other in view.group.servers.keys().filter(|s| *s != server) {
+        // What waits for a person to decide on it is no measure.
+        let judged = |s: &&ServerId| *s != server && !view.group.returns.contains_key(*s);
+        for other in view.group.servers.keys().filter(judged) {
             let Some(theirs) = view.reading(other).filter(|r| r.replica.is_some()) else { continue };
             let mut lacks = theirs.gtid_held().subtract(&mine.gtid_executed);
             // The life that wrote them still runs: they wait for their commit, and it has them.

@@ -40,14 +40,8 @@ pub fn loss_of(
     if !authority.phase.grants() {
         return Err(format!("a failover is under way already ({})", authority.phase));
     }
-    if authority.primary.site == *to {
-        return Err(format!("the group is active in {to} already"));
-    }
     let candidates = candidate::all(&view);
-    let here = |c: &&candidate::Candidacy| group.site_of(&c.server) == Some(to);
-    let Some(best) = candidates.iter().filter(here).max_by_key(|c| (c.automatic, c.possible)) else {
-        return Err(format!("the group has no server in {to}"));
-    };
+    let best = candidate::best_in(&view, &candidates, to)?;
     if !best.possible {
         return Err(format!("{} cannot take over: {}", best.server, best.against.join("; ")));
     }
@@ -78,7 +72,8 @@ pub fn loss_of(
         .collect(),
     };
     let kine = super::kine(&view);
-    let change = Change::Begin { candidate: primary, reason, fenced: None, kine };
+    let fill = candidate::fill(&view, &best.server).0;
+    let change = Change::Begin { candidate: primary, reason, fenced: None, kine, fill };
     Ok((loss, Act { expect: authority.version, change }))
 }
 

@@ -63,13 +63,8 @@ pub fn plan_switchover(
     let own = policy.groups.get(id).ok_or_else(|| format!("group {:?} has no policy", id.as_str()))?;
     let view = View { id, group, facts, policy, own, now };
     let authority = group.authority.as_ref().ok_or("the group has not been started")?;
-    if authority.primary.site == *to {
-        return Err(format!("the group is active in {to} already"));
-    }
     let standings = candidate::all(&view);
-    let here = standings.iter().filter(|c| group.site_of(&c.server) == Some(to));
-    let best = here.max_by_key(|c| (c.automatic, c.possible));
-    let best = best.ok_or_else(|| format!("the group has no server in {to}"))?;
+    let best = candidate::best_in(&view, &standings, to)?;
     let server = &best.server;
     let preconditions = vec![
         serving(&view, authority),
@@ -92,7 +87,8 @@ pub fn plan_switchover(
             site: c.site.clone(),
             ackers,
         });
-        if group.leases.is_timed() { planned } else { unacknowledged(planned) }
+        let acknowledged = group.leases.is_timed() && c.site != authority.primary.site;
+        if acknowledged { planned } else { unacknowledged(planned) }
     });
     let evidence = preconditions.iter().map(|p| format!("{}: {}", p.name, p.evidence.join("; "))).collect();
     let reason = Reason { why: "operator-switchover".into(), by: by.to_owned(), evidence };

@@ -54,7 +54,12 @@ pub(super) fn returning(view: &View) -> Option<Change> {
             return Some(Change::Rejoin { server: server.clone(), reason: reason("return-clean", evidence) });
         }
         let mut evidence = vec![format!("{server} has {extra} beyond the primary")];
-        return Some(match never_told(view, server, report, reading, &extra) {
+        let told = match writer_of(view, server, &extra) {
+            Some(writer) => never_told_by(view, &writer),
+            None => Some(never_told(view, server, report, reading, &extra)),
+        };
+        let Some(told) = told else { continue };
+        return Some(match told {
             Ok(why) => {
                 evidence.push(why);
                 Change::Rebuild { server: server.clone(), extra, reason: reason("return-ghosts", evidence) }
@@ -94,6 +99,31 @@ pub(super) fn harmless(
         && report.latch.fenced_through >= served
         && report.open.is_none()
         && reading.super_read_only
+}
+
+/// The former primary that wrote all of `extra`, where that is another server than this one: it was received from
+/// there.
+fn writer_of(view: &View, server: &ServerId, extra: &model::GtidSet) -> Option<ServerId> {
+    let writers =
+        view.group.epochs.values().rev().filter(|record| record.served).map(|record| &record.primary);
+    let mut writers = writers.filter(|primary| extra.of(&primary.uuid) == *extra);
+    writers.next().map(|primary| primary.server.clone()).filter(|writer| writer != server)
+}
+
+/// Whether nobody can have been told of what another server wrote: its own return says. None until it is heard; this
+/// one is compared again then.
+fn never_told_by(view: &View, writer: &ServerId) -> Option<Result<String, String>> {
+    let report = view.report(writer)?;
+    if let Some(waiting) = view.group.returns.get(writer) {
+        return Some(Err(format!("they are {writer}'s, which is quarantined: {}", waiting.reason.why)));
+    }
+    let reading = view.reading(writer)?;
+    let extra = model::GtidSet::empty();
+    let told = never_told(view, writer, report, reading, &extra);
+    Some(
+        told.map(|why| format!("they are {writer}'s: {why}"))
+            .map_err(|why| format!("they are {writer}'s: {why}")),
+    )
 }
 
 /// Whether nobody can have been told that these transactions committed.

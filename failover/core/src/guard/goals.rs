@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::{Epoch, ReplicaThread, Timestamp};
+use model::{Epoch, ReplicaThread, ServerUuid, Timestamp};
 
 use super::{ActEnd, ActId, CallId, DatabaseAct, Doing, Effect, Gate, Guard, Lane};
 use crate::{Authority, Defect, Drained, Durability, Phase};
@@ -192,8 +192,16 @@ impl Guard {
             return;
         }
         self.latch_no_source(Epoch(known.epoch.0 - 1), out);
-        let running =
-            self.fresh(now).and_then(|r| r.replica.as_ref()).is_some_and(|r| r.io != ReplicaThread::Stopped);
+        // From an acker, whose receiver is stopped, a candidate gathers what was acknowledged.
+        let acks = |uuid: &Option<ServerUuid>| known.acker_set.iter().any(|a| Some(&a.uuid) == uuid.as_ref());
+        let gathers = matches!(
+            self.lanes[Lane::Long as usize].as_ref().map(|d| &d.act),
+            Some(DatabaseAct::Gather { .. })
+        );
+        let running = self
+            .fresh(now)
+            .and_then(|r| r.replica.as_ref())
+            .is_some_and(|r| r.io != ReplicaThread::Stopped && !acks(&r.source_uuid) && !gathers);
         if running {
             self.begin_act(DatabaseAct::StopIo, None, now, out);
         }
@@ -241,6 +249,10 @@ impl Guard {
             self.retry_at[lane] = now + Duration::from_micros(RETRY_US);
         } else if same_life {
             self.believe(&doing, &end, now);
+            if let (DatabaseAct::Promote, ActEnd::Done { reached: Some(executed) }) = (&doing.act, &end) {
+                self.latch.promoted = Some(executed.clone());
+                out.push(Effect::Persist(self.latch.clone()));
+            }
         }
         if let Some(call) = doing.call {
             out.push(Effect::Reply { call, reply: super::orders::reply(&doing, end) });

@@ -1,6 +1,6 @@
 //! What a guard keeps on disk. It only ever grows tighter.
 
-use model::{BootId, Epoch, ProcessStart, SyncGeneration, Timestamp};
+use model::{BootId, Epoch, GtidSet, ProcessStart, SyncGeneration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{FOREVER, GuardConfig, Lease};
@@ -26,6 +26,9 @@ pub struct Latch {
     /// keeps a timed one in the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseOnDisk>,
+    /// What was executed here when this server was last promoted: its history since then is that and what it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<GtidSet>,
 }
 
 /// A lease, for the guard that comes after this one in the same boot of its host.

@@ -69,6 +69,12 @@ impl Guard {
                 let right = mine && known.epoch == *promoted && known.phase == Phase::Promoting;
                 if right { Ok(()) } else { Err(format!("it is not being promoted at epoch {promoted}")) }
             }
+            // Not while it is being promoted already: from then on it has a history of its own.
+            Order::Gather { source, .. } => {
+                let acks = known.acker_set.iter().any(|a| a.server == *source);
+                let right = mine && known.phase == Phase::Revoked && acks;
+                if right { Ok(()) } else { Err(format!("it is not to take over with what {source} holds")) }
+            }
             // In a switchover, before the new primary opens.
             Order::Rejoin { acks: true, .. } if !mine && !known.phase.grants() => Ok(()),
             Order::SaveExtra { .. } | Order::Rebuild { .. } | Order::Rejoin { .. } => {
@@ -138,7 +144,16 @@ impl Guard {
                 DatabaseAct::Drain
             }
             Order::Drain { .. } => DatabaseAct::Drain,
-            Order::Promote { .. } => DatabaseAct::Promote,
+            Order::Gather { source, gtid } => {
+                // What it held when it was last heard, it holds.
+                let heard = self.peers.iter().find(|p| p.server == *source).map(|p| &p.held);
+                let gtid = heard.map_or_else(|| gtid.clone(), |held| gtid.union(held));
+                DatabaseAct::Gather { source: source.clone(), gtid }
+            }
+            Order::Promote { .. } => {
+                self.forget_promotion(out);
+                DatabaseAct::Promote
+            }
             Order::SaveExtra { extra } => DatabaseAct::SaveExtra { extra: extra.clone() },
             Order::Rebuild { donor } => DatabaseAct::Rebuild { donor: donor.clone() },
             Order::Rejoin { source, acks } => DatabaseAct::Rejoin { source: source.clone(), acks: *acks },
@@ -146,10 +161,22 @@ impl Guard {
         self.join_act(&act, waiting.call, out) || self.begin_act(act, Some(waiting.call), now, out)
     }
 
+    /// What an earlier promotion left behind says nothing about the one to come.
+    fn forget_promotion(&mut self, out: &mut Vec<Effect>) {
+        if self.latch.promoted.take().is_some() {
+            out.push(Effect::Persist(self.latch.clone()));
+        }
+    }
+
     /// What is asked for is under way already: whoever asked before has given up on the answer (it
     /// was lost, or a leader was), and the newer caller gets it.
     fn join_act(&mut self, act: &DatabaseAct, call: CallId, out: &mut Vec<Effect>) -> bool {
-        let Some(doing) = self.lanes[act.lane() as usize].as_mut().filter(|d| d.act == *act) else {
+        let same = |doing: &DatabaseAct| match (doing, act) {
+            // What its source is known to hold may have grown with the news of it.
+            (DatabaseAct::Gather { source: a, .. }, DatabaseAct::Gather { source: b, .. }) => a == b,
+            (doing, act) => doing == act,
+        };
+        let Some(doing) = self.lanes[act.lane() as usize].as_mut().filter(|d| same(&d.act)) else {
             return false;
         };
         if let Some(before) = doing.call.replace(call) {

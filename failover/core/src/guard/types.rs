@@ -98,6 +98,8 @@ pub enum Order {
         #[serde(default)]
         life: Option<ProcessStart>,
     },
+    /// Take from this server, whose receiver is stopped, what it holds: `gtid` of it at least. Then receive no more.
+    Gather { source: ServerId, gtid: GtidSet },
     /// Become a primary that is still read-only and shut, for this epoch.
     Promote { epoch: Epoch },
     /// Save what is extra here.
@@ -154,6 +156,8 @@ pub enum DatabaseAct {
     Sentinel { epoch: Epoch, g: SyncGeneration },
     /// Wait until all that was received is applied.
     Drain,
+    /// CHANGE REPLICATION SOURCE to this server, wait until `gtid` is applied, stop the receiver.
+    Gather { source: ServerId, gtid: GtidSet },
     /// `STOP REPLICA; RESET REPLICA ALL`, still read-only.
     Promote,
     /// The same, of a primary that a switchover had turned round before it was called off.
@@ -184,6 +188,7 @@ impl DatabaseAct {
             DatabaseAct::ChangePassword => "its channel has the password of now",
             DatabaseAct::Sentinel { .. } => "the sentinel is acknowledged",
             DatabaseAct::Drain => "nothing received is unapplied",
+            DatabaseAct::Gather { .. } => "it has what the other server held",
             DatabaseAct::Promote | DatabaseAct::LeaveSource => "it has no source",
             DatabaseAct::SaveExtra { .. } => "the extra transactions are saved",
             DatabaseAct::Rebuild { .. } => "its data is the donor's",
@@ -196,7 +201,10 @@ impl DatabaseAct {
     pub fn lane(&self) -> Lane {
         match self {
             DatabaseAct::Sentinel { .. } => Lane::Sentinel,
-            DatabaseAct::Drain | DatabaseAct::SaveExtra { .. } | DatabaseAct::Rebuild { .. } => Lane::Long,
+            DatabaseAct::Drain
+            | DatabaseAct::Gather { .. }
+            | DatabaseAct::SaveExtra { .. }
+            | DatabaseAct::Rebuild { .. } => Lane::Long,
             _ => Lane::Admin,
         }
     }

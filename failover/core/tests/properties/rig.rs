@@ -233,11 +233,12 @@ impl Rig {
         let authority = self.some_authority(op);
         // The epoch before, as executors order it; now and then one that is not revoked.
         let epoch = Epoch((authority.epoch.0 - u64::from(op.pick % 8 != 7)).max(1));
-        let order = match op.pick % 7 {
+        let order = match op.pick % 8 {
             0..3 => Order::Fence { epoch },
             3 => Order::StopIo { no_source: epoch },
             4 => Order::Drain { life: None },
             5 => Order::Promote { epoch: authority.epoch },
+            6 => Order::Gather { source: server(1), gtid: GtidSet::empty() },
             _ => Order::Rejoin { source: authority.primary.server.clone(), acks: op.odd % 2 == 1 },
         };
         self.next_call += 1;
@@ -447,6 +448,12 @@ impl Rig {
                     self.gate.is_none() && self.kernel.is_none(),
                     "sockets are destroyed behind the gate"
                 );
+            }
+            DatabaseAct::Gather { source, .. } => {
+                let told = self.told.as_ref().expect("it was told");
+                let acks = told.acker_set.iter().any(|a| a.server == *source);
+                let mine = told.phase == Phase::Revoked && told.primary.server == server(0);
+                assert!(mine && acks, "gather {told:?}");
             }
             DatabaseAct::Promote => {
                 let told = self.told.as_ref().expect("it was told");

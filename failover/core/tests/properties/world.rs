@@ -104,7 +104,13 @@ pub fn command(state: &State, op: Op, at: i64) -> Command {
     let change = match op.kind {
         0 => Change::Start { primary: primary(&who), reason: reason() },
         1 if op.pick.is_multiple_of(5) => Change::Drain { candidate: primary(&who), reason: reason() },
-        1 => Change::Begin { candidate: primary(&who), reason: reason(), fenced: None, kine: None },
+        1 => Change::Begin {
+            candidate: primary(&who),
+            reason: reason(),
+            fenced: None,
+            kine: None,
+            fill: BTreeSet::new(),
+        },
         2 if authority(state).is_some_and(|a| a.phase == Phase::Draining) => {
             let subject = group(state).execution.as_ref().map_or(who.clone(), |e| e.subject.clone());
             Change::Handover { execution, candidate: primary(&subject) }

@@ -298,7 +298,15 @@ fn change(word: &str, line: &mut Line, execution: ExecutionId) -> Change {
         "begin" => {
             let fenced = line.take("fenced").map(|seen| FencedByHand { by: "ana".into(), seen });
             let kine = line.number("kine");
-            Change::Begin { candidate: primary(&line.server()), reason, fenced, kine }
+            let mut fill = BTreeSet::new();
+            while let Some(server) = line.take("fill") {
+                fill.insert(server.parse().unwrap());
+            }
+            let reason = match line.flag("by-itself") {
+                true => Reason { by: "twofold".into(), ..reason },
+                false => reason,
+            };
+            Change::Begin { candidate: primary(&line.server()), reason, fenced, kine, fill }
         }
         "drain" => Change::Drain { candidate: primary(&line.server()), reason },
         "handover" => Change::Handover { execution, candidate: primary(&line.server()) },

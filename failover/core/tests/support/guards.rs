@@ -206,13 +206,17 @@ impl World {
         self.input(server, Input::Answer(answer), out);
     }
 
-    /// `order fence epoch=N | stop-io no-source=N | drain [life=N] | promote epoch=N | save-extra extra=… |
+    /// `order fence epoch=N | stop-io no-source=N | drain [life=N] | gather SERVER [gtid=…] | promote epoch=N | save-extra extra=… |
     /// rebuild SERVER | rejoin SERVER`, under the authority that stands or stood at `version=N`.
     fn order(&mut self, server: &ServerId, line: &mut Line, out: &mut String) {
         let (name, order) = match line.word().as_str() {
             "fence" => ("fence", Order::Fence { epoch: line.epoch("epoch").unwrap() }),
             "stop-io" => ("stop-io", Order::StopIo { no_source: line.epoch("no-source").unwrap() }),
             "drain" => ("drain", Order::Drain { life: line.number("life").map(ProcessStart) }),
+            "gather" => {
+                let gtid = line.gtid("gtid").unwrap_or_default();
+                ("gather", Order::Gather { source: line.server(), gtid })
+            }
             "promote" => ("promote", Order::Promote { epoch: line.epoch("epoch").unwrap() }),
             "save-extra" => ("save-extra", Order::SaveExtra { extra: line.gtid("extra").unwrap() }),
             "rebuild" => ("rebuild", Order::Rebuild { donor: line.server() }),
@@ -246,7 +250,9 @@ impl World {
                 let act = host.acts[&id].clone();
                 let reached = match act {
                     DatabaseAct::Drain => Some(host.reading.gtid_held()),
-                    DatabaseAct::SetReadOnly => Some(host.reading.gtid_executed.clone()),
+                    DatabaseAct::SetReadOnly | DatabaseAct::Promote => {
+                        Some(host.reading.gtid_executed.clone())
+                    }
                     _ => None,
                 };
                 say(out, format!("> {} done", act_name(&act)));

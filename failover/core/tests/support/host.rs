@@ -112,6 +112,12 @@ impl Host {
                 }
             }
             DatabaseAct::Drain => r.gtid_executed = r.gtid_held(),
+            DatabaseAct::Gather { source, gtid } => {
+                let mut channel = replica_of(source);
+                channel.io = ReplicaThread::Stopped;
+                r.replica = Some(channel);
+                r.gtid_executed = r.gtid_executed.union(gtid);
+            }
             DatabaseAct::Promote | DatabaseAct::LeaveSource => r.replica = None,
             DatabaseAct::Rejoin { source, acks } => {
                 r.replica = Some(replica_of(source));
@@ -178,6 +184,7 @@ pub fn act_name(act: &DatabaseAct) -> &'static str {
         DatabaseAct::ChangePassword => "change-password",
         DatabaseAct::Sentinel { .. } => "sentinel",
         DatabaseAct::Drain => "drain",
+        DatabaseAct::Gather { .. } => "gather",
         DatabaseAct::Promote => "promote",
         DatabaseAct::LeaveSource => "leave-source",
         DatabaseAct::SaveExtra { .. } => "save-extra",

@@ -139,10 +139,11 @@ pub fn change(change: &Change) -> String {
     };
     match change {
         Change::Start { primary, reason: r } => format!("start {}: {}", primary.server, reason(r)),
-        Change::Begin { candidate, reason: r, fenced, kine } => {
+        Change::Begin { candidate, reason: r, fenced, kine, fill } => {
             let word = fenced.as_ref().map_or(String::new(), |f| format!(", fenced by the word of {}", f.by));
             let beyond = kine.map_or(String::new(), |kine| format!(", beyond kine's {kine}"));
-            format!("begin {}: {} by {}{word}{beyond}", candidate.server, r.why, r.by)
+            let from: Vec<String> = fill.iter().map(|s| format!(", filled from {s}")).collect();
+            format!("begin {}: {} by {}{word}{beyond}{}", candidate.server, r.why, r.by, from.concat())
         }
         Change::Drain { candidate, reason: r } => {
             format!("drain for {}: {} by {}", candidate.server, r.why, r.by)
@@ -249,6 +250,7 @@ fn order(order: &Order) -> String {
         Order::StopIo { no_source } => format!("stop IO, no source through epoch {no_source}"),
         Order::Drain { life: None } => "drain".into(),
         Order::Drain { life: Some(life) } => format!("drain what life {life} acknowledged"),
+        Order::Gather { source, gtid } => format!("gather {} from {source}", names::set(gtid)),
         Order::Promote { epoch } => format!("promote for epoch {epoch}"),
         Order::SaveExtra { extra } => format!("save {}", names::set(extra)),
         Order::Rebuild { donor } => format!("rebuild from {donor}"),
@@ -351,6 +353,7 @@ fn act(act: &DatabaseAct) -> String {
         DatabaseAct::SetWritable { kine: Some(beyond), .. } => format!("{name} beyond kine's {beyond}"),
         DatabaseAct::ReplicaSemiSync { on } => format!("{name} {}", if *on { "on" } else { "off" }),
         DatabaseAct::Sentinel { epoch, g } => format!("{name} of epoch {epoch}, g{g}"),
+        DatabaseAct::Gather { source, gtid } => format!("{name} {} from {source}", names::set(gtid)),
         DatabaseAct::SaveExtra { extra } => format!("{name} {}", names::set(extra)),
         DatabaseAct::Rebuild { donor: s } | DatabaseAct::Rejoin { source: s, .. } => {
             format!("{name} from {s}")
@@ -392,6 +395,10 @@ fn latched(before: &Latch, after: &Latch) -> String {
     }
     if before.lease != after.lease {
         parts.push(after.lease.as_ref().map_or("no lease".into(), |l| format!("lease of epoch {}", l.epoch)));
+    }
+    if before.promoted != after.promoted {
+        let with = after.promoted.as_ref().map(|set| format!("promoted with {}", names::set(set)));
+        parts.push(with.unwrap_or_else(|| "no promotion".into()));
     }
     if parts.is_empty() { "nothing new".into() } else { parts.join(", ") }
 }

@@ -89,6 +89,8 @@ const CONNECT_RETRY_SECONDS: u32 = 1;
 const RETRY_COUNT: u32 = 0;
 /// Seconds between heartbeats of an idle source; half of `replica_net_timeout`, as the manual advises.
 const HEARTBEAT_SECONDS: u32 = 2;
+/// What a stop of the receiver is given when the deadline is over.
+const STOPS_WITHIN: Duration = Duration::from_secs(1);
 /// The server is told to give up a little before the caller does, so that its answer arrives.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
@@ -271,6 +273,48 @@ async fn repoint(
         run(session, "set where to receive from", &from, deadline).await?;
     }
     run(session, "change the source", &change, deadline).await
+}
+
+/// Takes from `source`, another replica, what `wanted` has beyond this server, and stops receiving again: of a
+/// candidate that is to have what an acker acknowledged. Gives what is executed then.
+///
+/// Refused while this server has received what it has not applied, and when it takes writes. Where nothing is missing
+/// the channel is left as it is, receiver stopped. Idempotent; tried again after a failure it begins anew. At the
+/// deadline the receiver is stopped all the same.
+pub async fn gather(
+    session: &mut Session,
+    source: &Source,
+    wanted: &GtidSet,
+    deadline: Deadline,
+) -> Outcome<GtidSet> {
+    async {
+        let channel = look(session, deadline).await?;
+        if !channel.super_read_only {
+            return Err(Refusal::Writable.into());
+        }
+        let came = if wanted.subtract(&channel.executed).is_empty() {
+            Ok(())
+        } else {
+            take_over(session, source, wanted, deadline).await
+        };
+        let stopped = Deadline::after(deadline.left().max(STOPS_WITHIN));
+        run(session, "stop the receiver", session.words().stop_receiver, stopped).await?;
+        came?;
+        Ok(look(session, stopped).await?.executed)
+    }
+    .await
+    .into()
+}
+
+async fn take_over(
+    session: &mut Session,
+    source: &Source,
+    wanted: &GtidSet,
+    deadline: Deadline,
+) -> Result<(), Stop> {
+    repoint(session, source, RelayLog::MustBeDrained, deadline).await?;
+    run(session, "start replication", session.words().start_replica, deadline).await?;
+    wait(session, wanted, deadline).await
 }
 
 /// Gives the channel the password that the replication account has now, and leaves the receiver stopped: whoever
