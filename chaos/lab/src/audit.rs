@@ -14,7 +14,7 @@ use crate::clients::resolver::Resolver;
 use crate::clients::writer;
 use crate::cluster;
 use crate::inside;
-use crate::layout::{Host, Lab, LabSite};
+use crate::layout::{Host, Lab};
 use crate::measure::RowKey;
 use crate::mysqld;
 use crate::registers;
@@ -71,14 +71,13 @@ fn on_primary<T: Send + 'static, F: Future<Output = anyhow::Result<T>> + Send>(
     .context("reading the primary")
 }
 
-/// All rows of a run on a site's own server, whatever its role.
+/// All rows of a run on a host's own server, whatever its role.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn rows_on_site(lab: &Lab, site: LabSite, run: u32) -> anyhow::Result<BTreeSet<RowKey>> {
-    let host = Host::database_of(site).with_context(|| format!("site {site} has no database"))?;
-    let socket = cluster::instance(lab, &host).socket.to_string_lossy().into_owned();
-    inside::in_runtime(lab, &host, DEADLINE, async move {
+pub fn rows_on_host(lab: &Lab, host: &Host, run: u32) -> anyhow::Result<BTreeSet<RowKey>> {
+    let socket = cluster::instance(lab, host).socket.to_string_lossy().into_owned();
+    inside::in_runtime(lab, host, DEADLINE, async move {
         let options = OptsBuilder::default()
             .socket(Some(socket))
             // An application is let in where the group is open, and nowhere else.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::commands::{Misuse, Order};
-use crate::demo::{LabInUse, NoReportFile};
+use crate::demo::{LabInUse, NoReportFile, RecordError};
 use crate::layout::{Lab, UnknownSite};
 use crate::lifecycle::LifecycleError;
 use crate::supervisor::TargetError;
@@ -41,8 +41,8 @@ pub enum LabCommand {
     ///
     /// Killed processes are started again by the lab's supervisor, as systemd would (mysqld after 1 s, the
     /// others after 0.5 s); those of a killed site, and what is killed with `--hold`, not before `lab heal`.
-    /// Processes: `node` on pdc-1, pdc-2, mdc-1, mdc-2, wit-1; `mysqld` and `guard` on pdc-db, mdc-db; `web` on
-    /// pdc-web, pdc-web-2, mdc-web, mdc-web-2; `haproxy` on pdc-entry, mdc-entry.
+    /// Processes: `node` on pdc-1, pdc-2, mdc-1, mdc-2, wit-1; `mysqld` and `guard` on pdc-db, mdc-db (and
+    /// pdc-db-2, mdc-db-2 of a lab with two servers a site); `web` on pdc-web, pdc-web-2, mdc-web, mdc-web-2; `haproxy` on pdc-entry, mdc-entry.
     Kill(KillArgs),
     /// Stop a host's processes, or one (`HOST/PROCESS`), and leave them stopped, as systemctl stop does.
     Stop(StayArgs),
@@ -110,6 +110,17 @@ pub enum Fence {
     Ladder,
 }
 
+impl Fence {
+    /// As it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Fence::Nftables => "nftables",
+            Fence::Ladder => "ladder",
+        }
+    }
+}
+
 impl std::fmt::Display for Flavour {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
@@ -136,6 +147,8 @@ pub enum Shape {
 pub enum Fault {
     /// kill -9 of the primary database process.
     KillPrimary,
+    /// The primary's database host is powered off; the rest of its site lives.
+    KillHost,
     /// The active site's links go silent, then all of its processes are killed at once.
     KillSite,
     /// The active site is cut from everyone; its own clients go on writing.
@@ -211,6 +224,9 @@ pub struct UpArgs {
     /// Two sites without a witness: manual mode.
     #[arg(long)]
     pub two_site: bool,
+    /// Database servers in each data site, 1 or 2.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
+    pub servers: u32,
     /// Give each database a file system of its own, DIR/hosts/HOST/disk, which can be filled or frozen (fsfreeze).
     #[arg(long)]
     pub disks: bool,
@@ -333,9 +349,19 @@ pub struct DemoArgs {
     /// What keeps clients from a database that may not write.
     #[arg(long, value_enum, default_value_t)]
     pub fence: Fence,
+    /// Database servers in each data site, 1 or 2.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
+    pub servers: u32,
     /// Write the report here as JSON; what was in the file is replaced at the end.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Go on with the report in the file: keep its runs, also failed ones, and make only those that are missing.
+    ///
+    /// The file is then written after each run. One that was made with another flavour, fence, number of servers
+    /// or of writers is refused with exit code 2. Where nothing is missing no lab is brought up, and the exit code
+    /// is the report's.
+    #[arg(long, requires = "json")]
+    pub resume: bool,
     /// Leave the lab up afterwards.
     #[arg(long)]
     pub keep: bool,
@@ -418,7 +444,7 @@ pub fn run(command: LabCommand) -> u8 {
 fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         let misuse = cause.is::<UnknownSite>() || cause.is::<TargetError>() || cause.is::<Misuse>();
-        if misuse || cause.is::<NoReportFile>() {
+        if misuse || cause.is::<NoReportFile>() || cause.is::<RecordError>() {
             return Exit::BadInput;
         }
         if cause.is::<LabInUse>() {

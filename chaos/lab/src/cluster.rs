@@ -88,11 +88,11 @@ pub fn database_ca(lab: &Lab) -> PathBuf {
 ///
 /// # Errors
 /// What could not be made or written.
-pub fn certify_databases(lab: &Lab) -> anyhow::Result<()> {
+pub fn certify_databases(lab: &Lab, servers: u32) -> anyhow::Result<()> {
     let authority = Authority::new("CA of the lab's databases")?;
     let path = database_ca(lab);
     std::fs::write(&path, authority.pem()).with_context(|| format!("file {path:?}"))?;
-    for host in Host::of_kind(HostKind::Database) {
+    for host in Host::databases(servers) {
         let leaf = authority.sign(vec![host.address().to_string()], host.name)?;
         if let Some(files) = instance(lab, &host).tls {
             pki::secret(&files.certificate, &leaf.certificate)?;
@@ -159,7 +159,7 @@ const LADDER: &str = "{ladder: 1s}";
 
 /// The cluster's configuration (`twofold.yaml`, version 1).
 #[must_use]
-pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) -> String {
+pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape, servers: u32) -> String {
     let mut text = String::from("# The lab's cluster. Written by `lab up`.\nversion: 1\n");
     let mut line = |l: std::fmt::Arguments<'_>| writeln!(text, "{l}").expect("a String takes all");
     let path = |p: &Path| quoted(&p.to_string_lossy());
@@ -185,7 +185,7 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) ->
     line(format_args!("    replication-ca: {}", path(&database_ca(lab))));
     line(format_args!("    kine: {}", mysqld::KINE_SCHEMA));
     line(format_args!("    servers:"));
-    for h in Host::of_kind(HostKind::Database) {
+    for h in Host::databases(servers) {
         let i = instance(lab, &h);
         line(format_args!("      {}:", h.name));
         line(format_args!(
@@ -227,6 +227,13 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) ->
         |site| Host::database_of(site).map(|h| h.address()).expect("both data sites have a database host");
     line(format_args!("names:\n  db:\n    bound: {GROUP}"));
     line(format_args!("    endpoints: {{pdc: [{}], mdc: [{}]}}", end(LabSite::Pdc), end(LabSite::Mdc)));
+    // A site's first server is what its endpoint leads to.
+    let seconds: Vec<_> =
+        Host::databases(servers).filter(|h| Host::database_of(h.site) != Some(*h)).collect();
+    if !seconds.is_empty() {
+        let own: Vec<_> = seconds.iter().map(|h| format!("{}: [{}]", h.name, h.address())).collect();
+        line(format_args!("    servers: {{{}}}", own.join(", ")));
+    }
     line(format_args!("    ttl: 1s\n  www:\n    pooled: {{policy: weighted, pools: [web]}}"));
     text
 }
@@ -245,6 +252,7 @@ pub fn processes(
     root: &MysqlRoot,
     haproxy: &Path,
     shape: Shape,
+    servers: u32,
 ) -> Vec<ProcessSpec> {
     let process = |host: &Host, name: &str, command: Vec<String>, restart_after_ms| ProcessSpec {
         host: host.name.to_owned(),
@@ -258,7 +266,7 @@ pub fn processes(
     let config = text(&lab.config_file());
     let twofold = text(twofold);
     let mut all = Vec::new();
-    for host in Host::of_kind(HostKind::Database) {
+    for host in Host::databases(servers) {
         let command = mysqld::command(root, &instance(lab, &host));
         all.push(process(&host, "mysqld", command, DATABASE_RESTART_MS));
         let guard = words(&[&twofold, "guard", "--config", &config, "--server", host.name]);
@@ -299,17 +307,31 @@ mod tests {
     #[test]
     fn every_host_runs_what_its_kind_says() {
         let lab = Lab::at(Path::new("/l"));
-        let all = processes(
-            &lab,
-            Path::new("/p"),
-            Path::new("/t"),
-            &MysqlRoot::at("/r"),
-            Path::new("/h"),
-            Shape::Witness,
-        );
-        for host in crate::layout::HOSTS {
-            let runs: Vec<_> = all.iter().filter(|p| p.host == host.name).map(|p| p.name.as_str()).collect();
-            assert_eq!(runs, host.kind.processes(), "{}", host.name);
+        for servers in [1, 2] {
+            let (program, twofold, haproxy) = (Path::new("/p"), Path::new("/t"), Path::new("/h"));
+            let root = MysqlRoot::at("/r");
+            let all = processes(&lab, program, twofold, &root, haproxy, Shape::Witness, servers);
+            for host in crate::layout::HOSTS {
+                let runs = all.iter().filter(|p| p.host == host.name).map(|p| p.name.as_str());
+                let wanted = if host.stands(servers) { host.kind.processes() } else { &[] };
+                assert_eq!(runs.collect::<Vec<_>>(), wanted, "{}", host.name);
+            }
         }
+    }
+
+    /// Goal: the second servers are in the configuration of a lab that has them, and in no other.
+    #[test]
+    fn a_lab_with_two_servers_a_site_names_the_addresses_of_the_second_ones() {
+        let lab = Lab::at(Path::new("/l"));
+        let text =
+            |servers| configuration(&lab, &MysqlRoot::at("/r"), Fence::Nftables, Shape::Witness, servers);
+        let (one, two) = (text(1), text(2));
+        assert!(!one.contains("-db-2") && !one.contains("    servers: {"), "{one}");
+        for host in Host::databases(2) {
+            assert!(two.contains(&format!("      {}:\n        site: {}\n", host.name, host.site)), "{two}");
+        }
+        let names = "    endpoints: {pdc: [10.77.1.10], mdc: [10.77.2.10]}\n    \
+                     servers: {pdc-db-2: [10.77.1.11], mdc-db-2: [10.77.2.11]}\n";
+        assert!(two.contains(names), "{two}");
     }
 }

@@ -85,13 +85,25 @@ pub fn down(lab: &Lab) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// A host that this lab has, and not only others.
+fn standing_host(lab: &Lab, host: Host) -> anyhow::Result<Host> {
+    let stands = host.stands(LabSpec::read(lab)?.servers);
+    Ok(stands.then_some(host).ok_or_else(|| TargetError::Host(host.name.to_owned()))?)
+}
+
+/// The same of an order's target.
+fn has_target(lab: &Lab, target: &Target) -> anyhow::Result<()> {
+    let host = Host::named(&target.host).ok_or_else(|| TargetError::Host(target.host.clone()))?;
+    standing_host(lab, host).map(|_| ())
+}
+
 /// `lab exec`: becomes the command inside the host's namespace; returns only on failure.
 ///
 /// # Errors
 /// An unknown host, a lab that is not up, a command that cannot be run.
 pub fn exec(lab: &Lab, host: &str, command: &[String]) -> anyhow::Result<Exit> {
-    let host = Host::named(host).ok_or_else(|| TargetError::Host(host.to_owned()))?;
-    LabSpec::read(lab)?;
+    let known = Host::named(host).ok_or_else(|| TargetError::Host(host.to_owned()))?;
+    let host = standing_host(lab, known)?;
     Err(enter::become_process(&lab.netns_file(&host), None, command).into())
 }
 
@@ -122,6 +134,7 @@ fn power_off(lab: &Lab, site: LabSite) -> anyhow::Result<String> {
 
 fn send(lab: &Lab, target: Target, order: Order) -> anyhow::Result<String> {
     let there = standing(lab)?;
+    has_target(lab, &target)?;
     let running: Vec<_> = there.processes.iter().filter(|p| target.covers_label(&p.label)).collect();
     let met: Vec<_> = running
         .iter()
@@ -161,6 +174,7 @@ fn send(lab: &Lab, target: Target, order: Order) -> anyhow::Result<String> {
 pub fn stay(lab: &Lab, target: &str, up: Stay) -> anyhow::Result<Exit> {
     let target: Target = target.parse()?;
     standing(lab)?;
+    has_target(lab, &target)?;
     let (request, said) = match up {
         Stay::Down => (
             SupervisorRequest::Down { target: target.clone() },
@@ -256,6 +270,9 @@ pub fn heal(lab: &Lab, site: Option<&str>) -> anyhow::Result<Exit> {
         supervisor::tell(lab, &SupervisorRequest::PowerOn { site: *site })?;
     }
     if site.is_none() {
+        for host in &there.hosts_off {
+            supervisor::tell(lab, &SupervisorRequest::HostOn { host: host.clone() })?;
+        }
         wan::tell(lab, &WanRequest::Heal)?;
         supervisor::tell(lab, &SupervisorRequest::Release)?;
     }

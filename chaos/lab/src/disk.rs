@@ -52,12 +52,12 @@ pub enum DiskError {
     },
 }
 
-/// Makes and mounts one for each database host.
+/// Makes and mounts one for each database host of a lab with so many servers a site.
 ///
 /// # Errors
 /// [`DiskError`]; what was made until then [`remove`] takes away.
-pub fn make(lab: &Lab) -> Result<(), DiskError> {
-    for host in Host::of_kind(HostKind::Database) {
+pub fn make(lab: &Lab, servers: u32) -> Result<(), DiskError> {
+    for host in Host::databases(servers) {
         let (image, dir) = (image(lab, &host), lab.disk_dir(&host));
         std::fs::create_dir_all(&dir).map_err(file(&dir))?;
         let made = File::create(&image).and_then(|f| f.set_len(BYTES));

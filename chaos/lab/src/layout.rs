@@ -132,15 +132,20 @@ const fn host(name: &'static str, site: LabSite, last: u8, kind: HostKind) -> Ho
     Host { name, site, last, kind }
 }
 
-/// All hosts of a lab.
-pub const HOSTS: [Host; 16] = [
+/// The last byte of the address of a site's first database host; the second one's is the next.
+const DATABASE_LAST: u8 = 10;
+
+/// All hosts that a lab can have; which of them it has, [`Host::stands`] says.
+pub const HOSTS: [Host; 18] = [
     host("pdc-1", LabSite::Pdc, 1, HostKind::Node),
     host("pdc-2", LabSite::Pdc, 2, HostKind::Node),
     host("mdc-1", LabSite::Mdc, 1, HostKind::Node),
     host("mdc-2", LabSite::Mdc, 2, HostKind::Node),
     host("wit-1", LabSite::Wit, 1, HostKind::Node),
-    host("pdc-db", LabSite::Pdc, 10, HostKind::Database),
-    host("mdc-db", LabSite::Mdc, 10, HostKind::Database),
+    host("pdc-db", LabSite::Pdc, DATABASE_LAST, HostKind::Database),
+    host("pdc-db-2", LabSite::Pdc, DATABASE_LAST + 1, HostKind::Database),
+    host("mdc-db", LabSite::Mdc, DATABASE_LAST, HostKind::Database),
+    host("mdc-db-2", LabSite::Mdc, DATABASE_LAST + 1, HostKind::Database),
     host("pdc-web", LabSite::Pdc, 20, HostKind::Web),
     host("pdc-web-2", LabSite::Pdc, 21, HostKind::Web),
     host("mdc-web", LabSite::Mdc, 20, HostKind::Web),
@@ -159,12 +164,41 @@ impl Host {
         HOSTS.into_iter().find(|h| h.name == name)
     }
 
-    /// The hosts of a kind, in the order of the table.
+    /// Whether it stands in a lab with so many database servers in each data site; all but the second
+    /// database hosts do in every lab.
+    #[must_use]
+    pub fn stands(&self, servers: u32) -> bool {
+        self.kind != HostKind::Database || u32::from(self.last - DATABASE_LAST) < servers
+    }
+
+    /// The hosts of a lab with so many database servers in each data site, in the order of the table.
+    pub fn all(servers: u32) -> impl Iterator<Item = Host> {
+        HOSTS.into_iter().filter(move |h| h.stands(servers))
+    }
+
+    /// The database hosts of such a lab.
+    pub fn databases(servers: u32) -> impl Iterator<Item = Host> {
+        Host::all(servers).filter(|h| h.kind == HostKind::Database)
+    }
+
+    /// Those of a site.
+    pub fn databases_of(site: LabSite, servers: u32) -> impl Iterator<Item = Host> {
+        Host::databases(servers).filter(move |h| h.site == site)
+    }
+
+    /// The other database host of its site, in such a lab.
+    #[must_use]
+    pub fn mate(&self, servers: u32) -> Option<Host> {
+        let name = self.name;
+        Host::databases_of(self.site, servers).find(|h| h.name != name)
+    }
+
+    /// The hosts of a kind that a lab can have, in the order of the table.
     pub fn of_kind(kind: HostKind) -> impl Iterator<Item = Host> {
         HOSTS.into_iter().filter(move |h| h.kind == kind)
     }
 
-    /// The database host of a site.
+    /// The first database host of a site, which every lab has.
     #[must_use]
     pub fn database_of(site: LabSite) -> Option<Host> {
         HOSTS.into_iter().find(|h| h.kind == HostKind::Database && h.site == site)
@@ -361,6 +395,18 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!((addresses.len(), names.len()), (HOSTS.len(), HOSTS.len()));
+    }
+
+    #[test]
+    fn a_lab_with_one_server_a_site_has_no_second_database_host() {
+        let names = |servers| Host::databases(servers).map(|h| h.name).collect::<Vec<_>>();
+        assert_eq!(names(1), ["pdc-db", "mdc-db"]);
+        assert_eq!(names(2), ["pdc-db", "pdc-db-2", "mdc-db", "mdc-db-2"]);
+        assert_eq!((Host::all(1).count(), Host::all(2).count()), (16, 18));
+        let second = Host::named("mdc-db-2").unwrap();
+        assert_eq!(second.address(), Ipv4Addr::new(10, 77, 2, 11));
+        let first = Host::database_of(LabSite::Mdc).unwrap();
+        assert_eq!((first.mate(2), second.mate(2), first.mate(1)), (Some(second), Some(first), None));
     }
 
     #[test]

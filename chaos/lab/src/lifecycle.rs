@@ -272,7 +272,7 @@ pub fn make_directory(lab: &Lab, spec: &LabSpec) -> Result<(), LifecycleError> {
 /// [`LifecycleError`]; what was made until then stays for [`tear_down`].
 pub fn start(lab: &Lab, spec: &LabSpec, _lock: &LabLock) -> Result<(), LifecycleError> {
     spec.write(lab)?;
-    net::create(lab)?;
+    net::create(lab, spec.servers)?;
     let log = lab.dir().join("supervisor.log");
     let file = |source| LifecycleError::File { path: log.clone(), source };
     let out = OpenOptions::new().create(true).append(true).open(&log).map_err(file)?;

@@ -22,13 +22,13 @@ pub struct Moments {
     pub until: Timestamp,
 }
 
-/// The two databases in a run.
-#[derive(Debug, Clone, Copy)]
+/// The databases in a run.
+#[derive(Debug, Clone)]
 pub struct Sides {
     /// The address of the primary at the fault.
     pub old: Ipv4Addr,
-    /// The address of the other.
-    pub new: Ipv4Addr,
+    /// The addresses of those of which one should follow it.
+    pub new: BTreeSet<Ipv4Addr>,
 }
 
 /// A commit that returned.
@@ -101,12 +101,12 @@ pub fn longest_pause(acks: &[Ack], moments: Moments) -> Option<(Timestamp, Optio
     pairs.chain(tail).max_by_key(length)
 }
 
-/// Milliseconds in which both could acknowledge: last commit that returned on the old primary minus
-/// first on the new one, 0 if negative or if only one acknowledged at all.
+/// Milliseconds in which two could acknowledge: last commit that returned on the old primary minus
+/// first on any other server, 0 if negative or if only one acknowledged at all.
 #[must_use]
-pub fn dual_writable_ms(acks: &[Ack], sides: Sides) -> f64 {
+pub fn dual_writable_ms(acks: &[Ack], sides: &Sides) -> f64 {
     let last_old = acks.iter().rev().find(|a| a.address == sides.old);
-    let first_new = acks.iter().find(|a| a.address == sides.new);
+    let first_new = acks.iter().find(|a| a.address != sides.old);
     match (last_old, first_new) {
         (Some(old), Some(new)) => millis_between(new.at, old.at).max(0.0),
         _ => 0.0,
@@ -116,7 +116,7 @@ pub fn dual_writable_ms(acks: &[Ack], sides: Sides) -> f64 {
 /// Milliseconds from the fault until `server` answered the new address for good (until the end of
 /// observation); none if it did not.
 #[must_use]
-pub fn server_flip_ms(events: &[Event], server: &str, sides: Sides, moments: Moments) -> Option<f64> {
+pub fn server_flip_ms(events: &[Event], server: &str, sides: &Sides, moments: Moments) -> Option<f64> {
     let changes = events.iter().filter_map(|e| match e {
         Event::Answered { server: s, at, address, .. } if s == server && *at <= moments.until => {
             Some((*at, *address))
@@ -128,7 +128,7 @@ pub fn server_flip_ms(events: &[Event], server: &str, sides: Sides, moments: Mom
 
 /// The same for the client that honours the TTL.
 #[must_use]
-pub fn client_flip_ms(events: &[Event], sides: Sides, moments: Moments) -> Option<f64> {
+pub fn client_flip_ms(events: &[Event], sides: &Sides, moments: Moments) -> Option<f64> {
     let changes = events.iter().filter_map(|e| match e {
         Event::Resolved { at, address } if *at <= moments.until => Some((*at, *address)),
         _ => None,
@@ -138,11 +138,12 @@ pub fn client_flip_ms(events: &[Event], sides: Sides, moments: Moments) -> Optio
 
 fn flip(
     changes: impl Iterator<Item = (Timestamp, Option<Ipv4Addr>)>,
-    sides: Sides,
+    sides: &Sides,
     moments: Moments,
 ) -> Option<f64> {
     let (at, address) = changes.max_by_key(|(at, _)| *at)?;
-    (address == Some(sides.new) && at > moments.fault).then(|| millis_between(moments.fault, at))
+    (address.is_some_and(|a| sides.new.contains(&a)) && at > moments.fault)
+        .then(|| millis_between(moments.fault, at))
 }
 
 /// Milliseconds until all of `servers` answered the new address; none if one did not.
@@ -150,7 +151,7 @@ fn flip(
 pub fn dns_flip_ms(
     events: &[Event],
     servers: &BTreeSet<String>,
-    sides: Sides,
+    sides: &Sides,
     moments: Moments,
 ) -> Option<f64> {
     let mut latest: Option<f64> = None;
@@ -206,7 +207,10 @@ mod tests {
 
     const OLD: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 10);
     const NEW: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 10);
-    const SIDES: Sides = Sides { old: OLD, new: NEW };
+
+    fn sides() -> Sides {
+        Sides { old: OLD, new: BTreeSet::from([NEW]) }
+    }
 
     fn t(ms: u64) -> Timestamp {
         Timestamp(ms * 1_000)
@@ -241,10 +245,10 @@ mod tests {
     #[test]
     fn two_primaries_that_overlap_are_dual_writable_and_others_are_not() {
         let overlapping = acks(&[ack(1, OLD), ack(10, NEW), ack(25, OLD)]);
-        assert_eq!(dual_writable_ms(&overlapping, SIDES), 15.0);
+        assert_eq!(dual_writable_ms(&overlapping, &sides()), 15.0);
         let apart = acks(&[ack(1, OLD), ack(5, OLD), ack(10, NEW)]);
-        assert_eq!(dual_writable_ms(&apart, SIDES), 0.0);
-        assert_eq!(dual_writable_ms(&acks(&[ack(1, OLD)]), SIDES), 0.0);
+        assert_eq!(dual_writable_ms(&apart, &sides()), 0.0);
+        assert_eq!(dual_writable_ms(&acks(&[ack(1, OLD)]), &sides()), 0.0);
     }
 
     #[test]
@@ -266,10 +270,10 @@ mod tests {
         ];
         let of = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         let m = moments(1000, 5000);
-        assert_eq!(dns_flip_ms(&events, &of(&["a", "b"]), SIDES, m), Some(800.0));
-        assert_eq!(dns_flip_ms(&events, &of(&["a", "b", "c"]), SIDES, m), None, "c never flipped");
+        assert_eq!(dns_flip_ms(&events, &of(&["a", "b"]), &sides(), m), Some(800.0));
+        assert_eq!(dns_flip_ms(&events, &of(&["a", "b", "c"]), &sides(), m), None, "c never flipped");
         assert_eq!(
-            dns_flip_ms(&events, &of(&["a"]), SIDES, moments(1000, 1400)),
+            dns_flip_ms(&events, &of(&["a"]), &sides(), moments(1000, 1400)),
             None,
             "not within observation"
         );

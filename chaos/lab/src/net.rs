@@ -34,11 +34,11 @@ pub enum NetError {
     },
 }
 
-/// Makes all namespaces of the lab. There must be none yet.
+/// Makes all namespaces of a lab with so many database servers a site. There must be none yet.
 ///
 /// # Errors
 /// When ip(8) is missing or refuses; what was made until then stays for [`remove`].
-pub fn create(lab: &Lab) -> Result<(), NetError> {
+pub fn create(lab: &Lab, servers: u32) -> Result<(), NetError> {
     for site in LabSite::ALL {
         let ns = lab.bridge_netns(site);
         batch(None, &[format!("netns add {ns}")])?;
@@ -50,10 +50,11 @@ pub fn create(lab: &Lab) -> Result<(), NetError> {
         ];
         batch(Some(&ns), &lines)?;
     }
-    HOSTS.iter().try_for_each(|h| create_host(lab, h))
+    Host::all(servers).try_for_each(|h| create_host(lab, &h))
 }
 
-/// Makes the namespace of one host and plugs it into its site's bridge.
+/// Makes the namespace of one host and plugs it into its site's bridge. It knows the hardware address of
+/// every host that a lab can have: one that this lab has not is the same black hole as a dead one.
 ///
 /// # Errors
 /// When ip(8) is missing or refuses.
@@ -89,10 +90,18 @@ pub fn reboot_host(lab: &Lab, host: &Host) -> Result<(), NetError> {
     create_host(lab, host)
 }
 
+/// Nothing that a host sends arrives any more, and nothing reaches it, until [`reboot_host`].
+///
+/// # Errors
+/// When ip(8) is missing or refuses.
+pub fn silence_host(lab: &Lab, host: &Host) -> Result<(), NetError> {
+    batch(Some(&lab.bridge_netns(host.site)), &[format!("link set {} down", bridge_port(host))])
+}
+
 /// The hosts whose power a site's power switch cuts: all but the measuring clients, which are
 /// instruments and not part of the site.
-pub fn powered_hosts(site: LabSite) -> impl Iterator<Item = Host> {
-    HOSTS.into_iter().filter(move |h| h.site == site && h.kind != HostKind::Client)
+pub fn powered_hosts(site: LabSite, servers: u32) -> impl Iterator<Item = Host> {
+    Host::all(servers).filter(move |h| h.site == site && h.kind != HostKind::Client)
 }
 
 /// Removes every namespace of the lab, whole or half-made. Processes inside must be dead.

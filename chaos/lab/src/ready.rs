@@ -16,7 +16,7 @@ use crate::inside;
 use crate::interrupt::Interrupt;
 use crate::layout::{Host, HostKind, Lab};
 use crate::spec::LabSpec;
-use crate::status_view::{ClusterStatus, NoQuorum};
+use crate::status_view::{ClusterStatus, GroupView, NoQuorum};
 use crate::up::Progress;
 use crate::web::{Served, Visit};
 
@@ -29,6 +29,9 @@ const SERVE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One SQL act over the WAN.
 const SQL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The data sites.
+const SITES: usize = 2;
 
 /// One page.
 const PAGE_DEADLINE: Duration = Duration::from_secs(3);
@@ -138,15 +141,26 @@ pub fn wait_for_sync(
         }
         Ok(status.filter(|s| {
             s.group(cluster::GROUP).is_some_and(|g| match spec.shape {
-                Shape::Witness => g.serves_in_sync(),
-                Shape::TwoSite => g.serves_beside_a_replica(),
+                Shape::Witness => back_in_sync(&g, spec),
+                Shape::TwoSite => g.serves_beside_a_replica() && is_whole(&g, spec),
             })
         }))
     })?;
     found.with_context(|| format!("the group does not serve in Sync within {deadline:?}; last seen: {last}"))
 }
 
-/// A group's state in a line.
+/// Whether the group serves in `Sync`, and no server of the lab is on its way back.
+#[must_use]
+pub fn back_in_sync(group: &GroupView<'_>, spec: &LabSpec) -> bool {
+    group.serves_in_sync() && is_whole(group, spec)
+}
+
+/// Of one server a site `Sync` says as much: the other one acks.
+fn is_whole(group: &GroupView<'_>, spec: &LabSpec) -> bool {
+    spec.servers == 1 || group.has_whole(Host::databases(spec.servers).count())
+}
+
+/// A group's state in a line; with its primary where a site has several servers.
 #[must_use]
 pub fn describe(status: &ClusterStatus) -> String {
     let nodes = status.nodes_up();
@@ -156,7 +170,9 @@ pub fn describe(status: &ClusterStatus) -> String {
         Some(g) => {
             let site = g.active_site().unwrap_or("no site");
             let epoch = g.epoch().unwrap_or(0);
-            let group = format!("group {} {} in {site} at epoch {epoch}", cluster::GROUP, g.phase());
+            let one_of_several = g.primary().filter(|_| g.servers() > SITES);
+            let place = one_of_several.map_or_else(|| site.to_owned(), |server| format!("{site} ({server})"));
+            let group = format!("group {} {} in {place} at epoch {epoch}", cluster::GROUP, g.phase());
             // Before its start a group has no durability.
             let durability = Some(g.durability().to_owned()).filter(|d| !d.is_empty());
             let parts = [Some(group), durability, g.under_way()].into_iter().flatten();

@@ -85,6 +85,9 @@ pub struct LabSpec {
     /// How many places it has.
     #[serde(default)]
     pub shape: Shape,
+    /// How many database servers each data site has.
+    #[serde(default = "one")]
+    pub servers: u32,
     /// Which command made it.
     #[serde(default)]
     pub maker: Maker,
@@ -93,6 +96,11 @@ pub struct LabSpec {
     pub equipment: Equipment,
     /// Everything that runs on its hosts.
     pub processes: Vec<ProcessSpec>,
+}
+
+/// What a description that does not say means.
+fn one() -> u32 {
+    1
 }
 
 /// Why the description could not be read or written.

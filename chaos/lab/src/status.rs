@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::{Exit, Format, StatusArgs};
 use crate::commands;
-use crate::layout::{HOSTS, Lab};
+use crate::layout::{Host, Lab};
 use crate::ready;
 use crate::spec::LabSpec;
 use crate::status_view::{ClusterStatus, NoQuorum};
@@ -35,11 +35,12 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
                 "dir": lab.dir(),
                 "flavour": spec.flavour,
                 "fallback": spec.fallback,
-                "hosts": HOSTS.map(|h| json!({
+                "hosts": Host::all(spec.servers).map(|h| json!({
                     "name": h.name, "site": h.site, "address": h.address(), "netns": lab.netns(&h),
-                })),
+                })).collect::<Vec<_>>(),
                 "processes": processes.processes,
                 "powered-off": processes.powered_off,
+                "hosts-off": processes.hosts_off,
                 "hub-alive": processes.hub_alive,
                 "links": links,
                 "cluster": cluster,
@@ -51,7 +52,7 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
             if let Some(reason) = &spec.fallback {
                 println!("         MYSQL COULD NOT BE HAD: {reason}");
             }
-            print_processes(&processes);
+            print_processes(&spec, &processes);
             print_links(&processes, &links);
             match cluster {
                 Ok(status) => println!("cluster  {}", ready::describe(&status)),
@@ -62,8 +63,10 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn print_processes(status: &SupervisorStatus) {
-    for host in HOSTS {
+fn print_processes(spec: &LabSpec, status: &SupervisorStatus) {
+    for host in Host::all(spec.servers) {
+        let is_off =
+            status.powered_off.contains(&host.site) || status.hosts_off.iter().any(|h| h == host.name);
         let own: Vec<_> = status
             .processes
             .iter()
@@ -71,13 +74,13 @@ fn print_processes(status: &SupervisorStatus) {
             .map(|(p, name)| match p.pid {
                 Some(pid) if p.paused => format!("{name} {pid} PAUSED (start {})", p.starts),
                 Some(pid) => format!("{name} {pid} (start {})", p.starts),
-                None if p.held && !status.powered_off.contains(&host.site) => {
+                None if p.held && !is_off => {
                     format!("{name} HELD DOWN until `lab heal`")
                 }
                 None => format!("{name} DOWN ({})", p.last_exit.as_deref().unwrap_or("not started yet")),
             })
             .collect();
-        let power = if status.powered_off.contains(&host.site) { "  no power" } else { "" };
+        let power = if is_off { "  no power" } else { "" };
         println!("{:<8} {:<3} {:<12} {}{power}", host.name, host.site, host.address(), own.join(", "));
     }
 }

@@ -98,6 +98,12 @@ impl ClusterStatus {
         }
     }
 
+    /// A document that somebody else got.
+    #[cfg(test)]
+    pub(crate) fn of(document: Value) -> ClusterStatus {
+        ClusterStatus(document)
+    }
+
     /// The document itself.
     #[must_use]
     pub fn document(&self) -> &Value {
@@ -152,6 +158,31 @@ impl GroupView<'_> {
         self.0["active-site"].as_str()
     }
 
+    /// The server that is primary.
+    #[must_use]
+    pub fn primary(&self) -> Option<&str> {
+        self.0["primary"].as_str()
+    }
+
+    /// How many servers it has.
+    #[must_use]
+    pub fn servers(&self) -> usize {
+        self.0["servers"].as_array().map_or(0, Vec::len)
+    }
+
+    /// The servers of the group that have this role.
+    pub fn servers_that_are(&self, role: &str) -> impl Iterator<Item = &str> {
+        let servers = self.0["servers"].as_array().map_or(&[][..], Vec::as_slice);
+        servers.iter().filter(move |s| s["role"] == role).filter_map(|s| s["name"].as_str())
+    }
+
+    /// Whether so many servers have a part: primary, acker or replica.
+    #[must_use]
+    pub fn has_whole(&self, servers: usize) -> bool {
+        let with = |role| self.servers_that_are(role).count();
+        with("primary") + with("acker") + with("replica") >= servers
+    }
+
     /// The operation under way and its step, for people.
     #[must_use]
     pub fn under_way(&self) -> Option<String> {
@@ -177,8 +208,7 @@ impl GroupView<'_> {
     /// Whether the group serves, and a replica has its primary as source.
     #[must_use]
     pub fn serves_beside_a_replica(&self) -> bool {
-        let servers = self.0["servers"].as_array().map_or(&[][..], Vec::as_slice);
-        let replica = servers.iter().any(|s| s["role"] == "replica");
+        let replica = self.servers_that_are("replica").next().is_some();
         self.phase() == "serving" && self.0["open"] == true && replica
     }
 
@@ -207,6 +237,9 @@ mod tests {
         }));
         let group = status.group("shop").unwrap();
         assert!(group.serves_in_sync());
+        assert_eq!(group.primary(), Some("u"));
+        assert_eq!(group.servers_that_are("primary").collect::<Vec<_>>(), ["pdc-db"]);
+        assert!(group.has_whole(1) && !group.has_whole(2), "one of the two waits in quarantine");
         assert_eq!((group.epoch(), group.active_site()), (Some(3), Some("pdc")));
         assert_eq!((status.leader(), status.nodes_up()), (Some("mdc-1"), 1));
         assert_eq!(group.under_way().as_deref(), Some("rejoin of mdc-db: clone"));

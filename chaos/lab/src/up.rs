@@ -65,6 +65,8 @@ pub struct Wanted<'a> {
     pub fence: Fence,
     /// How many places it has.
     pub shape: Shape,
+    /// How many database servers each data site has.
+    pub servers: u32,
     /// What it has besides.
     pub equipment: Equipment,
     /// Which command makes it.
@@ -77,6 +79,7 @@ pub struct Wanted<'a> {
 pub struct Ground {
     fence: Fence,
     shape: Shape,
+    servers: u32,
     equipment: Equipment,
     maker: Maker,
     twofold: PathBuf,
@@ -104,6 +107,7 @@ pub fn run(args: &UpArgs) -> anyhow::Result<Exit> {
         flavour: args.flavour,
         fence: args.fence,
         shape,
+        servers: args.servers,
         equipment: Equipment { disks: args.disks, clocks: args.clocks },
         maker: Maker::Up,
         twofold: args.twofold.as_deref(),
@@ -150,7 +154,7 @@ pub fn check(lab: &Lab) -> anyhow::Result<()> {
 /// # Errors
 /// What is missing and cannot be had.
 pub fn gather(wanted: &Wanted<'_>, interrupt: &Interrupt, progress: &Progress) -> anyhow::Result<Ground> {
-    let Wanted { flavour: asked, fence, shape, equipment, maker, twofold } = *wanted;
+    let Wanted { flavour: asked, fence, shape, servers, equipment, maker, twofold } = *wanted;
     let twofold = twofold_binary(twofold)?;
     let program = std::env::current_exe().context("this program's own path")?;
     install_tools(&TOOLS, progress)?;
@@ -166,7 +170,7 @@ pub fn gather(wanted: &Wanted<'_>, interrupt: &Interrupt, progress: &Progress) -
     let clocks = equipment.clocks.then(|| packages::faketime(&cache, &mut |line| progress.say(line)));
     let clocks = clocks.transpose().context("the package of libfaketime")?;
     interrupt.check()?;
-    Ok(Ground { fence, shape, equipment, maker, twofold, program, database, haproxy, clocks, cache })
+    Ok(Ground { fence, shape, servers, equipment, maker, twofold, program, database, haproxy, clocks, cache })
 }
 
 /// Takes away what an earlier lab of this directory left, and says so.
@@ -203,10 +207,10 @@ pub fn make(
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<LabSpec> {
-    let Ground { fence, shape, equipment, maker, twofold, program, database, haproxy, clocks, cache } =
-        ground;
+    let Ground { fence, shape, servers, equipment, maker, twofold, program, .. } = ground;
+    let Ground { database, haproxy, clocks, cache, .. } = ground;
     let Chosen { root, fallback } = database;
-    let mut processes = cluster::processes(lab, program, twofold, root, haproxy, *shape);
+    let mut processes = cluster::processes(lab, program, twofold, root, haproxy, *shape, *servers);
     if let Some(library) = clocks {
         give_clocks(lab, &mut processes, library);
     }
@@ -217,23 +221,24 @@ pub fn make(
         flavour: root.flavour(),
         fallback: fallback.clone(),
         shape: *shape,
+        servers: *servers,
         maker: *maker,
         equipment: *equipment,
     };
     lifecycle::make_directory(lab, &spec)?;
     if equipment.disks {
         progress.say("making the databases' disks");
-        disk::make(lab)?;
+        disk::make(lab, *servers)?;
     }
     if equipment.clocks {
-        wall::make(lab)?;
+        wall::make(lab, *servers)?;
     }
     progress.say("copying the databases' first data");
-    lay_databases(lab, root, *fence, cache)?;
-    write_files(lab, root, *fence, *shape)?;
+    lay_databases(lab, &spec, root, *fence, cache)?;
+    write_files(lab, &spec, root, *fence)?;
     progress.say("making certificates");
     make_certificates(lab, &spec)?;
-    cluster::certify_databases(lab).context("the databases' certificates")?;
+    cluster::certify_databases(lab, *servers).context("the databases' certificates")?;
     entry::write(lab).context("the sites' entries")?;
     check_configuration(lab, &spec)?;
     make_logs(lab, &spec)?;
@@ -286,8 +291,14 @@ fn give_clocks(lab: &Lab, processes: &mut [ProcessSpec], library: &Path) {
     }
 }
 
-fn lay_databases(lab: &Lab, root: &MysqlRoot, fence: Fence, cache: &Path) -> anyhow::Result<()> {
-    for host in Host::of_kind(HostKind::Database) {
+fn lay_databases(
+    lab: &Lab,
+    spec: &LabSpec,
+    root: &MysqlRoot,
+    fence: Fence,
+    cache: &Path,
+) -> anyhow::Result<()> {
+    for host in Host::databases(spec.servers) {
         let offline = fence == Fence::Ladder && root.flavour() == Flavour::Mysql;
         let instance = InstanceSpec { offline, ..cluster::instance(lab, &host) };
         root.lay_data(cache, &instance.data_dir, instance.server_id)
@@ -295,7 +306,7 @@ fn lay_databases(lab: &Lab, root: &MysqlRoot, fence: Fence, cache: &Path) -> any
         mysqld::write_cnf(root, &instance).with_context(|| format!("configuration of {}", host.name))?;
     }
     // Hundreds of megabytes were copied: written out now, they delay no commit that is measured.
-    let disks = Host::of_kind(HostKind::Database).map(|host| lab.disk_dir(&host));
+    let disks = Host::databases(spec.servers).map(|host| lab.disk_dir(&host));
     for dir in [lab.dir().to_path_buf()].into_iter().chain(disks) {
         let folder = std::fs::File::open(&dir).with_context(|| format!("folder {dir:?}"))?;
         nix::unistd::syncfs(folder).context("writing the databases' first data out")?;
@@ -303,7 +314,7 @@ fn lay_databases(lab: &Lab, root: &MysqlRoot, fence: Fence, cache: &Path) -> any
     Ok(())
 }
 
-fn write_files(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) -> anyhow::Result<()> {
+fn write_files(lab: &Lab, spec: &LabSpec, root: &MysqlRoot, fence: Fence) -> anyhow::Result<()> {
     let write = |path: &Path, text: &str| {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -313,7 +324,7 @@ fn write_files(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape) -> anyho
     for account in ["admin", "replication"] {
         write(&lab.secrets_dir().join(account), mysqld::PASSWORD)?;
     }
-    write(&lab.config_file(), &cluster::configuration(lab, root, fence, shape))?;
+    write(&lab.config_file(), &cluster::configuration(lab, root, fence, spec.shape, spec.servers))?;
     for host in Host::of_kind(HostKind::Web) {
         let plan = WebPlan {
             host: host.name.to_owned(),
@@ -353,7 +364,7 @@ fn make_certificates(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
         twofold(spec, lab, &words)
     };
     for (kind, hosts) in [("node", HostKind::Node), ("guard", HostKind::Database)] {
-        for host in Host::of_kind(hosts) {
+        for host in Host::all(spec.servers).filter(|h| h.kind == hosts) {
             leaf(kind, host.name, &["--address", &host.address().to_string()])?;
         }
     }

@@ -9,9 +9,12 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use chaos_lab::cli::{Fence, Flavour};
 use chaos_lab::layout::{Host, Lab};
-use chaos_lab::{lifecycle, net, supervisor};
-use common::{TestLab, eventually, process};
+use chaos_lab::report::{Report, Run};
+use chaos_lab::supervisor::SupervisorRequest;
+use chaos_lab::{lifecycle, load, net, supervisor};
+use common::{TestLab, eventually, process, reaches};
 
 fn run(dir: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_chaos-lab"))
@@ -45,6 +48,10 @@ fn bad_input_is_refused_with_two_and_no_lab_is_named_with_the_next_act() {
         (&["up", "--flavour", "oracle"], 2, "[possible values: mysql, mariadb]"),
         (&["demo", "--flavour", "oracle"], 2, "[possible values: mysql, mariadb]"),
         (&["demo", "--json", "/no/such/dir/r.json"], 2, "/no/such/dir/r.json cannot be written"),
+        (&["demo", "--json", "/no/such/dir/r.json", "--resume"], 2, "cannot be gone on with"),
+        (&["demo", "--resume"], 2, "--json <FILE>"),
+        (&["up", "--servers", "3"], 2, "3 is not in 1..=2"),
+        (&["demo", "--servers", "0"], 2, "0 is not in 1..=2"),
         (&["kill", "pdc"], 1, "`twofold lab up`"),
         (&["cut", "pdc"], 1, "`twofold lab up`"),
         (&["heal"], 1, "`twofold lab up`"),
@@ -54,6 +61,43 @@ fn bad_input_is_refused_with_two_and_no_lab_is_named_with_the_next_act() {
         let (got, printed) = said(&run(&dir, words));
         assert_eq!(got, Some(code), "{words:?}: {printed}");
         assert!(printed.contains(text), "{words:?}: {printed}");
+    }
+    assert!(!dir.exists() && !Lab::at(&dir).lock_file().exists(), "nothing was made");
+}
+
+/// Goal: a report that lacks no run is told with its verdict, and a foreign one refused; no lab is made.
+#[test]
+fn a_demo_that_is_resumed_with_nothing_missing_ends_by_its_reports_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, json) = (folder.path().join("lab"), folder.path().join("r.json"));
+    let report = |failures: &[&str]| Report {
+        fault: "cut-link".to_owned(),
+        flavour: Flavour::Mysql,
+        fallback: None,
+        fence: Some(Fence::Nftables),
+        servers: 1,
+        writers: Some(load::WRITERS),
+        runs: vec![Run {
+            run: 1,
+            fault: "cut-link".to_owned(),
+            failures: failures.iter().map(|f| (*f).to_owned()).collect(),
+            ..Run::default()
+        }],
+        notes: Vec::new(),
+    };
+    let file = json.to_string_lossy().into_owned();
+    let words = ["demo", "--fault", "cut-link", "--json", &file, "--resume"];
+    let foreign = [&words[..], &["--servers", "2"]].concat();
+    for (failures, words, code, text) in [
+        (&[][..], &words[..], 0, "nothing is missing: the file has 1 run(s)"),
+        (&["the group moved"], &words, 1, "the group moved"),
+        (&[], &foreign, 2, "made with --servers 1, and --servers 2 is asked for"),
+    ] {
+        let before = serde_json::to_vec(&report(failures)).unwrap();
+        std::fs::write(&json, &before).unwrap();
+        let (got, printed) = said(&run(&dir, words));
+        assert_eq!((got, printed.contains(text)), (Some(code), true), "{printed}");
+        assert_eq!(std::fs::read(&json).unwrap(), before, "the file is as it was");
     }
     assert!(!dir.exists() && !Lab::at(&dir).lock_file().exists(), "nothing was made");
 }
@@ -168,4 +212,44 @@ fn orders_to_a_lab_whose_supervisor_is_gone_say_the_way_out() {
         assert!(printed.contains("`twofold lab down`, then `twofold lab up`"), "{printed}");
     }
     assert!(Host::named("pdc-1").is_some_and(|h| up.lab.netns_file(&h).exists()));
+}
+
+/// Goal: a host without power is silent and dead, is not started by an order, and boots when its power is back, by an
+/// order of its own, with its site, or with everything. Method: what runs, and whether a packet gets through.
+#[test]
+fn a_host_without_power_is_silent_and_dead_until_it_has_it_again() {
+    let up = TestLab::up(vec![
+        process("pdc-db", "mysqld", &["sleep", "1000"]),
+        process("pdc-1", "node", &["sleep", "1000"]),
+    ]);
+    let status = || supervisor::status(&up.lab).unwrap();
+    let runs = |label: &str| status().processes.iter().any(|p| p.label == label && p.pid.is_some());
+    eventually("both run", || runs("pdc-db/mysqld") && runs("pdc-1/node"));
+    let host = "pdc-db".to_owned();
+    let off = SupervisorRequest::HostOff { host: host.clone() };
+    let on = SupervisorRequest::HostOn { host: host.clone() };
+    supervisor::tell(&up.lab, &on).unwrap();
+    assert_eq!(status().processes.iter().map(|p| p.starts).max(), Some(1), "it had power already");
+    for healed in [&["by itself"][..], &["heal"], &["heal", "pdc"]] {
+        let reached = |wanted: bool| {
+            let (there, from) = (up.udp("pdc-db"), up.udp("pdc-1"));
+            eventually("a packet gets through, or none", || reaches(&from, &there, "pdc-db", 7) == wanted);
+        };
+        reached(true);
+        supervisor::tell(&up.lab, &off).unwrap();
+        supervisor::tell(&up.lab, &off).unwrap();
+        assert_eq!(status().hosts_off, std::slice::from_ref(&host));
+        assert!(!runs("pdc-db/mysqld") && runs("pdc-1/node"), "the host alone is dead");
+        reached(false);
+        let stay = run(up.lab.dir(), &["start", "pdc-db"]);
+        assert!(said(&stay).1.contains("has no power"), "{stay:?}");
+        match healed {
+            ["by itself"] => drop(supervisor::tell(&up.lab, &on).unwrap()),
+            words => assert_eq!(said(&run(up.lab.dir(), words)).0, Some(0)),
+        }
+        eventually("it boots", || runs("pdc-db/mysqld") && status().hosts_off.is_empty());
+    }
+    assert!(supervisor::tell(&up.lab, &SupervisorRequest::HostOff { host: "mdc-db".to_owned() }).is_err());
+    let second = said(&run(up.lab.dir(), &["kill", "pdc-db-2"]));
+    assert!(second.0 == Some(2) && second.1.contains("host \"pdc-db-2\" is not in the lab"), "{second:?}");
 }

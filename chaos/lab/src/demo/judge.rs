@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::{KINE_GAP, Timestamp};
 
+use super::aim::Aim;
 use super::run::{RATE_OVER, moment, rate_min};
 use super::watch::Look;
 use crate::cli::Fault;
@@ -15,7 +16,7 @@ use crate::cluster;
 use crate::faults::{self, Expect, Healed, Injected};
 use crate::layout::LabSite;
 use crate::load;
-use crate::measure::{self, Ack, Moments, Sides};
+use crate::measure::{self, Ack, Moments};
 use crate::registers::Verdict;
 use crate::report::{Moment, Run};
 use crate::status_view::{ClusterStatus, GroupView};
@@ -25,8 +26,7 @@ use crate::web_view::WebView;
 pub struct Seen {
     pub number: u32,
     pub fault: Fault,
-    pub active: LabSite,
-    pub sides: Sides,
+    pub aim: Aim,
     pub before: ClusterStatus,
     pub after: Option<ClusterStatus>,
     pub injected: Injected,
@@ -51,13 +51,14 @@ pub struct Seen {
 
 /// The report of a run.
 pub fn judge(seen: Seen) -> Run {
+    let (active, sides) = (seen.aim.active, seen.aim.sides());
     let moments = Moments { fault: seen.injected.began, until: seen.until };
     let before = seen.before.group(cluster::GROUP);
     let after = seen.after.as_ref().and_then(|s| s.group(cluster::GROUP));
     let queries = measure::queries(&seen.events);
     let failed_at_reachable = queries.iter().filter(|(of, _)| seen.reachable.contains(*of));
     let (refused_writes, unknown_writes) = measure::failed_writes(&seen.events);
-    let web = web_view(&seen.events, seen.fault, seen.active);
+    let web = web_view(&seen.events, seen.fault, active);
     // All that was asked for, also by users whom the fault cut off.
     let (web_requests, web_failures) = WebView::of(&seen.events).counts();
     let mut run = Run {
@@ -66,12 +67,13 @@ pub fn judge(seen: Seen) -> Run {
         web_requests,
         web_failures,
         web_outage_ms: web.outage_ms(moments).map(tenths),
-        web_move_ms: web.move_ms(seen.active.name(), moments).map(tenths),
-        web_return_ms: web.return_ms(seen.active.name(), seen.healed.at).map(tenths),
-        active_site: seen.active.name().to_owned(),
+        web_move_ms: web.move_ms(active.name(), moments).map(tenths),
+        web_return_ms: web.return_ms(active.name(), seen.healed.at).map(tenths),
+        active_site: active.name().to_owned(),
         active_site_after: after.and_then(|g| g.active_site().map(str::to_owned)),
-        dns_flip_ms: measure::dns_flip_ms(&seen.events, &seen.reachable, seen.sides, moments).map(tenths),
-        dns_flip_client_ms: measure::client_flip_ms(&seen.events, seen.sides, moments).map(tenths),
+        moved_to: moved_to(after.as_ref(), &seen.aim),
+        dns_flip_ms: measure::dns_flip_ms(&seen.events, &seen.reachable, &sides, moments).map(tenths),
+        dns_flip_client_ms: measure::client_flip_ms(&seen.events, &sides, moments).map(tenths),
         db_write_gap_ms: measure::write_gap_ms(&seen.acks, moments).map(tenths),
         acked_writes: seen.acks.len() as u64,
         lost_acked_writes: seen.lost.as_ref().ok().copied(),
@@ -81,7 +83,7 @@ pub fn judge(seen: Seen) -> Run {
         kine_after: seen.kine.as_ref().ok().map(|(_, after)| *after),
         missing_on_standby: seen.missing_on_standby.as_ref().ok().copied().flatten(),
         quarantined: seen.quarantined.clone(),
-        dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, seen.sides))),
+        dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, &sides))),
         epoch_before: before.and_then(|g| g.epoch()),
         epoch_after: after.and_then(|g| g.epoch()),
         durability_at_fault: before.map(|g| durability(&g)),
@@ -100,6 +102,11 @@ pub fn judge(seen: Seen) -> Run {
     };
     run.failures = failures(&run, &seen);
     run
+}
+
+/// The server that is primary now, where it is not the one that was struck.
+fn moved_to(after: Option<&GroupView<'_>>, aim: &Aim) -> Option<String> {
+    after?.primary().filter(|name| *name != aim.primary.name).map(str::to_owned)
 }
 
 /// What the users saw whom the fault left on the air.
@@ -139,14 +146,14 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
         }
         Err(e) => hold(false, format!("the registers could not be read: {e:#}")),
     }
-    match (&seen.kine, faults::expect(seen.fault)) {
-        (Ok((before, after)), Expect::Failover) if seen.fault != Fault::Switchover => {
+    match (&seen.kine, seen.aim.expect) {
+        (Ok((before, after)), Expect::Failover | Expect::InSite) if seen.fault != Fault::Switchover => {
             hold(
                 *after >= before + KINE_GAP,
                 format!("K3s's revisions went from {before} to {after}: no gap"),
             );
         }
-        (Ok((before, after)), Expect::Failover | Expect::Stay) => {
+        (Ok((before, after)), Expect::Failover | Expect::InSite | Expect::Stay) => {
             hold(
                 after == before,
                 format!("K3s's revisions went from {before} to {after}, and nothing was lost"),
@@ -192,22 +199,21 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
         hold(run.web_move_ms.is_some(), "the web clients did not follow to the other site".to_owned());
         hold(run.web_return_ms.is_some(), "the struck site's entry served nobody any more".to_owned());
     }
-    match faults::expect(seen.fault) {
-        Expect::Failover => {
-            let to = seen.active.peer().map(LabSite::name);
-            hold(
-                run.active_site_after.as_deref() == to,
-                "the group did not move to the other site".to_owned(),
-            );
+    let site_after = seen.aim.site_after().map(LabSite::name);
+    match seen.aim.expect {
+        expect @ (Expect::Failover | Expect::InSite) => {
+            let to = if expect == Expect::InSite { "its site's other server" } else { "the other site" };
+            let there = run.active_site_after.as_deref() == site_after;
+            let by = seen.aim.successor().filter(|_| expect == Expect::InSite).map(|h| h.name);
+            let follows = by.is_none_or(|name| run.moved_to.as_deref() == Some(name));
+            hold(there && follows, format!("the group did not move to {to}"));
             hold(run.epoch_after > run.epoch_before, "the epoch did not rise".to_owned());
-            hold(
-                run.dns_flip_ms.is_some(),
-                "not every reachable DNS server answered the other site".to_owned(),
-            );
+            hold(run.dns_flip_ms.is_some(), format!("not every reachable DNS server answered {to}"));
         }
         Expect::Serve => hold(run.epoch_after >= run.epoch_before, "the epoch went down".to_owned()),
         Expect::Stay => {
-            hold(run.active_site_after.as_deref() == Some(seen.active.name()), "the group moved".to_owned());
+            hold(run.active_site_after.as_deref() == site_after, "the group moved".to_owned());
+            hold(run.moved_to.is_none(), "another server is primary".to_owned());
             hold(run.epoch_after == run.epoch_before, "the epoch changed".to_owned());
         }
     }
@@ -215,7 +221,7 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
 }
 
 fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
-    let fault = moments.fault;
+    let (fault, sides) = (moments.fault, seen.aim.sides());
     let mut all = vec![
         moment(fault, seen.injected.began, "lab", format!("fault begins: {}", seen.injected.what)),
         moment(fault, seen.injected.ended, "lab", "fault is in force".to_owned()),
@@ -231,10 +237,10 @@ fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
             all.push(moment(fault, ack.at, "clients", what));
         }
     }
-    if let Some(last) = seen.acks.iter().rev().find(|a| a.address == seen.sides.old) {
+    if let Some(last) = seen.acks.iter().rev().find(|a| a.address == sides.old) {
         all.push(moment(fault, last.at, "clients", format!("last commit from {}", last.address)));
     }
-    if let Some(first) = seen.acks.iter().find(|a| a.address == seen.sides.new) {
+    if let Some(first) = seen.acks.iter().find(|a| sides.new.contains(&a.address)) {
         all.push(moment(fault, first.at, "clients", format!("first commit from {}", first.address)));
     }
     all.extend(

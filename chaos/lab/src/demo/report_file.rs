@@ -82,6 +82,9 @@ mod tests {
             fault: "cut-link".to_owned(),
             flavour: Flavour::Mysql,
             fallback: None,
+            fence: None,
+            servers: 1,
+            writers: None,
             runs: Vec::new(),
             notes: Vec::new(),
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use model::Timestamp;
 
+use super::aim::Aim;
 use super::judge::{self, Seen};
 use super::watch::Watch;
 use super::web::{self, Struck};
@@ -18,13 +19,13 @@ use crate::faults::{self, Expect, Injected, Scene, Target};
 use crate::interrupt::Interrupt;
 use crate::layout::{Host, HostKind, Lab, LabSite};
 use crate::load::{self, Load};
-use crate::measure::{self, Moments, RowKey, Sides};
+use crate::measure::{self, Moments, RowKey};
 use crate::priority;
 use crate::ready;
 use crate::registers;
 use crate::report::{Moment, Run};
 use crate::spec::LabSpec;
-use crate::status_view::ClusterStatus;
+use crate::status_view::{ClusterStatus, GroupView};
 use crate::up::Progress;
 use crate::wan;
 use crate::web::Visit;
@@ -82,15 +83,17 @@ pub fn one(
     await_steady(&mut load, args.writers, spec.has_entries(), interrupt)?;
     let before = ClusterStatus::ask(lab, spec)?;
     let group = before.group(cluster::GROUP).context("the group is not in the status")?;
-    let active: LabSite = group.active_site().context("the group has no active site")?.parse()?;
+    let aim = Aim::of(&group, fault, spec.servers)?;
+    let Aim { active, primary, .. } = aim;
     let epoch = group.epoch().context("the group has no epoch")?;
-    let target = Target { active, leader: before.leader().map(str::to_owned), epoch, run: number };
-    let scene = Scene { lab, spec, target, interrupt };
-    let sides = sides_of(active)?;
+    let leader = before.leader().map(str::to_owned);
+    let scene =
+        Scene { lab, spec, target: Target { active, primary, leader, epoch, run: number }, interrupt };
     let overflowed_before = overflowed(lab)?;
     let watch = Watch::start(lab, spec);
-    progress
-        .say(&format!("  load is steady, {active} is active, {} leads", before.leader().unwrap_or("nobody")));
+    let leader = before.leader().unwrap_or("nobody");
+    let place = if spec.servers > 1 { primary.name } else { active.name() };
+    progress.say(&format!("  load is steady, {place} is active, {leader} leads"));
     let mut pages = vec![page(lab, "before", active, interrupt, progress)?];
     let kine_before = audit::kine_on_primary(lab)?;
     // All that took its time, and the load is judged up to the fault.
@@ -100,10 +103,10 @@ pub fn one(
     progress.say(&format!("  fault: {}", injected.what));
     let reachable = reachable_servers(fault, active);
     let struck = Struck { fault, site: active, at: injected.began };
-    match faults::expect(fault) {
-        Expect::Failover => {
-            let to = active.peer().context("the active site has no peer")?;
-            await_move(&mut load, &reachable, sides, struck, interrupt, progress)?;
+    match aim.expect {
+        Expect::Failover | Expect::InSite => {
+            let to = aim.site_after().context("the active site has no peer")?;
+            await_move(&mut load, &reachable, &aim, struck, interrupt, progress)?;
             pages.push(page(lab, "after", to, interrupt, progress)?);
             progress.say(&format!("  watching the old side for {} s more", AFTERMATH.as_secs()));
             interrupt.sleep(AFTERMATH)?;
@@ -126,12 +129,9 @@ pub fn one(
     let healed = faults::heal(&scene, fault, &injected)?;
     undo.not_needed();
     progress.say(&format!("  healed: {}", healed.what));
-    let epoch = match faults::expect(fault) {
-        Expect::Failover => epoch + 1,
-        Expect::Stay | Expect::Serve => epoch,
-    };
+    let epoch = epoch + u64::from(aim.expect.moves());
     // MariaDB's extra transactions are for a person: no command of this version takes the server back.
-    let waits_for_a_person = spec.flavour == Flavour::Mariadb && faults::expect(fault) == Expect::Failover;
+    let waits_for_a_person = spec.flavour == Flavour::Mariadb && aim.expect.moves();
     let (rejoined, quarantined) = match await_sync(&watch, healed.at, epoch, interrupt, progress, || {
         watch.quarantined_since(healed.at).filter(|_| waits_for_a_person)
     })? {
@@ -153,13 +153,12 @@ pub fn one(
     let kine = audit::kine_on_primary(lab).map(|after| (kine_before, after));
     let missing_on_standby = match quarantined {
         Some(_) => Ok(None),
-        None => missing_on_standby(lab, number, after.as_ref(), &acked, interrupt).map(Some),
+        None => missing_on_standby(lab, spec, number, after.as_ref(), &acked, interrupt).map(Some),
     };
     let seen = Seen {
         number,
         fault,
-        active,
-        sides,
+        aim,
         before,
         after,
         injected,
@@ -212,27 +211,26 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// Waits until names, a client that resolves them, and writes have arrived at the other site, and tells
+/// Waits until names, a client that resolves them, and writes have arrived at the new primary, and tells
 /// each as it comes. Past the deadline the judge says what is missing.
 fn await_move(
     load: &mut Load,
     reachable: &BTreeSet<String>,
-    sides: Sides,
+    aim: &Aim,
     struck: Struck,
     interrupt: &Interrupt,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let fault = struck.at;
-    let to = struck.site.peer().context("the active site has no peer")?;
+    let (fault, to, sides) = (struck.at, aim.towards(), aim.sides());
     let mut told = BTreeSet::new();
     let mut moved = |load: &mut Load| {
         let events = load.events();
         let now = Moments { fault, until: clock::now() };
-        let first_write = measure::acks(events).iter().find(|a| a.address == sides.new).map(|a| a.at);
+        let first_write = measure::acks(events).iter().find(|a| sides.new.contains(&a.address)).map(|a| a.at);
         let mut milestones = vec![
             (
                 format!("every DNS server that can be reached answers {to}"),
-                measure::dns_flip_ms(events, reachable, sides, now),
+                measure::dns_flip_ms(events, reachable, &sides, now),
             ),
             (
                 format!("the first write is acknowledged in {to}"),
@@ -240,7 +238,7 @@ fn await_move(
             ),
             (
                 format!("a client that honours the TTL resolves to {to}"),
-                measure::client_flip_ms(events, sides, now),
+                measure::client_flip_ms(events, &sides, now),
             ),
         ];
         milestones.extend(web::milestone(events, struck, now));
@@ -362,40 +360,49 @@ fn all_users() -> BTreeSet<u32> {
     LabSite::ALL.into_iter().flat_map(load::web_users).map(|u| u.number).collect()
 }
 
-fn sides_of(active: LabSite) -> anyhow::Result<Sides> {
-    let address = |site| Host::database_of(site).map(|h| h.address());
-    let new = active.peer().and_then(address);
-    Ok(Sides {
-        old: address(active).with_context(|| format!("active site {active} has no database"))?,
-        new: new.with_context(|| format!("active site {active} has no peer"))?,
-    })
-}
-
 /// The DNS servers that the outside client reaches while the fault lasts.
 fn reachable_servers(fault: Fault, active: LabSite) -> BTreeSet<String> {
     let dark = faults::dark_site(fault, active);
     Host::of_kind(HostKind::Node).filter(|h| Some(h.site) != dark).map(|h| h.name.to_owned()).collect()
 }
 
-/// Acknowledged rows that the standby still lacks when it has had time to apply.
+/// Acknowledged rows that an acker of the standby site still lacks when it has had time to apply.
 fn missing_on_standby(
     lab: &Lab,
+    spec: &LabSpec,
     number: u32,
     after: Option<&ClusterStatus>,
     acked: &BTreeSet<RowKey>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<u64> {
-    let active = after.and_then(|s| s.group(cluster::GROUP)?.active_site()?.parse::<LabSite>().ok());
-    let standby = active.and_then(LabSite::peer).context("the status names no standby")?;
+    let group = after.and_then(|s| s.group(cluster::GROUP)).context("the status names no group")?;
+    let hosts = standby_hosts(&group, spec.servers).context("the status names no standby")?;
     let mut last = None;
     interrupt.wait_for(APPLY_DEADLINE, || {
-        let rows = audit::rows_on_site(lab, standby, number);
-        let missing = rows.map(|rows| measure::lost(acked, &rows).len() as u64);
+        let missing = missing_on(lab, &hosts, number, acked);
         let all_there = matches!(missing, Ok(0));
         last = Some(missing);
         Ok(all_there.then_some(()))
     })?;
     last.context("the standby was not read")?
+}
+
+/// The servers of the site that is not active which ack, or all of them where the status calls none so.
+fn standby_hosts(group: &GroupView<'_>, servers: u32) -> Option<Vec<Host>> {
+    let standby = group.active_site()?.parse::<LabSite>().ok()?.peer()?;
+    let all: Vec<_> = Host::databases_of(standby, servers).collect();
+    let acks = |h: &&Host| group.servers_that_are("acker").any(|name| name == h.name);
+    let ackers: Vec<_> = all.iter().filter(acks).copied().collect();
+    Some(if ackers.is_empty() { all } else { ackers })
+}
+
+/// Acknowledged rows that any of the hosts lacks.
+fn missing_on(lab: &Lab, hosts: &[Host], number: u32, acked: &BTreeSet<RowKey>) -> anyhow::Result<u64> {
+    let mut missing = BTreeSet::new();
+    for host in hosts {
+        missing.extend(measure::lost(acked, &audit::rows_on_host(lab, host, number)?));
+    }
+    Ok(missing.len() as u64)
 }
 
 /// The report of a run that could not be made to its end.

@@ -103,7 +103,7 @@ fn look(lab: &Lab, spec: &LabSpec) -> Look {
     let (what, in_sync_at, quarantined) = match ClusterStatus::ask(lab, spec) {
         Ok(status) => {
             let group = status.group(cluster::GROUP);
-            let in_sync = group.filter(|g| g.serves_in_sync()).and_then(|g| g.epoch());
+            let in_sync = group.filter(|g| ready::back_in_sync(g, spec)).and_then(|g| g.epoch());
             (ready::describe(&status), in_sync, group.and_then(|g| g.quarantined()))
         }
         Err(e) if e.is::<NoQuorum>() => (e.to_string(), None, None),

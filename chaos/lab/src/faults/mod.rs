@@ -1,9 +1,10 @@
 //! What a demo injects, and how each fault is undone.
 //!
-//! Each fault acts on the site that is active when it is injected, so that consecutive runs of a
-//! fault that moves the group go to and fro. What must come of each stands in `nature.rs`.
+//! Each fault acts on the site that is active when it is injected, or on the server that is primary, so
+//! that consecutive runs of a fault that moves the group go to and fro. What must come of each stands in `nature.rs`.
 
 mod disk;
+mod host;
 mod link;
 mod nature;
 mod order;
@@ -17,7 +18,7 @@ use model::Timestamp;
 use crate::cli::Fault;
 use crate::disk::DiskError;
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::layout::{Lab, LabSite};
+use crate::layout::{Host, Lab, LabSite};
 use crate::spec::LabSpec;
 use crate::supervisor::SupervisorError;
 use crate::wan::WanError;
@@ -29,6 +30,8 @@ pub use nature::{Expect, dark_site, expect, lasts, needs, takes_entry};
 pub struct Target {
     /// The site that serves.
     pub active: LabSite,
+    /// The database host of its primary.
+    pub primary: Host,
     /// The Raft leader's host.
     pub leader: Option<String>,
     /// The group's epoch.
@@ -121,10 +124,11 @@ pub enum FaultError {
 /// # Errors
 /// [`FaultError`]; it may be half in force then, and [`heal`] undoes that too.
 pub fn inject(scene: &Scene<'_>, fault: Fault) -> Result<Injected, FaultError> {
-    let (lab, active) = (scene.lab, scene.target.active);
+    let (lab, active, primary) = (scene.lab, scene.target.active, &scene.target.primary);
     let leader = || scene.target.leader.as_deref().ok_or(FaultError::NoLeader);
     match fault {
-        Fault::KillPrimary => process::kill_database(lab, active),
+        Fault::KillPrimary => process::kill_databases(lab, &[*primary]),
+        Fault::KillHost => host::power_off(lab, primary),
         Fault::KillLeader => process::kill_leader(lab, leader()?),
         Fault::KillSite => site::power_off(lab, active),
         Fault::LoseWitness => site::power_off(lab, LabSite::Wit),
@@ -137,14 +141,14 @@ pub fn inject(scene: &Scene<'_>, fault: Fault) -> Result<Injected, FaultError> {
         Fault::PausePrimary | Fault::PauseHost | Fault::PauseGuard | Fault::PauseNode => {
             process::pause(lab, &paused(scene, fault)?)
         }
-        Fault::AckerRestart => process::kill_database(lab, standby(active)),
+        Fault::AckerRestart => process::kill_databases(lab, &standby_hosts(scene)),
         Fault::EarlyReturn => site::early_return(scene),
         Fault::SecondFailure => site::second_failure(scene),
         Fault::BothRestart => site::both_restart(lab),
         Fault::ReplicationError => rows::collide(scene),
-        Fault::DiskFull => disk::fill(lab, active),
-        Fault::HungDisk => disk::freeze(lab, active),
-        Fault::ClockStep => wall::step(lab, active),
+        Fault::DiskFull => disk::fill(lab, primary),
+        Fault::HungDisk => disk::freeze(lab, primary),
+        Fault::ClockStep => wall::step(lab, scene.spec, active),
     }
 }
 
@@ -153,11 +157,12 @@ pub fn inject(scene: &Scene<'_>, fault: Fault) -> Result<Injected, FaultError> {
 /// # Errors
 /// [`FaultError`].
 pub fn heal(scene: &Scene<'_>, fault: Fault, injected: &Injected) -> Result<Healed, FaultError> {
-    let (lab, active) = (scene.lab, scene.target.active);
+    let (lab, active, primary) = (scene.lab, scene.target.active, &scene.target.primary);
     match fault {
         Fault::KillPrimary | Fault::KillLeader | Fault::AckerRestart => {
             Ok(process::healed_by_supervisor(injected))
         }
+        Fault::KillHost => host::power_on(lab, primary),
         Fault::KillSite | Fault::SecondFailure => site::power_on(lab, active),
         Fault::LoseWitness => site::power_on(lab, LabSite::Wit),
         Fault::LoseStandby => site::power_on(lab, standby(active)),
@@ -170,23 +175,29 @@ pub fn heal(scene: &Scene<'_>, fault: Fault, injected: &Injected) -> Result<Heal
             process::resume(lab, &paused(scene, fault)?)
         }
         Fault::ReplicationError => rows::part(scene),
-        Fault::DiskFull => disk::empty(lab, active),
-        Fault::HungDisk => disk::thaw(lab, active),
-        Fault::ClockStep => wall::right(lab),
+        Fault::DiskFull => disk::empty(lab, primary),
+        Fault::HungDisk => disk::thaw(lab, primary),
+        Fault::ClockStep => wall::right(lab, scene.spec.servers),
     }
 }
 
 /// What a pause stops.
 fn paused(scene: &Scene<'_>, fault: Fault) -> Result<Vec<crate::supervisor::Target>, FaultError> {
-    let leader = scene.target.leader.as_deref();
+    let (primary, leader) = (&scene.target.primary, scene.target.leader.as_deref());
     match fault {
-        Fault::PausePrimary => Ok(process::on_database(scene.target.active, &["mysqld"])),
-        Fault::PauseHost => Ok(process::on_database(scene.target.active, &["mysqld", "guard"])),
-        Fault::PauseGuard => Ok(process::on_database(scene.target.active, &["guard"])),
+        Fault::PausePrimary => Ok(process::on_host(primary, &["mysqld"])),
+        Fault::PauseHost => Ok(process::on_host(primary, &["mysqld", "guard"])),
+        Fault::PauseGuard => Ok(process::on_host(primary, &["guard"])),
         _ => Ok(process::node(leader.ok_or(FaultError::NoLeader)?)),
     }
 }
 
 fn standby(active: LabSite) -> LabSite {
     active.peer().expect("groups are active in data sites alone")
+}
+
+/// The database hosts of the site that is not active: the ackers, and where a candidate comes from when
+/// the active one is gone.
+fn standby_hosts(scene: &Scene<'_>) -> Vec<Host> {
+    Host::databases_of(standby(scene.target.active), scene.spec.servers).collect()
 }

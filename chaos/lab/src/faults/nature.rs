@@ -14,26 +14,41 @@ const PAUSE: Duration = Duration::from_secs(20);
 pub enum Expect {
     /// The group moves to the other site.
     Failover,
+    /// The group moves to its site's other server.
+    InSite,
     /// The group stays, at the same epoch.
     Stay,
     /// The group serves again, wherever it is safe: the fault leaves no single right site.
     Serve,
 }
 
-/// What must come of it.
+impl Expect {
+    /// Whether the group gets another primary.
+    #[must_use]
+    pub fn moves(self) -> bool {
+        matches!(self, Expect::Failover | Expect::InSite)
+    }
+}
+
+/// What must come of it in a lab with so many database servers in each data site.
 #[must_use]
-pub fn expect(fault: Fault) -> Expect {
+pub fn expect(fault: Fault, servers: u32) -> Expect {
     match fault {
+        // The site is well, so another server of it goes on, if there is one.
         Fault::KillPrimary
-        | Fault::KillSite
-        | Fault::CutSite
-        | Fault::Switchover
+        | Fault::KillHost
         | Fault::PausePrimary
         | Fault::PauseHost
         | Fault::PauseGuard
         | Fault::DiskFull
-        | Fault::HungDisk
-        | Fault::EarlyReturn => Expect::Failover,
+        | Fault::HungDisk => {
+            if servers > 1 {
+                Expect::InSite
+            } else {
+                Expect::Failover
+            }
+        }
+        Fault::KillSite | Fault::CutSite | Fault::Switchover | Fault::EarlyReturn => Expect::Failover,
         Fault::KillLeader
         | Fault::LoseWitness
         | Fault::CutLink
@@ -56,6 +71,7 @@ pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
         Fault::LoseWitness => Some(LabSite::Wit),
         Fault::LoseStandby => active.peer(),
         Fault::KillPrimary
+        | Fault::KillHost
         | Fault::KillLeader
         | Fault::CutLink
         | Fault::KillEntry
@@ -97,5 +113,41 @@ pub fn needs(faults: &[Fault]) -> Equipment {
     Equipment {
         disks: faults.iter().any(|f| matches!(f, Fault::DiskFull | Fault::HungDisk)),
         clocks: faults.contains(&Fault::ClockStep),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    /// Goal: a second server of a site changes what comes of its primary's own faults, and of no other.
+    #[test]
+    fn with_two_servers_a_site_the_primarys_own_faults_stay_in_it_and_all_others_are_as_they_were() {
+        let (mut in_site, mut other) = (Vec::new(), Vec::new());
+        for fault in Fault::value_variants() {
+            let (one, two) = (expect(*fault, 1), expect(*fault, 2));
+            assert_ne!(one, Expect::InSite, "{fault:?}: there is no other server");
+            if two == Expect::InSite {
+                assert_eq!(one, Expect::Failover, "{fault:?}");
+                assert_eq!(
+                    (dark_site(*fault, LabSite::Pdc), takes_entry(*fault)),
+                    (None, false),
+                    "{fault:?}"
+                );
+                in_site.push(fault.name());
+            } else {
+                assert_eq!(one, two, "{fault:?}");
+            }
+            if two == Expect::Failover {
+                other.push(fault.name());
+            }
+        }
+        assert_eq!(
+            in_site.join(" "),
+            "kill-primary kill-host pause-primary pause-host pause-guard disk-full hung-disk"
+        );
+        assert_eq!(other.join(" "), "kill-site cut-site switchover early-return");
     }
 }

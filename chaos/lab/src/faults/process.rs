@@ -6,15 +6,15 @@ use crate::clock;
 use crate::layout::{Host, Lab, LabSite};
 use crate::supervisor::{self, SupervisorRequest, Target};
 
-/// kill -9 of a site's database.
-pub fn kill_database(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
-    let host = Host::database_of(active).expect("groups are active in data sites alone");
-    kill(lab, Target::process(host.name, "mysqld"))
+/// kill -9 of the databases of some hosts.
+pub fn kill_databases(lab: &Lab, hosts: &[Host]) -> Result<Injected, FaultError> {
+    let targets: Vec<_> = hosts.iter().map(|h| Target::process(h.name, "mysqld")).collect();
+    kill(lab, &targets)
 }
 
 /// kill -9 of the leading node.
 pub fn kill_leader(lab: &Lab, leader: &str) -> Result<Injected, FaultError> {
-    kill(lab, Target::process(leader, "node"))
+    kill(lab, &node(leader))
 }
 
 /// kill -9 of the active site's entry, which stays down: a process that is started again after half a
@@ -33,9 +33,8 @@ pub fn release(lab: &Lab) -> Result<Healed, FaultError> {
     Ok(Healed { at: acted.ended, what: "the entry is started again".to_owned() })
 }
 
-/// Processes of a site's database host.
-pub fn on_database(site: LabSite, processes: &[&str]) -> Vec<Target> {
-    let host = Host::database_of(site).expect("groups are active in data sites alone");
+/// Processes of a host.
+pub fn on_host(host: &Host, processes: &[&str]) -> Vec<Target> {
     processes.iter().map(|p| Target::process(host.name, p)).collect()
 }
 
@@ -70,8 +69,12 @@ pub fn healed_by_supervisor(injected: &Injected) -> Healed {
     Healed { at: injected.ended, what: "the supervisor starts it again by itself".to_owned() }
 }
 
-fn kill(lab: &Lab, target: Target) -> Result<Injected, FaultError> {
-    let what = format!("SIGKILL to {target}");
-    let acted = supervisor::tell(lab, &SupervisorRequest::Kill { target })?;
-    Ok(Injected { began: acted.began, ended: acted.ended, what })
+fn kill(lab: &Lab, targets: &[Target]) -> Result<Injected, FaultError> {
+    let (mut began, mut ended) = (None, clock::now());
+    for target in targets {
+        let acted = supervisor::tell(lab, &SupervisorRequest::Kill { target: target.clone() })?;
+        began = began.or(Some(acted.began));
+        ended = acted.ended;
+    }
+    Ok(Injected { began: began.unwrap_or(ended), ended, what: format!("SIGKILL to {}", list(targets)) })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row};
 
-use super::{FaultError, Healed, Injected, Scene, standby};
+use super::{FaultError, Healed, Injected, Scene, standby_hosts};
 use crate::cli::Flavour;
 use crate::clients::writer::TABLE;
 use crate::clock;
@@ -106,8 +106,10 @@ async fn applier_error(conn: &mut Conn, show: &str) -> anyhow::Result<u64> {
     Ok(row.get_opt("Last_SQL_Errno").and_then(Result::ok).unwrap_or_default())
 }
 
+/// One of the standby's; two of them would be no more of a fault.
 fn host(scene: &Scene<'_>) -> Host {
-    Host::database_of(standby(scene.target.active)).expect("groups are active in data sites alone")
+    let first = standby_hosts(scene).into_iter().next();
+    first.expect("every data site has a database host")
 }
 
 /// Does something on the standby as root, through its socket.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FaultError, Healed, Injected, Scene, process, standby};
+use super::{FaultError, Healed, Injected, Scene, process, standby_hosts};
 use crate::clock;
 use crate::cluster;
 use crate::layout::{Lab, LabSite};
@@ -43,12 +43,13 @@ pub fn early_return(scene: &Scene<'_>) -> Result<Injected, FaultError> {
     Ok(Injected { began: off.began, ended: on.at, what })
 }
 
-/// Cuts the active site's power, and kills the other site's database as soon as it is being promoted.
+/// Cuts the active site's power, and kills the other site's databases, the candidate's among them, as soon
+/// as the failover has begun.
 pub fn second_failure(scene: &Scene<'_>) -> Result<Injected, FaultError> {
-    let (active, other) = (scene.target.active, standby(scene.target.active));
+    let active = scene.target.active;
     let off = power_off(scene.lab, active)?;
     let seen = failover_begun(scene)?;
-    let second = process::kill_database(scene.lab, other)?;
+    let second = process::kill_databases(scene.lab, &standby_hosts(scene))?;
     let what = format!("site {active} without power, and {} when the cluster was {seen}", second.what);
     Ok(Injected { began: off.began, ended: second.ended, what })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{FaultError, Healed, Injected};
 use crate::clock;
 use crate::layout::{Host, HostKind, Lab, LabSite};
+use crate::spec::LabSpec;
 use crate::supervisor;
 
 /// What is in the file of a clock that goes right.
@@ -34,29 +35,32 @@ fn check(lab: &Lab) -> Result<(), FaultError> {
 }
 
 /// The daemons of the active site are an hour ahead, those of all others an hour behind.
-pub fn step(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
+pub fn step(lab: &Lab, spec: &LabSpec, active: LabSite) -> Result<Injected, FaultError> {
     check(lab)?;
     let began = clock::now();
-    set(lab, |host| if host.site == active { "+1h\n" } else { "-1h\n" })?;
+    set(lab, spec.servers, |host| if host.site == active { "+1h\n" } else { "-1h\n" })?;
     let what = format!("the wall clocks step: an hour ahead in {active}, an hour behind everywhere else");
     Ok(Injected { began, ended: clock::now(), what })
 }
 
 /// All go right.
-pub fn right(lab: &Lab) -> Result<Healed, FaultError> {
-    set(lab, |_| RIGHT)?;
+pub fn right(lab: &Lab, servers: u32) -> Result<Healed, FaultError> {
+    set(lab, servers, |_| RIGHT)?;
     Ok(Healed { at: clock::now(), what: "the wall clocks go right".to_owned() })
 }
 
 /// Replaces each file as a whole, so that no daemon reads half of it.
-fn set(lab: &Lab, text: impl Fn(&Host) -> &'static str) -> Result<(), FaultError> {
-    for kind in [HostKind::Node, HostKind::Database] {
-        for host in Host::of_kind(kind) {
-            let (file, beside) = (file(lab, &host), lab.host_dir(&host).join("clock.new"));
-            write(&file, &beside, text(&host)).map_err(|source| FaultError::Clock { file, source })?;
-        }
+fn set(lab: &Lab, servers: u32, text: impl Fn(&Host) -> &'static str) -> Result<(), FaultError> {
+    for host in with_daemons(servers) {
+        let (file, beside) = (file(lab, &host), lab.host_dir(&host).join("clock.new"));
+        write(&file, &beside, text(&host)).map_err(|source| FaultError::Clock { file, source })?;
     }
     Ok(())
+}
+
+/// The hosts that nodes and guards run on.
+fn with_daemons(servers: u32) -> impl Iterator<Item = Host> {
+    Host::all(servers).filter(|h| matches!(h.kind, HostKind::Node | HostKind::Database))
 }
 
 fn write(file: &Path, beside: &Path, text: &str) -> std::io::Result<()> {
@@ -68,12 +72,10 @@ fn write(file: &Path, beside: &Path, text: &str) -> std::io::Result<()> {
 ///
 /// # Errors
 /// [`FaultError::Clock`].
-pub fn make(lab: &Lab) -> Result<(), FaultError> {
-    for kind in [HostKind::Node, HostKind::Database] {
-        for host in Host::of_kind(kind) {
-            let dir = lab.host_dir(&host);
-            std::fs::create_dir_all(&dir).map_err(|source| FaultError::Clock { file: dir, source })?;
-        }
+pub fn make(lab: &Lab, servers: u32) -> Result<(), FaultError> {
+    for host in with_daemons(servers) {
+        let dir = lab.host_dir(&host);
+        std::fs::create_dir_all(&dir).map_err(|source| FaultError::Clock { file: dir, source })?;
     }
-    right(lab).map(|_| ())
+    right(lab, servers).map(|_| ())
 }

@@ -78,6 +78,16 @@ pub enum SupervisorRequest {
         /// Which.
         site: LabSite,
     },
+    /// The host's cable goes silent, then all of its processes are killed and stay dead.
+    HostOff {
+        /// Its name.
+        host: String,
+    },
+    /// The host boots, if its site has power.
+    HostOn {
+        /// Its name.
+        host: String,
+    },
     /// What runs.
     Status,
     /// Kill everything and end.
@@ -91,6 +101,9 @@ pub struct SupervisorStatus {
     pub hub_alive: bool,
     /// Sites without power.
     pub powered_off: Vec<LabSite>,
+    /// Hosts without power in sites that have it.
+    #[serde(default)]
+    pub hosts_off: Vec<String>,
     /// All processes.
     pub processes: Vec<ProcessStatus>,
 }

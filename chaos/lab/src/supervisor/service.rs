@@ -33,10 +33,26 @@ const FAREWELL: Duration = Duration::from_millis(50);
 
 struct Service {
     lab: Lab,
+    /// Database servers in each data site.
+    servers: u32,
     cgroup: Option<PathBuf>,
     processes: Vec<Arc<Process>>,
     hub: Mutex<Child>,
-    off: Mutex<BTreeSet<LabSite>>,
+    off: Mutex<Off>,
+}
+
+/// What has no power.
+#[derive(Default)]
+struct Off {
+    sites: BTreeSet<LabSite>,
+    /// Hosts of sites that have it.
+    hosts: BTreeSet<&'static str>,
+}
+
+impl Off {
+    fn covers(&self, host: &Host) -> bool {
+        self.sites.contains(&host.site) || self.hosts.contains(host.name)
+    }
 }
 
 /// Runs the supervisor until it is told to shut down.
@@ -61,10 +77,11 @@ pub fn run(lab: &Lab) -> anyhow::Result<()> {
     std::fs::write(lab.state_file(), state.to_string()).context("state file")?;
     let service = Service {
         lab: lab.clone(),
+        servers: spec.servers,
         cgroup: group,
         processes,
         hub: Mutex::new(hub),
-        off: Mutex::new(BTreeSet::new()),
+        off: Mutex::new(Off::default()),
     };
     let socket = lab.supervisor_socket();
     control::serve(&socket, move |request| service.answer(&request))
@@ -128,6 +145,8 @@ impl Service {
             SupervisorRequest::Up { target } => self.stay(target, Power::On),
             SupervisorRequest::PowerOff { site } => self.power_off(*site),
             SupervisorRequest::PowerOn { site } => self.power_on(*site),
+            SupervisorRequest::HostOff { host } => self.host_off(host),
+            SupervisorRequest::HostOn { host } => self.host_on(host),
             SupervisorRequest::Shutdown => self.shut_down(),
         };
         match done {
@@ -138,9 +157,11 @@ impl Service {
 
     fn status(&self) -> SupervisorStatus {
         let hub_alive = matches!(self.hub.lock().expect("no holder of the hub panics").try_wait(), Ok(None));
+        let off = self.off.lock().expect("no holder of the sets panics");
         SupervisorStatus {
             hub_alive,
-            powered_off: self.off.lock().expect("no holder of the set panics").iter().copied().collect(),
+            powered_off: off.sites.iter().copied().collect(),
+            hosts_off: off.hosts.iter().map(|&name| name.to_owned()).collect(),
             processes: self.processes.iter().map(|p| p.status()).collect(),
         }
     }
@@ -162,10 +183,9 @@ impl Service {
             !meant.is_empty(),
             "nothing called {target} runs in the lab; `lab status` lists what does"
         );
-        let site = Host::named(&target.host).map(|h| h.site);
-        let off = self.off.lock().expect("no holder of the set panics");
+        let off = self.off.lock().expect("no holder of the sets panics");
         anyhow::ensure!(
-            !site.is_some_and(|s| off.contains(&s)),
+            !Host::named(&target.host).is_some_and(|h| off.covers(&h)),
             "{target} has no power; `lab heal` gives it"
         );
         meant.iter().for_each(|p| p.set_power(power));
@@ -186,16 +206,16 @@ impl Service {
     }
 
     fn release(&self) {
-        let off = self.off.lock().expect("no holder of the set panics");
-        let lit = |p: &&Arc<Process>| Host::named(&p.spec().host).is_some_and(|h| !off.contains(&h.site));
+        let off = self.off.lock().expect("no holder of the sets panics");
+        let lit = |p: &&Arc<Process>| Host::named(&p.spec().host).is_some_and(|h| !off.covers(&h));
         self.processes.iter().filter(lit).for_each(|p| p.set_power(Power::On));
     }
 
     /// First silence, then death at once: no reset, no goodbye reaches anybody outside.
     fn power_off(&self, site: LabSite) -> anyhow::Result<()> {
-        let mut off = self.off.lock().expect("no holder of the set panics");
+        let mut off = self.off.lock().expect("no holder of the sets panics");
         wan::tell(&self.lab, &WanRequest::Cut { directions: wan::all_of(site) })?;
-        off.insert(site);
+        off.sites.insert(site);
         let of_site: Vec<_> = self.of_site(site).collect();
         of_site.iter().for_each(|p| p.set_power(Power::Off));
         if let Some(root) = &self.cgroup {
@@ -209,15 +229,50 @@ impl Service {
 
     /// The hosts boot: nothing of what their kernels held is left.
     fn power_on(&self, site: LabSite) -> anyhow::Result<()> {
-        let mut off = self.off.lock().expect("no holder of the set panics");
-        if off.remove(&site) {
-            net::powered_hosts(site).try_for_each(|h| net::reboot_host(&self.lab, &h))?;
+        let mut off = self.off.lock().expect("no holder of the sets panics");
+        let whole = off.sites.remove(&site);
+        for host in net::powered_hosts(site, self.servers) {
+            if off.hosts.remove(host.name) || whole {
+                net::reboot_host(&self.lab, &host)?;
+            }
         }
-        let lit = |d: &wan::Direction| !off.contains(&d.from) && !off.contains(&d.to);
+        let lit = |d: &wan::Direction| !off.sites.contains(&d.from) && !off.sites.contains(&d.to);
         let directions = wan::all_of(site).into_iter().filter(lit).collect();
         wan::tell(&self.lab, &WanRequest::Mend { directions })?;
         self.of_site(site).for_each(|p| p.set_power(Power::On));
         Ok(())
+    }
+
+    /// As a site's: first silence, then death.
+    fn host_off(&self, name: &str) -> anyhow::Result<()> {
+        let mut off = self.off.lock().expect("no holder of the sets panics");
+        let (host, own) = self.of_host(name)?;
+        if off.sites.contains(&host.site) || !off.hosts.insert(host.name) {
+            return Ok(());
+        }
+        net::silence_host(&self.lab, &host)?;
+        own.iter().for_each(|p| p.set_power(Power::Off));
+        own.iter().try_for_each(|p| p.signal(Signal::SIGKILL))?;
+        await_ends(&own)
+    }
+
+    /// It boots as the hosts of a site do. With its site it has no power until that has.
+    fn host_on(&self, name: &str) -> anyhow::Result<()> {
+        let mut off = self.off.lock().expect("no holder of the sets panics");
+        let (host, own) = self.of_host(name)?;
+        if off.sites.contains(&host.site) || !off.hosts.remove(host.name) {
+            return Ok(());
+        }
+        net::reboot_host(&self.lab, &host)?;
+        own.iter().for_each(|p| p.set_power(Power::On));
+        Ok(())
+    }
+
+    /// A host, and what runs on it.
+    fn of_host(&self, name: &str) -> anyhow::Result<(Host, Vec<&Arc<Process>>)> {
+        let own: Vec<_> = self.processes.iter().filter(|p| p.spec().host == name).collect();
+        let host = Host::named(name).filter(|_| !own.is_empty());
+        Ok((host.with_context(|| format!("nothing of a host {name} runs in the lab"))?, own))
     }
 
     fn shut_down(&self) -> anyhow::Result<()> {

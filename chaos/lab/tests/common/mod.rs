@@ -42,6 +42,7 @@ impl TestLab {
             flavour: Flavour::Mysql,
             fallback: None,
             shape: Default::default(),
+            servers: 1,
             maker: Maker::Up,
             equipment: Default::default(),
             processes: vec![],
