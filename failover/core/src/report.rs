@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use model::{BootId, DatabaseReading, Epoch, GtidSet, OpeningMark, ProcessStart, ServerId, SyncGeneration};
+use model::{
+    BootId, DatabaseReading, Epoch, GtidSet, OpeningMark, ProcessStart, ServerId, ServerUuid, SyncGeneration,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Stamp;
@@ -181,6 +183,18 @@ pub struct GuardReport {
     /// The disk under its data; none where nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskReport>,
+    /// While it is kept shut: what it had executed when it was last promoted. Its history is that and what it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<GtidSet>,
+}
+
+/// The part of `lacks` that the server with this identity once had, as far as that is known. What others hold of
+/// earlier primaries, beyond what it had when it was promoted, was decided upon with the promotion: in `Sync` nobody was
+/// told of it (interleaving 42).
+pub(crate) fn of_its_history(lacks: GtidSet, own: &ServerUuid, promoted: Option<&GtidSet>) -> GtidSet {
+    let Some(promoted) = promoted else { return lacks };
+    let before = lacks.subtract(&lacks.subtract(promoted));
+    lacks.of(own).union(&before)
 }
 
 impl GuardReport {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::{ServerId, SiteId};
 
 use super::View;
+use crate::report::of_its_history;
 use crate::{Authority, Phase, Process};
 
 /// A named diagnosis.
@@ -165,7 +166,8 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
         let judged = |s: &&ServerId| *s != server && !view.group.returns.contains_key(*s);
         for other in view.group.servers.keys().filter(judged) {
             let Some(theirs) = view.reading(other).filter(|r| r.replica.is_some()) else { continue };
-            let mut lacks = theirs.gtid_held().subtract(&mine.gtid_executed);
+            let lacks = theirs.gtid_held().subtract(&mine.gtid_executed);
+            let mut lacks = of_its_history(lacks, &mine.server_uuid, report.promoted.as_ref());
             // The life that wrote them still runs: they wait for their commit, and it has them.
             if report.latch.opened > model::Epoch(0) && report.opened_ended.is_none() {
                 lacks = lacks.subtract(&lacks.of(&mine.server_uuid));

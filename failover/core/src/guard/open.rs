@@ -2,9 +2,10 @@
 //! reachable replica holds what it lacks, and in `Sync` semi-sync armed and its gtid_executed on
 //! every acker; then, and only then, read_only off and the gate.
 
-use model::{DatabaseReading, GtidSet, ReplicaThread, Timestamp};
+use model::{ReplicaThread, Timestamp};
 
 use super::{DatabaseAct, ENDLESS, Effect, FOREVER, Fencing, Gate, GateAct, Guard, Opened};
+use crate::report::of_its_history;
 use crate::{Authority, Defect, Durability, Phase};
 
 /// What was committed before the writes were taken from everybody has been answered within this time,
@@ -80,7 +81,8 @@ impl Guard {
         // What this very life wrote and has not committed yet is in its binary log: on its way, not lost.
         let wrote = self.latch.opened.as_ref().is_some_and(|o| o.life == life && o.boot == self.config.boot);
         for peer in self.peers.iter().filter(|p| p.replica) {
-            let mut lacks = self.of_its_history(peer.held.subtract(&reading.gtid_executed), reading);
+            let lacks = peer.held.subtract(&reading.gtid_executed);
+            let mut lacks = of_its_history(lacks, &reading.server_uuid, self.latch.promoted.as_ref());
             if wrote {
                 lacks = lacks.subtract(&lacks.of(&reading.server_uuid));
             }
@@ -109,16 +111,6 @@ impl Guard {
             }
         }
         Ok(())
-    }
-
-    /// The part of `lacks` that this server once had, as far as that is known. What others hold of earlier primaries,
-    /// beyond what it had when it was promoted, was decided upon with the promotion: in `Sync` nobody was told of it
-    /// (interleaving 42).
-    fn of_its_history(&self, lacks: GtidSet, reading: &DatabaseReading) -> GtidSet {
-        let Some(promoted) = &self.latch.promoted else { return lacks };
-        let own = lacks.of(&reading.server_uuid);
-        let before = lacks.subtract(&lacks.subtract(promoted));
-        own.union(&before)
     }
 
     /// `Sync`, or a `CatchUp` whose proof the leader was told of: the answer that says that `Sync` is committed may be
