@@ -256,6 +256,12 @@ fn rebuilt(
     if !left.is_empty() {
         return Verified::NotDone(format!("{server} still has {left}"));
     }
+    // While it is copied over it answers for a moment, with nothing in it.
+    let theirs = &primary.gtid_executed;
+    let earlier = theirs.subtract(&theirs.of(&primary.server_uuid));
+    if !held.contains(&earlier) || (held.is_empty() && !theirs.is_empty()) {
+        return Verified::NotDone(format!("{server} has not got what the primary had before it was one"));
+    }
     if !held.contains(&primary.gtid_purged) {
         return Verified::NotDone(format!("{server} lacks what the primary cannot send any more"));
     }
