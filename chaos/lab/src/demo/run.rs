@@ -1,7 +1,7 @@
 //! One run: from `Sync` through a fault back to `Sync`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use model::Timestamp;
@@ -65,8 +65,12 @@ const BEGIN_DEADLINE: Duration = Duration::from_secs(120);
 /// The load goes on for so long after the return, so that its effects on clients are seen.
 const TAIL: Duration = Duration::from_secs(2);
 
-/// The standby applies what it has received within this time of the load's end.
-const APPLY_DEADLINE: Duration = Duration::from_secs(10);
+/// A standby that is in `Sync` has received everything, and may have much of it to apply still. It is given up
+/// when nothing more arrives for so long…
+const APPLY_STALL: Duration = Duration::from_secs(20);
+
+/// …or when it is not done in this time.
+const APPLY_DEADLINE: Duration = Duration::from_secs(240);
 
 /// Makes one run: its report, and the rows that were acknowledged in it.
 pub fn one(
@@ -114,7 +118,7 @@ pub fn one(
         wanted @ (Expect::Stay | Expect::Serve) => {
             let must = if wanted == Expect::Stay { "stay" } else { "serve in the end" };
             progress.say(&format!("  watching for {} s: the group must {must}", STAY_WATCHED.as_secs()));
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             if wanted == Expect::Stay {
                 web::await_move(&mut load, struck, interrupt, progress)?;
             }
@@ -378,13 +382,41 @@ fn missing_on_standby(
     let group = after.and_then(|s| s.group(cluster::GROUP)).context("the status names no group")?;
     let hosts = standby_hosts(&group, spec.servers).context("the status names no standby")?;
     let mut last = None;
+    let mut patience = Patience::new(APPLY_STALL);
     interrupt.wait_for(APPLY_DEADLINE, || {
         let missing = missing_on(lab, &hosts, number, acked);
-        let all_there = matches!(missing, Ok(0));
+        let now = Instant::now();
+        let ended = match &missing {
+            Ok(missing) => *missing == 0 || patience.is_over(*missing, now),
+            Err(_) => patience.is_over(u64::MAX, now),
+        };
         last = Some(missing);
-        Ok(all_there.then_some(()))
+        Ok(ended.then_some(()))
     })?;
     last.context("the standby was not read")?
+}
+
+/// How long to wait for what becomes less: as long as it does.
+struct Patience {
+    stall: Duration,
+    least: Option<(u64, Instant)>,
+}
+
+impl Patience {
+    fn new(stall: Duration) -> Self {
+        Self { stall, least: None }
+    }
+
+    /// Whether what is left has not become less for too long.
+    fn is_over(&mut self, left: u64, now: Instant) -> bool {
+        match self.least {
+            Some((least, since)) if left >= least => now.duration_since(since) >= self.stall,
+            _ => {
+                self.least = Some((left, now));
+                false
+            }
+        }
+    }
 }
 
 /// The servers of the site that is not active which ack, or all of them where the status calls none so.
@@ -437,4 +469,29 @@ pub fn line(run: &Run) -> String {
 pub fn moment(fault: Timestamp, at: Timestamp, source: &str, what: String) -> Moment {
     let at_ms = (millis_between(fault, at) * 10.0).round() / 10.0;
     Moment { at_ms, source: source.to_owned(), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_is_waited_for_as_long_as_it_gets_on() {
+        let began = Instant::now();
+        let at = |seconds: u64| began + Duration::from_secs(seconds);
+        let mut patience = Patience::new(Duration::from_secs(20));
+        assert!(!patience.is_over(9000, at(0)));
+        assert!(!patience.is_over(9000, at(19)), "it may be slow");
+        assert!(!patience.is_over(8999, at(39)), "it got on");
+        assert!(!patience.is_over(8999, at(58)));
+        assert!(patience.is_over(8999, at(59)), "it stands still");
+    }
+
+    #[test]
+    fn a_standby_that_cannot_be_read_is_given_up() {
+        let began = Instant::now();
+        let mut patience = Patience::new(Duration::from_secs(20));
+        assert!(!patience.is_over(u64::MAX, began));
+        assert!(patience.is_over(u64::MAX, began + Duration::from_secs(20)));
+    }
 }
