@@ -499,7 +499,7 @@ impl Brain {
             }
             self.told.insert(id.clone(), authority.version);
             for server in group.servers.keys() {
-                let peers = self.shared.desk().peers(group.servers.keys(), server, now);
+                let peers = self.shared.desk().peers(group, server, now);
                 let told = Told { authority: authority.clone(), peers };
                 let to = Endpoint::Guard(server.clone());
                 let _ = self.shared.links.cast(&to, wire::TOLD, &wire::pack(&told));

@@ -8,7 +8,7 @@ use gslb_core::{
 };
 use model::Generation;
 
-use crate::place::{HOST_SITES, Names};
+use crate::place::{HOST_SITES, HOSTS, MDC, Names, PDC};
 
 /// TTL of the name in seconds.
 pub const TTL: u32 = 1;
@@ -28,21 +28,35 @@ impl Dns {
         let name = parse("db.gslb.example.com");
         let mut asked = NameBuf::new();
         asked.read(name.wire()).expect("a name's wire form is a name");
-        let addresses = vec![IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 1])];
+        let addresses = (0..HOSTS).map(|h| {
+            let last = h as u8 / 2 + 1;
+            if HOST_SITES[h] == PDC {
+                IpAddr::from([192, 0, 2, last])
+            } else {
+                IpAddr::from([198, 51, 100, last])
+            }
+        });
         let question = Question {
             name: asked,
             record_type: RecordType::A,
             class: gslb_core::CLASS_IN,
             client: Client::sender(IpAddr::from([203, 0, 113, 7])),
         };
-        Self { zone: parse("gslb.example.com"), name, question, addresses }
+        Self { zone: parse("gslb.example.com"), name, question, addresses: addresses.collect() }
     }
 
     /// What a node with this state answers from.
     pub fn snapshot(&self, names: &Names, state: &failover_core::State) -> Snapshot {
         let route = state.groups.get(&names.group).and_then(|g| g.route.as_ref());
-        let endpoints =
-            HOST_SITES.iter().enumerate().map(|(h, s)| (names.sites[*s].clone(), vec![self.addresses[h]]));
+        // In its site, the address of the server that was opened; in the other one nobody asks.
+        let open =
+            route.and_then(|r| Some(&state.groups.get(&names.group)?.epochs.get(&r.epoch)?.primary.server));
+        let open = open.and_then(|server| names.host(server));
+        let endpoints = [PDC, MDC].map(|site| {
+            let first = HOST_SITES.iter().position(|s| *s == site).expect("each site has a server");
+            let server = open.filter(|h| HOST_SITES[*h] == site).unwrap_or(first);
+            (names.sites[site].clone(), vec![self.addresses[server]])
+        });
         let soa = SoaSpec {
             primary: self.zone.clone(),
             contact: self.zone.clone(),
@@ -62,7 +76,7 @@ impl Dns {
         };
         let bound = BoundSpec {
             group: names.group.clone(),
-            endpoints: endpoints.collect(),
+            endpoints: endpoints.into(),
             active: route.map(|r| r.site.clone()),
             no_quorum: NoQuorum::Servfail,
             ttl: TTL,

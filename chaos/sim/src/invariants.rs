@@ -53,6 +53,9 @@ impl World {
             match change {
                 Change::Open { .. } => {
                     self.truth.failovers += 1;
+                    if self.opened_in_site() {
+                        self.truth.count("in-site");
+                    }
                     self.check_open_is_safe();
                     self.check_candidate_is_whole();
                 }
@@ -64,6 +67,13 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// What was opened last stands in the site of the one before.
+    fn opened_in_site(&self) -> bool {
+        let sites =
+            self.group().and_then(|g| Some((&g.authority.as_ref()?.primary, &g.revoked.as_ref()?.primary)));
+        sites.is_some_and(|(new, old)| new.site == old.site && new.server != old.server)
     }
 
     /// The end of a run, after healing.

@@ -5,7 +5,7 @@
 //! Every transaction has an identity of its own besides its GTID, so that a number used twice for
 //! two contents (a ghost and its successor) is noticed.
 //!
-//! Deliberately absent: tables, SQL, several replicas of one source (there are two servers).
+//! Deliberately absent: tables, SQL, replicas of replicas.
 
 mod acts;
 mod commit;
@@ -119,6 +119,8 @@ pub enum Io {
 /// The receiver's connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
+    /// The host that it leads to.
+    pub source: usize,
     /// Its number; never used twice.
     pub id: u32,
     /// It acknowledges.
@@ -134,6 +136,8 @@ pub struct Connection {
 /// The dump side of it at the source.
 #[derive(Debug, Clone, Copy)]
 pub struct Attached {
+    /// The replica's host.
+    pub host: usize,
     /// The connection.
     pub id: u32,
     /// It asked for semi-sync.
@@ -173,8 +177,10 @@ pub struct Life {
     pub sql: bool,
     /// The applier is busy with one.
     pub applying: bool,
-    /// The dump thread.
-    pub attached: Option<Attached>,
+    /// The dump threads.
+    pub attached: Vec<Attached>,
+    /// How far each host has acknowledged what was written here, in this life.
+    pub acked: [usize; HOSTS],
     /// A database act that was asked of it, by the guard's number, with the guard's life.
     pub rebuilding: bool,
 }
@@ -192,6 +198,21 @@ pub struct Act {
     pub until: Time,
     /// It began to work (for the long ones).
     pub begun: bool,
+}
+
+impl Life {
+    /// Replicas that acknowledge.
+    pub fn ackers(&self) -> u32 {
+        self.attached.iter().map(|a| u32::from(a.semi)).sum()
+    }
+
+    /// Up to which of its own transactions as many replicas as it waits for have acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        let mut acked = self.acked;
+        acked.sort_unstable_by(|a, b| b.cmp(a));
+        let last = (self.wait_count as usize).clamp(1, HOSTS) - 1;
+        acked[last]
+    }
 }
 
 impl Mysql {
@@ -217,6 +238,16 @@ impl Mysql {
     /// How much of an origin it holds, applied or received.
     pub fn held(&self, origin: usize) -> usize {
         self.executed[origin].len() + self.relayed[origin]
+    }
+
+    /// How much of each origin it holds, applied or received.
+    pub fn all_held(&self) -> [usize; HOSTS] {
+        std::array::from_fn(|origin| self.held(origin))
+    }
+
+    /// How much of each origin it has committed.
+    pub fn all_executed(&self) -> [usize; HOSTS] {
+        std::array::from_fn(|origin| self.executed[origin].len())
     }
 
     /// How much of an origin its binary log has.
@@ -279,13 +310,13 @@ impl Mysql {
 
     /// `gtid_executed`.
     pub fn gtid_executed(&self, names: &Names) -> GtidSet {
-        Self::set(&names.uuids, [0; HOSTS], [self.executed[0].len(), self.executed[1].len()])
+        Self::set(&names.uuids, [0; HOSTS], self.all_executed())
     }
 
     /// What one look at it tells; none when it does not answer.
     pub fn reading(&self, names: &Names, marks: &[Mark]) -> Option<DatabaseReading> {
         let life = self.answering()?;
-        let held = [self.held(0), self.held(1)];
+        let held = self.all_held();
         let replica = self.channel.as_ref().map(|channel| ReplicaReading {
             source_host: names.servers[channel.source].as_str().to_owned(),
             source_port: 3306,
@@ -321,7 +352,7 @@ impl Mysql {
                 source_enabled: life.source_enabled,
                 source_operating: life.operating,
                 wait_count: life.wait_count,
-                clients: u32::from(life.attached.is_some_and(|a| a.semi)),
+                clients: life.ackers(),
                 waiting_sessions: u32::from(!self.waiting.is_empty()),
                 replica_enabled: life.replica_enabled,
                 acknowledged: None,

@@ -15,6 +15,8 @@ pub const MINUTES: u64 = 10;
 pub struct Options {
     /// How long it is, healing included; at least 3.
     pub minutes: u64,
+    /// How many database servers there are, 2 to 4; by the seed where it is not said.
+    pub servers: Option<usize>,
     /// A rule removed on purpose.
     pub defect: Option<Defect>,
     /// A rule of the world broken on purpose.
@@ -33,6 +35,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             minutes: MINUTES,
+            servers: None,
             defect: None,
             mutant: None,
             muted: BTreeSet::new(),
@@ -61,6 +64,8 @@ pub enum Mutant {
     NeverStale,
     /// A relay log does not outlive its server.
     RelayForgotten,
+    /// A candidate beside the primary says that it took what the ackers have, and took nothing.
+    GathersNothing,
 }
 
 /// An invariant, as DESIGN §4 numbers them.

@@ -1,5 +1,5 @@
-//! The places of the simulated world and their names: three sites with five nodes and two database
-//! hosts, and an outside where clients live. Everything else in this crate counts them by index.
+//! The places of the simulated world and their names: three sites with five nodes and two to four
+//! database hosts, and an outside where clients live. Everything else in this crate counts them by index.
 
 use model::{GroupId, NodeId, ServerId, ServerUuid, SiteId};
 
@@ -24,21 +24,26 @@ pub const PLACES: usize = 4;
 
 /// Number of nodes; endpoint numbers below it are nodes.
 pub const NODES: usize = 5;
-/// Number of database hosts; endpoint `NODES + h` is the guard of host `h`.
-pub const HOSTS: usize = 2;
+/// Most database hosts of a run; endpoint `NODES + h` is the guard of host `h`.
+pub const HOSTS: usize = 4;
 /// The site of each node.
 pub const NODE_SITES: [usize; NODES] = [PDC, PDC, MDC, MDC, WIT];
 /// The site of each database host.
-pub const HOST_SITES: [usize; HOSTS] = [PDC, MDC];
+pub const HOST_SITES: [usize; HOSTS] = [PDC, MDC, PDC, MDC];
+
+/// How many database hosts there are in a seed's run: two in half of them, three in a quarter (two of them in
+/// the first site), two a site in the rest.
+pub fn hosts_of(seed: u64) -> usize {
+    match seed / 8 % 4 {
+        2 => 3,
+        3 => 4,
+        _ => 2,
+    }
+}
 
 /// The nodes of a site.
 pub fn nodes_at(site: usize) -> impl Iterator<Item = usize> {
     (0..NODES).filter(move |n| NODE_SITES[*n] == site)
-}
-
-/// The database hosts of a site.
-pub fn hosts_at(site: usize) -> impl Iterator<Item = usize> {
-    (0..HOSTS).filter(move |h| HOST_SITES[*h] == site)
 }
 
 /// A process that sends and receives messages: a node, or the guard of a host.
@@ -74,8 +79,13 @@ impl Names {
             group: "shop".parse().expect("a name"),
             sites: all(&["pdc", "mdc", "wit"]),
             nodes: all(&["pdc-1", "pdc-2", "mdc-1", "mdc-2", "wit-1"]),
-            servers: all(&["pdc-db", "mdc-db"]),
-            uuids: all(&["aaaaaaaa-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000002"]),
+            servers: all(&["pdc-db", "mdc-db", "pdc-db-2", "mdc-db-2"]),
+            uuids: all(&[
+                "aaaaaaaa-0000-0000-0000-000000000001",
+                "bbbbbbbb-0000-0000-0000-000000000002",
+                "aaaaaaaa-0000-0000-0000-000000000003",
+                "bbbbbbbb-0000-0000-0000-000000000004",
+            ]),
         };
         assert!(names.nodes.len() == NODES && names.uuids.len() == HOSTS, "every name is well formed");
         names

@@ -26,7 +26,7 @@ use crate::mysql::{Channel, Io, Mysql};
 use crate::net::Net;
 use crate::node::Node;
 use crate::options::{Invariant, Mutant, Options, Outcome, Violation};
-use crate::place::{Endpoint, HOSTS, MDC, MS, NODES, Names, PDC, SECOND, Time};
+use crate::place::{Endpoint, HOST_SITES, MS, NODES, Names, PDC, SECOND, Time, hosts_of};
 use crate::queue::Queue;
 use crate::truth::Truth;
 
@@ -170,7 +170,7 @@ impl World {
                 slow_disk: 0,
             })
             .collect();
-        let hosts = (0..HOSTS)
+        let hosts = (0..options.servers.unwrap_or_else(|| hosts_of(seed)))
             .map(|h| Host {
                 up: true,
                 paused: false,
@@ -245,7 +245,7 @@ impl World {
             self.node_start(n);
         }
         self.furnish();
-        for h in 0..HOSTS {
+        for h in 0..self.hosts.len() {
             self.mysql_start(h);
             self.guard_start(h);
         }
@@ -254,7 +254,7 @@ impl World {
     }
 
     /// What the servers are like before anybody looks at them: empty mostly; or a live pair that is to
-    /// be adopted; or two that were shut down, of which the one in the other site has more.
+    /// be adopted, and its further replicas; or some that were shut down, of which those in the other site have more.
     fn furnish(&mut self) {
         let (first, second) = match self.chance.below(4) {
             0 => (40, 40),
@@ -263,14 +263,14 @@ impl World {
         };
         for number in 1..=second {
             let transaction = self.truth.write(PDC, number, 0);
-            for h in 0..HOSTS {
-                if number <= [first, second][h] {
+            for h in 0..self.hosts.len() {
+                if number <= [first, second][HOST_SITES[h]] {
                     self.hosts[h].mysql.executed[PDC].push(transaction);
                 }
             }
         }
         if first == second {
-            for h in 0..HOSTS {
+            for h in 0..self.hosts.len() {
                 self.mysql_start(h);
                 self.mysql_booted(h);
             }
@@ -278,16 +278,18 @@ impl World {
         }
     }
 
-    /// The live pair: one writes, the other follows it.
+    /// The live pair: one writes, the others follow it.
     fn adopt_pair(&mut self) {
         let mysql = &mut self.hosts[PDC].mysql;
         mysql.life.as_mut().expect("it was started").read_only = false;
-        let from = [self.hosts[MDC].mysql.held(0), self.hosts[MDC].mysql.held(1)];
-        let mysql = &mut self.hosts[MDC].mysql;
-        mysql.channel = Some(Channel { source: PDC, connected: false, from, io_error: String::new() });
-        let life = mysql.life.as_mut().expect("it was started");
-        (life.io, life.sql) = (Io::Connecting, true);
-        self.mysql_connect(MDC);
+        for h in 1..self.hosts.len() {
+            let mysql = &mut self.hosts[h].mysql;
+            let from = mysql.all_held();
+            mysql.channel = Some(Channel { source: PDC, connected: false, from, io_error: String::new() });
+            let life = mysql.life.as_mut().expect("it was started");
+            (life.io, life.sql) = (Io::Connecting, true);
+            self.mysql_connect(h);
+        }
     }
 
     fn finish(mut self) -> Outcome {
@@ -308,6 +310,16 @@ impl World {
             violation: self.violation,
             log: self.log.into(),
         }
+    }
+
+    /// All database hosts but one.
+    pub(crate) fn others(&self, h: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.hosts.len()).filter(move |o| *o != h)
+    }
+
+    /// The database hosts of a site.
+    pub(crate) fn hosts_at(&self, site: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.hosts.len()).filter(move |h| HOST_SITES[*h] == site)
     }
 
     /// Writes a line of the log.

@@ -56,7 +56,8 @@ fn the_same_seed_twice_is_the_same_run() {
 /// Goal: without faults nothing is shut, moved or lost, and durability stays `Sync`.
 #[test]
 fn a_calm_cluster_reaches_sync_and_stays_there() {
-    for seed in 1..=10 {
+    // Among them two seeds with three servers and two with four.
+    for seed in (1..=8).chain([16, 17, 24, 25]) {
         let options = Options { calm: true, minutes: 5, ..Options::default() };
         let outcome = run(seed, &options);
         assert_eq!(outcome.violation, None, "seed {seed}: {}", outcome.log.join("\n"));

@@ -8,7 +8,10 @@ use std::time::Duration;
 use model::{Epoch, GroupId, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId, Timestamp, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{Authority, Defect, Defects, Durability, GuardReport, Nonce, Phase, Policy, State, Timing};
+use crate::report::of_a_former_run;
+use crate::{
+    Authority, Defect, Defects, Durability, Group, GuardReport, Nonce, Phase, Policy, State, Timing,
+};
 
 /// A guard's request to hold the lease for another T_H, and its report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +134,9 @@ pub struct Desk {
 struct LastRead {
     uuid: ServerUuid,
     held: GtidSet,
+    executed: GtidSet,
+    /// The epoch of its newest mark of an opening.
+    mark: Option<Epoch>,
     replica: bool,
 }
 
@@ -173,6 +179,8 @@ impl Desk {
             let last = LastRead {
                 uuid: reading.server_uuid.clone(),
                 held: reading.gtid_held(),
+                executed: reading.gtid_executed.clone(),
+                mark: reading.opening.map(|mark| mark.epoch),
                 replica: reading.replica.is_some(),
             };
             self.last_read.insert(report.server.clone(), last);
@@ -238,8 +246,7 @@ impl Desk {
             let seen = self.facts.renewals.entry(renewal.group.clone()).or_insert((epoch, received));
             *seen = (epoch, seen.1.max(received));
         }
-        let peers =
-            group.map(|g| self.peers(g.servers.keys(), &renewal.report.server, now)).unwrap_or_default();
+        let peers = group.map(|g| self.peers(g, &renewal.report.server, now)).unwrap_or_default();
         Answer { nonce: renewal.nonce, grant, authority, peers }
     }
 
@@ -287,22 +294,28 @@ impl Desk {
     /// The group's other servers, for a guard that wants to open. One whose process is gone is told
     /// with what it had: it still has it.
     #[must_use]
-    pub fn peers<'a>(
-        &self,
-        servers: impl Iterator<Item = &'a ServerId>,
-        but: &ServerId,
-        now: Timestamp,
-    ) -> Vec<PeerFact> {
-        servers
+    pub fn peers(&self, group: &Group, but: &ServerId, now: Timestamp) -> Vec<PeerFact> {
+        let others = group.last_of_others(but);
+        let told = self.facts.servers.get(but).map(|f| &f.report).zip(self.last_read.get(but));
+        let former = |last: &LastRead| {
+            told.map(|(report, mine)| {
+                let theirs = (&last.executed, last.mark);
+                of_a_former_run(theirs, &mine.uuid, report.promoted.as_ref(), &mine.held, others)
+            })
+        };
+        group
+            .servers
+            .keys()
             .filter(|s| *s != but)
             .filter_map(|server| {
                 let facts = self.facts.servers.get(server)?;
                 let last = self.last_read.get(server)?;
+                let former = former(last).unwrap_or_else(GtidSet::empty);
                 Some(PeerFact {
                     server: server.clone(),
                     uuid: last.uuid.clone(),
                     process_start: facts.report.process.start(),
-                    held: last.held.clone(),
+                    held: last.held.subtract(&former),
                     reachable: now.since(facts.received) <= self.timing.fresh(),
                     replica: last.replica,
                 })

@@ -197,6 +197,27 @@ pub(crate) fn of_its_history(lacks: GtidSet, own: &ServerUuid, promoted: Option<
     lacks.of(own).union(&before)
 }
 
+/// What a server has under the primary's own numbers from a run of that one *before* the present. It was given up when
+/// another server took over (interleaving 43): it is no part of what the primary once had. Whoever has any of the
+/// present run has applied a mark of it, for a mark is the first thing that an opening writes.
+///
+/// `executed` and `mark` are the server's; `own`, `promoted` and `held` are the primary's identity, what it was
+/// promoted with and what it holds now; `others` is the last epoch at which another one served.
+pub(crate) fn of_a_former_run(
+    (executed, mark): (&GtidSet, Option<Epoch>),
+    own: &ServerUuid,
+    promoted: Option<&GtidSet>,
+    held: &GtidSet,
+    others: Option<Epoch>,
+) -> GtidSet {
+    match (promoted, mark, others) {
+        (Some(promoted), Some(mark), Some(others)) if mark <= others => {
+            executed.of(own).subtract(promoted).subtract(held)
+        }
+        _ => GtidSet::empty(),
+    }
+}
+
 impl GuardReport {
     /// The reading, unless it was too old already when it was sent.
     #[must_use]

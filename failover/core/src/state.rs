@@ -206,4 +206,10 @@ impl Group {
     pub fn last_served(&self, server: &ServerId) -> Option<(Epoch, &EpochRecord)> {
         self.epochs.iter().rev().find(|(_, r)| r.served && r.primary.server == *server).map(|(e, r)| (*e, r))
     }
+
+    /// The last epoch at which another server than this one served.
+    #[must_use]
+    pub fn last_of_others(&self, server: &ServerId) -> Option<Epoch> {
+        self.epochs.iter().rev().find(|(_, r)| r.served && r.primary.server != *server).map(|(e, _)| *e)
+    }
 }

@@ -4,7 +4,7 @@ use failover_core::{Durability, HowItEnded, Phase};
 
 use crate::event::Event;
 use crate::fault::{Hit, Kind, Planned};
-use crate::place::{HOST_SITES, HOSTS, MDC, MS, NODES, OUTSIDE, PDC, SECOND, WIT, hosts_at, nodes_at};
+use crate::place::{HOST_SITES, MDC, MS, NODES, OUTSIDE, PDC, SECOND, WIT, nodes_at};
 use crate::world::World;
 
 impl World {
@@ -14,14 +14,15 @@ impl World {
         self.names.host(&group.authority.as_ref()?.primary.server)
     }
 
-    /// The host of a primary that serves in `Sync` while its acker is well.
+    /// The host of a primary that serves in `Sync` while its ackers are well.
     fn synced_primary(&self) -> Option<usize> {
         let authority = self.truth.state.groups.values().next()?.authority.as_ref()?;
         let primary = self.names.host(&authority.primary.server)?;
-        let acker = authority.acker_set.first()?;
-        let other = &self.hosts[1 - primary];
-        let start = other.mysql.answering().map(|l| l.start);
-        let well = other.up && !other.paused && start == Some(acker.process_start);
+        let well = authority.acker_set.iter().all(|acker| {
+            let Some(other) = self.names.host(&acker.server).map(|h| &self.hosts[h]) else { return false };
+            let start = other.mysql.answering().map(|l| l.start);
+            other.up && !other.paused && start == Some(acker.process_start)
+        });
         (authority.phase == Phase::Serving && authority.durability == Durability::Sync && well)
             .then_some(primary)
     }
@@ -50,9 +51,15 @@ impl World {
     fn aim(&self, detail: u64) -> usize {
         match self.primary_host() {
             Some(primary) if !detail.is_multiple_of(3) => primary,
-            Some(primary) => 1 - primary,
-            None => (detail % 2) as usize,
+            Some(primary) => self.another(primary, detail / 3),
+            None => (detail % self.hosts.len() as u64) as usize,
         }
+    }
+
+    /// One of the other hosts.
+    fn another(&self, h: usize, detail: u64) -> usize {
+        let others: Vec<usize> = self.others(h).collect();
+        others[(detail % others.len() as u64) as usize]
     }
 
     fn strike(&mut self, kind: Kind, detail: u64) -> Hit {
@@ -102,7 +109,7 @@ impl World {
                 Hit::Nothing
             }
             Kind::AckerRestart => {
-                let acker = self.primary_host().map_or(host, |p| 1 - p);
+                let acker = self.primary_host().map_or(host, |p| self.another(p, more));
                 self.mysql_end(acker, HowItEnded::Killed, true);
                 Hit::Nothing
             }
@@ -146,7 +153,7 @@ impl World {
             Kind::WitnessLoss => self.node_off(NODES - 1),
             Kind::Drift => {
                 let ppm = (more % 1_900) as i64 - 950;
-                let who = (detail % (NODES + HOSTS) as u64) as usize;
+                let who = (detail % (NODES + self.hosts.len()) as u64) as usize;
                 let clock =
                     if who < NODES { &mut self.nodes[who].clock } else { &mut self.hosts[who - NODES].clock };
                 clock.set_rate(self.now, ppm);
@@ -154,7 +161,7 @@ impl World {
             }
             Kind::Switchover => {
                 if let Some(leader) = self.leader_node() {
-                    self.order_switchover(leader);
+                    self.order_switchover(leader, more & 32 == 0);
                 }
                 Hit::Nothing
             }
@@ -184,7 +191,7 @@ impl World {
         for n in nodes_at(site) {
             self.node_off(n);
         }
-        for h in hosts_at(site) {
+        for h in self.hosts_at(site) {
             self.crash_host(h);
         }
         Hit::Site(site)
@@ -213,7 +220,7 @@ impl World {
         }
         host.paused = true;
         host.paused_at = self.now;
-        self.tell_replica(h, false);
+        self.tell_replicas(h, false);
         self.dirty = true;
         Hit::Host(h)
     }

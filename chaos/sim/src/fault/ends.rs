@@ -3,7 +3,7 @@
 use crate::event::{Event, Unit};
 use crate::fault::{Hit, Kind};
 use crate::gate::Gate;
-use crate::place::{HOSTS, MS, NODES, PLACES, SECOND, hosts_at, nodes_at};
+use crate::place::{MS, NODES, PLACES, SECOND, nodes_at};
 use crate::world::World;
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
                 for n in nodes_at(site) {
                     self.node_on(n);
                 }
-                for h in hosts_at(site) {
+                for h in self.hosts_at(site) {
                     self.host_on(h);
                 }
             }
@@ -115,7 +115,7 @@ impl World {
             }
             self.node_on(n);
         }
-        for h in 0..HOSTS {
+        for h in 0..self.hosts.len() {
             self.resume_host(h, 0);
             self.hosts[h].slow_disk = 0;
             self.hosts[h].hold_mysql = false;

@@ -2,12 +2,11 @@
 
 use crate::mysql::Io;
 use crate::options::Invariant;
-use crate::place::HOSTS;
 use crate::world::World;
 
 impl World {
     /// A client's write could be answered OK by this server now: it runs, takes writes, the gate lets
-    /// packets through both ways, and where it waits for acks, an acker is attached.
+    /// packets through both ways, and where it waits for acks, enough ackers are attached.
     pub(crate) fn can_acknowledge(&self, h: usize) -> bool {
         let host = &self.hosts[h];
         if !host.up || host.paused || !host.gate.passes(self.now) {
@@ -20,34 +19,36 @@ impl World {
         if !(life.source_enabled && life.operating) {
             return true;
         }
-        let acker = self.hosts[1 - h].mysql.life.as_ref();
-        acker
-            .filter(|l| l.io == Io::Running)
-            .and_then(|l| l.connection)
-            .is_some_and(|c| c.semi && life.attached.is_some_and(|a| a.id == c.id))
+        let listens = |host: usize, id: u32| {
+            let replica = self.hosts[host].mysql.life.as_ref().filter(|l| l.io == Io::Running);
+            replica.and_then(|l| l.connection).is_some_and(|c| c.semi && c.id == id)
+        };
+        let ackers = life.attached.iter().filter(|a| listens(a.host, a.id)).count();
+        ackers >= life.wait_count.max(1) as usize
     }
 
     /// Checked after everything that bears on it.
     pub(crate) fn check_one_writer(&mut self) {
-        let able = (0..HOSTS).filter(|h| self.can_acknowledge(*h)).count();
+        let able = (0..self.hosts.len()).filter(|h| self.can_acknowledge(*h)).count();
         if able > 1 {
-            self.violate(Invariant::I1, "both servers can acknowledge client writes".to_owned());
+            self.violate(Invariant::I1, "several servers can acknowledge client writes".to_owned());
         }
     }
 
     /// Whoever tells a client OK is the one that was opened at the highest epoch. A late OK for what
     /// the present one holds is true: its ack was on the way when the old one was stopped.
     pub(crate) fn check_told_by_the_one(&mut self, h: usize, transaction: u32) {
-        let (mine, other) = (self.truth.opened[h], self.truth.opened[1 - h]);
+        let mine = self.truth.opened[h];
+        let Some(newest) = self.others(h).max_by_key(|o| self.truth.opened[*o]) else { return };
+        let other = self.truth.opened[newest];
         let known = self.truth.transactions[transaction as usize];
-        let held = self.hosts[1 - h].mysql.holds(known.origin, known.number, transaction);
+        let held = self.hosts[newest].mysql.holds(known.origin, known.number, transaction);
         if other > mine && !held {
             let number = known.number;
             let text = format!(
                 "{} told a client OK for its transaction {number}, opened last at epoch {mine}, after {} was \
                  opened at epoch {other}",
-                self.names.servers[h],
-                self.names.servers[1 - h]
+                self.names.servers[h], self.names.servers[newest]
             );
             self.violate(Invariant::I1, text);
         }

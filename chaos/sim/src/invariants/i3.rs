@@ -37,9 +37,11 @@ impl World {
 
     /// A server was quarantined for another history: then two transactions do have one number.
     pub(crate) fn check_histories_differ(&mut self) {
-        let [one, two] = [0, 1].map(|h| &self.hosts[h].mysql.executed);
-        let differ = one.iter().zip(two).any(|(a, b)| a.iter().zip(b).any(|(x, y)| x != y));
-        if !differ {
+        let differ = |one: usize, two: usize| {
+            let (one, two) = (&self.hosts[one].mysql.executed, &self.hosts[two].mysql.executed);
+            one.iter().zip(two).any(|(a, b)| a.iter().zip(b).any(|(x, y)| x != y))
+        };
+        if !(0..self.hosts.len()).any(|h| self.others(h).any(|o| differ(h, o))) {
             let text = "a server was quarantined for another history, and there is none".to_owned();
             self.violate(Invariant::I3, text);
         }

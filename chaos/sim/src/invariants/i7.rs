@@ -1,11 +1,11 @@
 //! I7: bound names move only after the database is open at the new epoch; and no node answers the
-//! site that names were moved away from for longer than 2·T_H: by then its state is confirmed anew,
+//! server that names were moved away from for longer than 2·T_H: by then its state is confirmed anew,
 //! or it answers SERVFAIL.
 
 use failover_core::{Group, Timing};
 
 use crate::options::Invariant;
-use crate::place::{HOST_SITES, MS, Time};
+use crate::place::{MS, Time};
 use crate::world::World;
 
 /// Clocks differ by ρ, and an answer takes a moment.
@@ -17,7 +17,9 @@ impl World {
         let group = self.group().expect("something was routed");
         let Some(authority) = &group.authority else { return };
         let Some(h) = self.names.host(&authority.primary.server) else { return };
-        let away = before.and_then(|g| g.route.as_ref()).filter(|r| r.site != authority.primary.site);
+        let away = before
+            .and_then(|g| g.epochs.get(&g.route.as_ref()?.epoch))
+            .filter(|record| record.primary.server != authority.primary.server);
         let first = before.is_some_and(|g| g.route.is_none());
         let epoch = authority.epoch;
         if self.truth.opened[h] < epoch {
@@ -27,9 +29,8 @@ impl World {
             );
             self.violate(Invariant::I7, text);
         }
-        if let Some(route) = away {
-            let from = HOST_SITES.iter().position(|s| self.names.sites[*s] == route.site);
-            self.truth.moved = from.map(|f| (self.now, f));
+        if let Some(record) = away {
+            self.truth.moved = self.names.host(&record.primary.server).map(|from| (self.now, from));
         } else if first {
             self.truth.moved = None;
         }

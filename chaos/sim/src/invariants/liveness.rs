@@ -1,5 +1,5 @@
-//! After healing everything comes together: one server serves, names follow it, the other one has
-//! joined and durability is `Sync`; or the other one waits in quarantine for a person.
+//! After healing everything comes together: one server serves, names follow it, the others have
+//! joined and durability is `Sync`; or one waits in quarantine for a person.
 
 use failover_core::{Durability, Phase};
 
@@ -52,13 +52,17 @@ impl World {
             Some(route) if route.site == authority.primary.site && route.epoch == authority.epoch => {}
             route => return Err(format!("names point elsewhere: {route:?}")),
         }
-        let other = &self.names.servers[1 - primary];
-        if group.returns.contains_key(other) {
-            return Ok(());
+        let mut waits = false;
+        for o in self.others(primary) {
+            let other = &self.names.servers[o];
+            if group.returns.contains_key(other) {
+                waits = true;
+            } else if self.hosts[o].mysql.life.as_ref().is_none_or(|l| l.io != Io::Running) {
+                return Err(format!("{other} has not joined"));
+            }
         }
-        let joined = self.hosts[1 - primary].mysql.life.as_ref().is_some_and(|l| l.io == Io::Running);
-        if !joined {
-            return Err(format!("{other} has not joined"));
+        if waits {
+            return Ok(());
         }
         if authority.durability != Durability::Sync {
             return Err(format!("durability is {}", authority.durability));

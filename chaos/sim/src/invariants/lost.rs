@@ -10,9 +10,11 @@ impl World {
         let Some(primary) = self.primary_host() else { return };
         let mut missing = self.missing_from(primary);
         if self.waits_for_a_person(primary) {
-            // Which of the two goes on is open; what one forgot is on the other.
-            let other = self.missing_from(1 - primary);
-            missing.retain(|m| other.contains(m));
+            // Which of them goes on is open; what one forgot is on another one.
+            for other in self.others(primary) {
+                let there = self.missing_from(other);
+                missing.retain(|m| there.contains(m));
+            }
         }
         if let Some(first) = missing.first() {
             let known = self.truth.transactions[*first];

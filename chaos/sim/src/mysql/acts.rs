@@ -5,6 +5,7 @@ use model::OpeningMark;
 
 use crate::event::{Event, Inside};
 use crate::mysql::{Act, Channel, Io, Mark, Who};
+use crate::options::Mutant;
 use crate::place::{HOST_SITES, HOSTS, MS, SECOND, Time};
 use crate::world::World;
 
@@ -131,13 +132,15 @@ impl World {
             DatabaseAct::ArmSource { count } => {
                 let count = *count;
                 let life = self.life(h);
-                if u32::from(life.attached.is_some_and(|a| a.semi)) != count {
+                if life.ackers() != count {
                     return Progress::Failed("another number of semi-sync replicas is attached");
                 }
                 life.wait_count = count;
                 life.ack_timeout = None;
                 life.source_enabled = true;
                 life.operating = true;
+                // What was acknowledged before says nothing of who acknowledges now.
+                life.acked = [0; HOSTS];
                 Progress::Done(None)
             }
             DatabaseAct::DisarmSource => {
@@ -194,8 +197,7 @@ impl World {
                     Progress::Again(LOOK)
                 }
             }
-            // With two servers a candidate is an acker, and has nobody to take from.
-            DatabaseAct::Gather { .. } => Progress::Failed("no third server is simulated"),
+            DatabaseAct::Gather { .. } => self.gather(h, act),
             DatabaseAct::LeaveSource => {
                 let life = self.life(h);
                 life.io = Io::Stopped;
@@ -210,12 +212,7 @@ impl World {
                 let Some(source) = self.names.host(source).filter(|s| *s != h) else {
                     return Progress::Failed("that is not another server");
                 };
-                let mysql = &mut self.hosts[h].mysql;
-                mysql.relay.clear();
-                mysql.unsynced = 0;
-                mysql.relayed = [0; HOSTS];
-                let from = [mysql.held(0), mysql.held(1)];
-                mysql.channel = Some(Channel { source, connected: false, from, io_error: String::new() });
+                self.repoint(h, source);
                 if acks {
                     let life = self.life(h);
                     life.replica_enabled = true;
@@ -239,6 +236,52 @@ impl World {
         life.connection = None;
         let start = life.start;
         self.queue.push(now + 2 * MS, Event::Mysql { host: h, start, what: Inside::Connect });
+    }
+
+    /// The channel leads to another source; what was received and not applied is asked for again.
+    fn repoint(&mut self, h: usize, source: usize) {
+        let mysql = &mut self.hosts[h].mysql;
+        mysql.relay.clear();
+        mysql.unsynced = 0;
+        mysql.relayed = [0; HOSTS];
+        let from = mysql.all_held();
+        mysql.channel = Some(Channel { source, connected: false, from, io_error: String::new() });
+    }
+
+    /// Takes from another server what it has beyond this one, and stops receiving whatever comes of it.
+    fn gather(&mut self, h: usize, act: &mut Act) -> Progress {
+        let DatabaseAct::Gather { source, gtid } = &act.what else {
+            return Progress::Failed("not a gathering");
+        };
+        let Some(source) = self.names.host(source).filter(|s| *s != h) else {
+            return Progress::Failed("that is not another server");
+        };
+        let there = gtid.subtract(&self.hosts[h].mysql.gtid_executed(&self.names)).is_empty()
+            || self.broken(Mutant::GathersNothing);
+        if !self.life(h).read_only {
+            return Progress::Failed("it takes writes");
+        }
+        if !act.begun && !there {
+            if !self.hosts[h].mysql.relay.is_empty() {
+                return Progress::Failed("the relay log is not drained");
+            }
+            act.begun = true;
+            self.repoint(h, source);
+            self.start_io(h);
+            self.life(h).sql = true;
+        }
+        let in_time = self.now + LOOK <= act.until;
+        if !there && in_time {
+            return Progress::Again(LOOK);
+        }
+        let life = self.life(h);
+        life.io = Io::Stopped;
+        life.connection = None;
+        if there {
+            Progress::Done(Some(self.hosts[h].mysql.gtid_executed(&self.names)))
+        } else {
+            Progress::Failed("it did not come in time")
+        }
     }
 
     fn set_read_only(&mut self, h: usize, waits: bool) -> Progress {
@@ -326,7 +369,7 @@ impl World {
                     self.act_ended(h, act.guard, act.id, ActEnd::Done { reached: None });
                 }
                 let mysql = &mut self.hosts[h].mysql;
-                mysql.purged = [executed[0].len(), executed[1].len()];
+                mysql.purged = std::array::from_fn(|origin| executed[origin].len());
                 mysql.executed = executed;
                 mysql.waiting.clear();
                 mysql.channel = channel;

@@ -72,10 +72,14 @@ impl World {
     /// An ack comes in.
     pub(crate) fn mysql_ack(&mut self, h: usize, connection: u32, number: usize) {
         let Some(life) = self.hosts[h].mysql.life.as_mut() else { return };
-        if life.attached.is_some_and(|a| a.id == connection && a.semi) && life.wait_count <= 1 {
+        let Some(from) = life.attached.iter().find(|a| a.id == connection && a.semi) else { return };
+        let acked = &mut life.acked[from.host];
+        *acked = number.max(*acked);
+        let through = life.acknowledged();
+        if life.ackers() >= life.wait_count {
             life.operating = true;
-            self.release(h, number);
         }
+        self.release(h, through);
     }
 
     /// The silent timeout: acks are waited for no more until the replica has caught up.

@@ -6,7 +6,7 @@ use model::ProcessStart;
 use crate::event::{Event, Inside, Unit};
 use crate::mysql::{Io, Life, Who};
 use crate::options::Mutant;
-use crate::place::{MS, SECOND, Time};
+use crate::place::{HOSTS, MS, SECOND, Time};
 use crate::world::World;
 
 /// A transaction or so that a disk which lies about its fsync forgets.
@@ -39,7 +39,8 @@ impl World {
             connection: None,
             sql: false,
             applying: false,
-            attached: None,
+            attached: Vec::new(),
+            acked: [0; HOSTS],
             rebuilding: false,
         });
         self.queue.push(self.now + boot_time, Event::Mysql { host: h, start, what: Inside::Booted });
@@ -81,7 +82,7 @@ impl World {
             }
         }
         self.hosts[h].sockets += 1;
-        self.tell_replica(h, reset);
+        self.tell_replicas(h, reset);
         // What was asked over its sessions: the connection is lost.
         let pending: Vec<_> = self.hosts[h].acts.clone();
         let guard = self.hosts[h].guard.as_ref().map_or(0, |g| g.life);
@@ -117,8 +118,8 @@ impl World {
         self.mysql_end(h, HowItEnded::Graceful, true);
     }
 
-    /// The disk had not written what it said it had: the newest transactions are gone, as far as the
-    /// other server has them (nothing is promised beyond that).
+    /// The disk had not written what it said it had: the newest transactions are gone, as far as another
+    /// server has them (nothing is promised beyond that).
     pub(crate) fn disk_lied(&mut self, h: usize) {
         if self.hosts[h].mysql.life.is_some() {
             return;
@@ -131,7 +132,7 @@ impl World {
         let keep = length.saturating_sub(lost);
         let held = (keep..length).all(|i| {
             let t = self.hosts[h].mysql.executed[h][i];
-            self.hosts[1 - h].mysql.holds(h, i + 1, t)
+            self.others(h).any(|o| self.hosts[o].mysql.holds(h, i + 1, t))
         });
         if held {
             let mysql = &mut self.hosts[h].mysql;
@@ -158,7 +159,7 @@ impl World {
         let Some(life) = self.hosts[h].mysql.life.as_mut() else { return };
         life.paused = paused;
         if paused {
-            self.tell_replica(h, false);
+            self.tell_replicas(h, false);
         } else {
             let stash = std::mem::take(&mut self.hosts[h].stash_mysql);
             self.unstash(stash);

@@ -1,7 +1,7 @@
 //! Replication: the dump thread, the receiver, the applier.
 
 use crate::event::{Event, Inside};
-use crate::mysql::{Attached, Connection, Io};
+use crate::mysql::{Attached, Connection, Io, Life};
 use crate::place::{HOST_SITES, HOSTS, MS, SECOND, Time};
 use crate::world::World;
 
@@ -16,17 +16,24 @@ const STALL_LOOK: Time = 300 * MS;
 /// Transactions on their way on one connection; more follow as they arrive.
 const IN_FLIGHT_MAX: usize = 64;
 
+const TWO: &str = "a server replicates from another one";
+
 impl World {
-    /// Sends what the replica lacks, as far as the connection takes it.
+    /// Sends what the replicas lack, as far as their connections take it.
     pub(crate) fn stream(&mut self, source: usize) {
-        let replica = 1 - source;
+        let Some(life) = self.hosts[source].mysql.life.as_ref() else { return };
+        for attached in life.attached.clone() {
+            self.stream_to(source, attached);
+        }
+    }
+
+    fn stream_to(&mut self, source: usize, attached: Attached) {
+        let replica = attached.host;
         let now = self.now;
         let link = self.net.both(HOST_SITES[source], HOST_SITES[replica]);
-        let (one, two) = self.hosts.split_at_mut(1);
-        let (from, to) = if source == 0 { (&mut one[0], &mut two[0]) } else { (&mut two[0], &mut one[0]) };
+        let [from, to] = self.hosts.get_disjoint_mut([source, replica]).expect(TWO);
         let Some(life) = from.mysql.life.as_mut() else { return };
-        let Some(attached) = life.attached else { return };
-        let held = [to.mysql.held(0), to.mysql.held(1)];
+        let held = to.mysql.all_held();
         let connected = to
             .mysql
             .life
@@ -35,16 +42,17 @@ impl World {
         let Some((start, connection)) = connected else {
             // The dump thread learns at its next send that nobody listens.
             if link {
-                life.attached = None;
+                life.attached.retain(|a| a.id != attached.id);
             }
             return;
         };
         if connection.stalled.is_some() {
             return;
         }
-        let other = 1 - source;
-        for origin in [other, source] {
-            let logged = from.mysql.logged(origin);
+        // What it wrote itself goes last.
+        let logged: [usize; HOSTS] = std::array::from_fn(|origin| from.mysql.logged(origin));
+        for origin in (0..HOSTS).filter(|o| *o != source).chain([source]) {
+            let logged = logged[origin];
             while connection.sent[origin] < logged && connection.sent[origin] < held[origin] + IN_FLIGHT_MAX {
                 if !link {
                     connection.stalled = Some(now);
@@ -63,10 +71,15 @@ impl World {
         }
     }
 
+    /// Where a host's receiver receives from.
+    fn source_of(&self, h: usize) -> Option<usize> {
+        Some(self.hosts[h].mysql.life.as_ref()?.connection?.source)
+    }
+
     /// A transaction comes in.
     pub(crate) fn mysql_ship(&mut self, h: usize, id: u32, origin: usize, number: usize) {
         let now = self.now;
-        let source = 1 - h;
+        let Some(source) = self.source_of(h) else { return };
         let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
         let transaction = self.hosts[source].mysql.transaction(origin, number);
         let source_start = self.hosts[source].mysql.life.as_ref().map(|l| l.start);
@@ -93,19 +106,17 @@ impl World {
         mysql.unsynced = if at_leisure { mysql.unsynced + 1 } else { 0 };
         self.start_applier(h);
         if semi && origin == source {
-            self.send_ack(h, id, number, source_start);
+            self.send_ack(h, source, Inside::Ack { connection: id, number }, source_start);
         }
         if number.is_multiple_of(16) || self.hosts[h].mysql.relay.is_empty() {
             self.stream(source);
         }
     }
 
-    fn send_ack(&mut self, h: usize, connection: u32, number: usize, start: Option<model::ProcessStart>) {
-        let source = 1 - h;
+    fn send_ack(&mut self, h: usize, source: usize, what: Inside, start: Option<model::ProcessStart>) {
         let Some(start) = start else { return };
         let Some(passage) = self.net.passage(HOST_SITES[h], HOST_SITES[source]) else { return };
         let at = self.now + RELAY_SYNC + passage.latency + passage.slow / 2;
-        let what = Inside::Ack { connection, number };
         self.queue.push(at, Event::Mysql { host: source, start, what });
     }
 
@@ -139,24 +150,25 @@ impl World {
 
     /// The receiver tries to connect.
     pub(crate) fn mysql_connect(&mut self, h: usize) {
-        let source = 1 - h;
-        let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
         let connection_id = self.next_connection;
-        let (one, two) = self.hosts.split_at_mut(1);
-        let (to, from) = if h == 0 { (&mut one[0], &mut two[0]) } else { (&mut two[0], &mut one[0]) };
-        let held = [to.mysql.held(0), to.mysql.held(1)];
+        let Some(source) = self.hosts[h].mysql.channel.as_ref().map(|c| c.source) else {
+            if let Some(life) = self.hosts[h].mysql.life.as_mut().filter(|l| l.io == Io::Connecting) {
+                life.io = Io::Stopped;
+            }
+            return;
+        };
+        let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
+        let [to, from] = self.hosts.get_disjoint_mut([h, source]).expect(TWO);
+        let held = to.mysql.all_held();
         let own_log = from.mysql.logged(source);
         let purged = from.mysql.purged;
         let Some(life) = to.mysql.life.as_mut() else { return };
         if life.io != Io::Connecting {
             return;
         }
-        let Some(channel) = to.mysql.channel.as_mut() else {
-            life.io = Io::Stopped;
-            return;
-        };
+        let channel = to.mysql.channel.as_mut().expect("it has a source");
         let answers = !from.paused && from.mysql.life.as_ref().is_some_and(|l| l.booted && !l.paused);
-        if !link || !answers || channel.source != source {
+        if !link || !answers {
             let (start, what) = (life.start, Inside::Connect);
             self.queue.push(self.now + CONNECT_RETRY, Event::Mysql { host: h, start, what });
             return;
@@ -174,33 +186,37 @@ impl World {
         let semi = life.replica_enabled;
         life.io = Io::Running;
         life.connection =
-            Some(Connection { id: connection_id, semi, sent: held, last: self.now, stalled: None });
-        let source_life = from.mysql.life.as_mut().expect("it answers");
-        source_life.attached = Some(Attached { id: connection_id, semi });
+            Some(Connection { source, id: connection_id, semi, sent: held, last: self.now, stalled: None });
+        // A dump thread of the same replica that is still there is ended.
+        let attached = &mut from.mysql.life.as_mut().expect("it answers").attached;
+        attached.retain(|a| a.host != h);
+        attached.push(Attached { host: h, id: connection_id, semi });
         self.stream(source);
         self.dirty = true;
     }
 
     /// A stuck connection goes on, or is given up.
     pub(crate) fn mysql_stalled(&mut self, h: usize, id: u32) {
-        let source = 1 - h;
+        let Some(source) = self.source_of(h) else { return };
         let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
-        let attached = self.hosts[source].mysql.answering().and_then(|l| l.attached);
+        let listens = |l: &Life| l.attached.iter().any(|a| a.id == id);
+        let attached = self.hosts[source].mysql.answering().is_some_and(listens);
         let source_start = self.hosts[source].mysql.life.as_ref().map(|l| l.start);
         let now = self.now;
         let mysql = &mut self.hosts[h].mysql;
-        let held = [mysql.held(0), mysql.held(1)];
+        let held = mysql.all_held();
         let Some(life) = mysql.life.as_mut() else { return };
         let start = life.start;
         let Some(connection) = life.connection.as_mut().filter(|c| c.id == id) else { return };
         let Some(since) = connection.stalled else { return };
-        if link && attached.is_some_and(|a| a.id == id) {
+        if link && attached {
             // The same connection: TCP sends again what was lost, acks included.
             connection.stalled = None;
             connection.sent = held;
             let semi = connection.semi;
             if semi && held[source] > 0 {
-                self.send_ack(h, id, held[source], source_start);
+                let what = Inside::Ack { connection: id, number: held[source] };
+                self.send_ack(h, source, what, source_start);
             }
             self.stream(source);
         } else if now - since >= NET_TIMEOUT {
@@ -222,19 +238,26 @@ impl World {
 
     /// The receiver learns, by a reset or by silence, that its source is gone.
     pub(crate) fn mysql_source_gone(&mut self, h: usize, id: u32) {
-        let source = &self.hosts[1 - h];
-        let stands =
-            !source.paused && source.mysql.answering().and_then(|l| l.attached).is_some_and(|a| a.id == id);
+        let Some(source) = self.source_of(h).map(|s| &self.hosts[s]) else { return };
+        let listens = |l: &Life| l.attached.iter().any(|a| a.id == id);
+        let stands = !source.paused && source.mysql.answering().is_some_and(listens);
         let mine = self.hosts[h].mysql.life.as_ref().and_then(|l| l.connection).is_some_and(|c| c.id == id);
         if mine && !stands {
             self.drop_connection(h);
         }
     }
 
-    /// The other server's receiver will notice that this one is gone: at once by a reset, or when
-    /// nothing was heard for long.
-    pub(crate) fn tell_replica(&mut self, gone: usize, reset: bool) {
-        let replica = 1 - gone;
+    /// Its replicas' receivers will notice that this server is gone: at once by a reset, or when nothing was
+    /// heard for long.
+    pub(crate) fn tell_replicas(&mut self, gone: usize, reset: bool) {
+        for replica in 0..self.hosts.len() {
+            if self.source_of(replica) == Some(gone) {
+                self.tell_replica(gone, replica, reset);
+            }
+        }
+    }
+
+    fn tell_replica(&mut self, gone: usize, replica: usize, reset: bool) {
         let reset = reset && self.net.both(HOST_SITES[gone], HOST_SITES[replica]);
         let Some(life) = self.hosts[replica].mysql.life.as_ref() else { return };
         let Some(connection) = life.connection else { return };

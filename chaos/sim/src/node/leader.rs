@@ -46,7 +46,7 @@ impl World {
     }
 
     fn found(&self) -> Command {
-        let servers = (0..HOSTS)
+        let servers = (0..self.hosts.len())
             .map(|h| {
                 let site = self.names.sites[HOST_SITES[h]].clone();
                 (self.names.servers[h].clone(), ServerSpec { site })
@@ -86,15 +86,17 @@ impl World {
         self.propose(n, command, Purpose::Change);
     }
 
-    /// A person asks this leader to move the group to the other site.
-    pub(crate) fn order_switchover(&mut self, n: usize) {
+    /// A person asks this leader to move the group to the other site, or to another server of its own.
+    pub(crate) fn order_switchover(&mut self, n: usize, within: bool) {
         let clock = self.node_now(n);
         let Some(run) = self.nodes[n].run.as_mut().filter(|r| !r.deciding && r.replica.is_current()) else {
             return;
         };
         let Some(group) = run.state.groups.get(&self.names.group) else { return };
         let Some(authority) = &group.authority else { return };
-        let other = group.servers.values().map(|s| &s.site).find(|s| **s != authority.primary.site);
+        let here = &authority.primary.site;
+        let beside = group.servers.values().filter(|s| s.site == *here).count() > 1;
+        let other = group.servers.values().map(|s| &s.site).find(|s| (*s == here) == (within && beside));
         let Some(to) = other.cloned() else { return };
         let facts = run.desk.facts();
         let planned =
@@ -156,11 +158,11 @@ impl World {
     /// The leader tells all guards of the group at once.
     pub(crate) fn tell_guards(&mut self, n: usize) {
         let clock = self.node_now(n);
-        for h in 0..HOSTS {
+        for h in 0..self.hosts.len() {
             let run = self.nodes[n].run.as_ref().expect("it leads");
             let Some(group) = run.state.groups.get(&self.names.group) else { return };
             let Some(authority) = group.authority.clone() else { return };
-            let peers = run.desk.peers(group.servers.keys(), &self.names.servers[h], clock);
+            let peers = run.desk.peers(group, &self.names.servers[h], clock);
             self.send(n, NODES + h, Message::Told(Rc::new(Told { authority, peers })));
         }
     }
@@ -170,7 +172,7 @@ impl World {
         let clock = self.node_now(n);
         let run = self.nodes[n].run.as_mut().expect("it runs");
         let mut hears = 0;
-        for h in 0..HOSTS {
+        for h in 0..self.hosts.len() {
             if clock.since(run.heard[h]) <= HEARD_MAX {
                 hears |= 1 << h;
             }

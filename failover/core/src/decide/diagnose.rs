@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{ServerId, SiteId};
 
 use super::View;
-use crate::report::of_its_history;
+use crate::report::{of_a_former_run, of_its_history};
 use crate::{Authority, Phase, Process};
 
 /// A named diagnosis.
@@ -167,6 +167,11 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
         for other in view.group.servers.keys().filter(judged) {
             let Some(theirs) = view.reading(other).filter(|r| r.replica.is_some()) else { continue };
             let lacks = theirs.gtid_held().subtract(&mine.gtid_executed);
+            let mark = theirs.opening.map(|mark| mark.epoch);
+            let (promoted, others) = (report.promoted.as_ref(), view.group.last_of_others(server));
+            let applied = (&theirs.gtid_executed, mark);
+            let former = of_a_former_run(applied, &mine.server_uuid, promoted, &mine.gtid_held(), others);
+            let lacks = lacks.subtract(&former);
             let mut lacks = of_its_history(lacks, &mine.server_uuid, report.promoted.as_ref());
             // The life that wrote them still runs: they wait for their commit, and it has them.
             if report.latch.opened > model::Epoch(0) && report.opened_ended.is_none() {

@@ -104,6 +104,14 @@ impl World {
         }
     }
 
+    /// `peers SERVER`: what the leader tells its guard of what the others hold.
+    pub fn peers_told(&self, line: &mut Line, out: &mut String) {
+        let server = line.server();
+        for peer in self.desk.peers(&self.state.groups[&names::group()], &server, self.now) {
+            say(out, format!("{} holds {}", peer.server, names::set(&peer.held)));
+        }
+    }
+
     /// `decide [brief|servers]`: what the leader would do now, and why. `brief` leaves the candidates out;
     /// `servers` tells instead what is the matter with each.
     pub fn decide(&mut self, line: &mut Line, out: &mut String) {

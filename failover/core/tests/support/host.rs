@@ -302,8 +302,15 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     if line.flag("mariadb") {
         reading.version = "10.11.18-MariaDB".into();
     }
-    if line.take("mark").as_deref() == Some("other") {
-        reading.opening = Some(OTHER_MARK);
+    match line.take("mark").as_deref() {
+        None => {}
+        Some("other") => reading.opening = Some(OTHER_MARK),
+        Some(epoch) => {
+            let epoch = model::Epoch(epoch.parse().unwrap_or_else(|_| line.fail("mark=other or mark=EPOCH")));
+            let nonce = epoch.0;
+            reading.opening =
+                Some(OpeningMark { epoch, life: ProcessStart(1), nonce, count: epoch.0, all: nonce });
+        }
     }
     if line.flag("acks") {
         reading.semi_sync.replica_enabled = true;

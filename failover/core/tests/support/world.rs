@@ -104,6 +104,7 @@ impl World {
             "forget" => self.forget(&mut line),
             "vantage" => self.vantage(&mut line),
             "renewed" => self.renewed(&mut line, &mut out),
+            "peers" => self.peers_told(&mut line, &mut out),
             "decide" => self.decide(&mut line, &mut out),
             "loss" => self.loss(&mut line, &mut out),
             "exposure" => self.exposure(&mut out),
