@@ -14,14 +14,17 @@ use crate::inside;
 use crate::layout::Host;
 use crate::mysqld::APPLICATION_SCHEMA;
 
-/// So many commits of a writer ahead: seconds, so that the row is there before its twin arrives.
-const AHEAD: u64 = 30;
+/// So many commits of a writer ahead: half a second where the disk is quick, and a few where it is not.
+const AHEAD: u64 = 10;
 
 /// ER_DUP_ENTRY.
 const DUPLICATE: u64 = 1062;
 
 /// Some statements over a socket, and the seconds until the twin has arrived.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the applier is waited for. It is shorter than `DEADLINE`, so that what it was at is told.
+const TWIN: Duration = Duration::from_secs(24);
 
 /// Between two looks at the applier.
 const TICK: Duration = Duration::from_millis(50);
@@ -33,22 +36,29 @@ pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
     let began = clock::now();
     let row = at_standby(scene, move |mut conn: Conn| async move {
         conn.query_drop("SET SESSION sql_log_bin = 0").await?;
-        let last = format!(
-            "SELECT writer, MAX(seq) FROM {APPLICATION_SCHEMA}.{TABLE} WHERE run = {run} \
-                            GROUP BY writer ORDER BY writer LIMIT 1"
-        );
-        let last: Option<(u32, u64)> = conn.query_first(last).await?;
-        let (writer, seq) = last.ok_or_else(|| anyhow::anyhow!("no row of run {run} has arrived"))?;
-        let seq = seq + AHEAD;
-        conn.query_drop("SET GLOBAL super_read_only = OFF").await?;
-        let put = conn
-            .query_drop(format!("INSERT INTO {APPLICATION_SCHEMA}.{TABLE} VALUES ({run}, {writer}, {seq})"))
-            .await;
-        conn.query_drop("SET GLOBAL super_read_only = ON").await?;
-        put?;
-        while applier_error(&mut conn, show).await? != DUPLICATE {
-            tokio::time::sleep(TICK).await;
-        }
+        let (writer, seq) = put_ahead(&mut conn, run).await?;
+        let seen = tokio::time::timeout(TWIN, async {
+            while applier_error(&mut conn, show).await? != DUPLICATE {
+                tokio::time::sleep(TICK).await;
+            }
+            anyhow::Ok(())
+        })
+        .await;
+        let Ok(seen) = seen else {
+            let error = applier_error(&mut conn, show).await?;
+            let before = format!(
+                "SELECT MAX(seq) FROM {APPLICATION_SCHEMA}.{TABLE} \
+                 WHERE run = {run} AND writer = {writer} AND seq < {seq}"
+            );
+            let last: Option<Option<u64>> = conn.query_first(before).await?;
+            anyhow::bail!(
+                "row {seq} of writer {writer} has no twin after {} s: the writer's last row here is {:?}, the \
+                 applier's error {error}",
+                TWIN.as_secs(),
+                last.flatten()
+            );
+        };
+        seen?;
         Ok((writer, seq))
     })?;
     let what = format!(
@@ -58,6 +68,24 @@ pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
         host(scene).name
     );
     Ok(Injected { began, ended: clock::now(), what })
+}
+
+/// Puts a row of one of the run's writers into the standby that it has not written yet; says which.
+async fn put_ahead(conn: &mut Conn, run: u32) -> anyhow::Result<(u32, u64)> {
+    let last = format!(
+        "SELECT writer, MAX(seq) FROM {APPLICATION_SCHEMA}.{TABLE} WHERE run = {run} \
+         GROUP BY writer ORDER BY writer LIMIT 1"
+    );
+    let last: Option<(u32, u64)> = conn.query_first(last).await?;
+    let (writer, seq) = last.ok_or_else(|| anyhow::anyhow!("no row of run {run} has arrived"))?;
+    let seq = seq + AHEAD;
+    conn.query_drop("SET GLOBAL super_read_only = OFF").await?;
+    let put = conn
+        .query_drop(format!("INSERT INTO {APPLICATION_SCHEMA}.{TABLE} VALUES ({run}, {writer}, {seq})"))
+        .await;
+    conn.query_drop("SET GLOBAL super_read_only = ON").await?;
+    put?;
+    Ok((writer, seq))
 }
 
 /// Takes the row away again, and lets the applier go on, if it stands at it still.

@@ -29,7 +29,9 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         let joined =
             reading.replica.as_ref().is_some_and(|r| r.source_uuid.as_ref() == Some(&authority.primary.uuid));
         let behind = primary.gtid_purged.subtract(&reading.gtid_held());
-        if (joined && behind.is_empty()) || !harmless(view, server, report, reading) {
+        // On a full disk it would wait a minute for room, holding its locks, even if room comes at once.
+        let refuses = report.disk.is_some_and(|disk| disk.refused.is_some());
+        if (joined && behind.is_empty()) || refuses || !harmless(view, server, report, reading) {
             continue;
         }
         let extra = reading.gtid_held().subtract(&primary.gtid_executed);

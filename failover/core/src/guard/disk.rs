@@ -8,6 +8,11 @@ use model::Timestamp;
 
 use crate::{DiskRefusal, DiskReport};
 
+/// A disk that was full is full until it has so much room again, in bytes: what a killed `mysqld` gives back by its
+/// end is taken by its next start, and a statement that then finds no room waits a minute for it (`MY-000035`),
+/// holding its locks.
+const ROOM_AGAIN: u64 = 64 << 20;
+
 /// What became of a write to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskWrite {
@@ -33,7 +38,10 @@ impl Disk {
     pub(super) fn on(&mut self, write: DiskWrite, now: Timestamp) {
         match write {
             DiskWrite::Began => self.began = Some(now),
-            DiskWrite::Done { free } => *self = Self { free: Some(free), ..Self::default() },
+            DiskWrite::Done { free } => {
+                let still = |(why, _): &(DiskRefusal, _)| *why == DiskRefusal::Full && free < ROOM_AGAIN;
+                *self = Self { began: None, refused: self.refused.filter(still), free: Some(free) };
+            }
             DiskWrite::Refused { why, free } => {
                 let since = self.refused.filter(|(before, _)| *before == why).map_or(now, |(_, at)| at);
                 *self = Self { began: None, refused: Some((why, since)), free: Some(free) };
@@ -79,8 +87,9 @@ mod tests {
 
     #[test]
     fn a_write_that_does_not_come_back_waits_longer_and_longer() {
-        let done = DiskWrite::Done { free: 7 };
-        let well = DiskReport { waiting_us: 0, refused: None, refused_us: 0, free: 7 };
+        let done = DiskWrite::Done { free: ROOM_AGAIN };
+        let scant = DiskWrite::Done { free: ROOM_AGAIN - 1 };
+        let well = DiskReport { waiting_us: 0, refused: None, refused_us: 0, free: ROOM_AGAIN };
         let full = DiskReport { refused: Some(DiskRefusal::Full), free: 0, ..well };
         let cases = [
             (vec![], None),
@@ -94,6 +103,13 @@ mod tests {
                 Some(DiskReport { refused: Some(DiskRefusal::Failing), refused_us: 1_000_000, ..full }),
             ),
             (vec![FULL, done], Some(well)),
+            // Written to, and hardly any room: a disk that was full is full yet, another one never was.
+            (vec![FULL, scant], Some(DiskReport { refused_us: 2_000_000, free: ROOM_AGAIN - 1, ..full })),
+            (vec![FULL, scant, done, scant], Some(DiskReport { free: ROOM_AGAIN - 1, ..well })),
+            (
+                vec![DiskWrite::Refused { why: DiskRefusal::Failing, free: 0 }, scant],
+                Some(DiskReport { free: ROOM_AGAIN - 1, ..well }),
+            ),
             (vec![FULL, DiskWrite::Unknown], None),
         ];
         for (writes, want) in cases {
