@@ -133,8 +133,7 @@ pub struct Guard {
     marked: Option<Marked>,
     /// What this life had executed a moment ago, and a moment before that.
     past: VecDeque<(Timestamp, model::GtidSet)>,
-    /// Since when the ackers of this arming have been attached without being armed.
-    attached: Option<(SyncGeneration, Timestamp)>,
+    attached: Option<Attached>,
     /// When the last admin act ended: readings from before it say nothing about its goal any more.
     acted_at: Timestamp,
     /// Somebody waits for what this server does: it is read and told more often until then.
@@ -167,6 +166,15 @@ enum Gate {
     Shut,
     Open { epoch: Epoch, until: Timestamp },
     Unknown,
+}
+
+/// How the ackers of an arming have come nearer since they attached, and while it is not armed.
+#[derive(Debug, Clone, PartialEq)]
+struct Attached {
+    g: SyncGeneration,
+    since: Timestamp,
+    /// How many transactions each acker held, in the set's order.
+    held: VecDeque<(Timestamp, Vec<u64>)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -405,6 +413,7 @@ impl Guard {
             self.progress = Progress::default();
             self.marked = None;
             self.past.clear();
+            self.attached = None;
         }
         let opened_is_gone = self.latch.opened.as_ref().is_some_and(|o| !self.lives(o));
         if opened_is_gone && self.latch.opened_ended.is_none() && !matches!(self.process, Process::Unseen) {

@@ -7,10 +7,13 @@ use super::View;
 use super::diagnose::ms;
 use crate::{Acker, Authority, Change, Defect, Durability, Phase, Reason};
 
-/// An acker that lacks more than this is not armed yet: commits would stall while it catches up. It syncs its relay
-/// log for each transaction: on a disk of four hundred syncs a second it is behind by the five seconds of
-/// `sync_timeout`, after which the group would be `Async` again for nothing.
+/// An acker that lacks more than this is not chosen yet: from then on it syncs its relay log for each transaction, and
+/// receives some hundred a second; before, it receives thousands.
 const LACKS_MAX: u64 = 2_000;
+
+/// An acker that is not armed and lacks more than this receives more slowly than clients write: it is let go, to
+/// receive at leisure again.
+const LACKS_FAR: u64 = 10_000;
 
 pub(super) fn durability(view: &View) -> Option<Change> {
     let authority = view.group.authority.as_ref()?;
@@ -34,7 +37,8 @@ fn weaken(view: &View, authority: &Authority) -> Option<Change> {
         .or_else(|| blocked(timing.sync_timeout, report))
         .or_else(|| restarted(view, authority))
         .or_else(|| quarantined(view, authority))
-        .or_else(|| set_apart(view, authority))?;
+        .or_else(|| set_apart(view, authority))
+        .or_else(|| outrun(view, authority, report))?;
     Some(Change::Async {
         reason: Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] },
     })
@@ -76,6 +80,20 @@ fn set_apart(view: &View, authority: &Authority) -> Option<String> {
     authority.acker_set.iter().find_map(|acker| {
         let why = super::candidate::set_apart(view.reading(&acker.server)?);
         (!why.is_empty()).then(|| format!("acker {} {}", acker.server, why.join(", and ")))
+    })
+}
+
+/// Before it is armed nobody waits for an acker, so nothing slows the clients that it cannot follow.
+fn outrun(view: &View, authority: &Authority, report: &crate::GuardReport) -> Option<String> {
+    let waits = !matches!(authority.durability, Durability::CatchUp { .. }) || report.armed == Some(authority.g);
+    if waits || report.open != Some(authority.epoch) {
+        return None;
+    }
+    let executed = &report.reading.as_ref()?.gtid_executed;
+    authority.acker_set.iter().find_map(|acker| {
+        let lacks = executed.subtract(&view.reading(&acker.server)?.gtid_held()).count();
+        (lacks > LACKS_FAR)
+            .then(|| format!("acker {} lacks {lacks} transactions and receives them too slowly", acker.server))
     })
 }
 

@@ -1,12 +1,13 @@
 //! What the database should be like, given the authority: durability on the primary, replication on
 //! the others, read-only wherever writing is not allowed. Re-derived on every input.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use model::{Epoch, ReplicaThread, ServerUuid, Timestamp};
+use model::{Epoch, GtidSet, ReplicaThread, ServerUuid, SyncGeneration, Timestamp};
 
-use super::{ActEnd, ActId, CallId, DatabaseAct, Doing, Effect, Gate, Guard, Lane};
-use crate::{Authority, Defect, Drained, Durability, Phase};
+use super::{ActEnd, ActId, Attached, CallId, DatabaseAct, Doing, Effect, Gate, Guard, Lane, PAST_MAX};
+use crate::{Acker, Authority, Defect, Drained, Durability, Phase};
 
 /// A goal whose act failed is tried again after this long, microseconds.
 const RETRY_US: u64 = 200_000;
@@ -71,9 +72,14 @@ impl Guard {
                 let armed = self.armed == Some((known.g, life)) && semi.source_enabled;
                 // In `CatchUp` the ackers attach first: armed without them, the next commit stalls.
                 let attached = semi.clients == ackers || known.durability == Durability::Sync;
+                if armed || !attached {
+                    self.attached = None;
+                } else {
+                    self.sample(&known.acker_set, known.g, now);
+                }
                 let near = known.durability == Durability::Sync
                     || self.ackers_near(known, now)
-                    || (attached && self.attached_long(known.g, now));
+                    || (attached && self.ackers_soon(known, open, now));
                 if !armed && attached && near {
                     self.latch_waits(known, out);
                     self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
@@ -84,15 +90,48 @@ impl Guard {
         }
     }
 
-    /// An acker that receives more slowly than clients write never comes near by itself: after a few
-    /// renewals it is armed all the same, and commits wait for it until it has caught up.
-    fn attached_long(&mut self, g: model::SyncGeneration, now: Timestamp) -> bool {
-        let since = match self.attached {
-            Some((known, since)) if known == g => since,
-            _ => now,
+    /// Notes what the ackers of this arming hold, once a renewal.
+    fn sample(&mut self, ackers: &BTreeSet<Acker>, g: SyncGeneration, now: Timestamp) {
+        let held = ackers.iter().map(|a| self.held_by(a).map_or(0, GtidSet::count)).collect();
+        let attached = self.attached.take().filter(|a| a.g == g);
+        let mut attached = attached.unwrap_or_else(|| Attached { g, since: now, held: VecDeque::new() });
+        if attached.held.back().is_none_or(|(at, _)| now.since(*at) >= self.config.timing.renew) {
+            attached.held.push_back((now, held));
+            while attached.held.len() > PAST_MAX {
+                attached.held.pop_front();
+            }
+        }
+        self.attached = Some(attached);
+    }
+
+    /// An acker that receives more slowly than clients write never comes near by itself. After five renewals it is
+    /// armed all the same if, at its pace of the last ones, commits wait for what it lacks for half a
+    /// `sync_timeout` at most; where no client is let in nobody waits, and it is not asked for its pace.
+    fn ackers_soon(&self, known: &Authority, open: bool, now: Timestamp) -> bool {
+        let renew = self.config.timing.renew;
+        let Some(attached) = self.attached.as_ref().filter(|a| now.since(a.since) >= renew * 5) else {
+            return false;
         };
-        self.attached = Some((g, since));
-        now.since(since) >= self.config.timing.renew * 5
+        if !open {
+            return true;
+        }
+        let (Some((from, before)), Some((to, after))) = (attached.held.front(), attached.held.back()) else {
+            return false;
+        };
+        let Some(executed) = self.fresh(now).map(|r| &r.gtid_executed) else { return false };
+        let span = to.since(*from).as_micros();
+        let limit = self.config.timing.sync_timeout.as_micros() / 2;
+        known.acker_set.iter().zip(before.iter().zip(after)).all(|(acker, (before, after))| {
+            let received = u128::from(after.saturating_sub(*before));
+            let lacks = self.held_by(acker).map(|held| u128::from(executed.subtract(held).count()));
+            lacks.is_some_and(|lacks| lacks * span <= received * limit)
+        })
+    }
+
+    /// What an acker of this life holds as the leader knew it last; none while it is out of reach.
+    fn held_by(&self, acker: &Acker) -> Option<&GtidSet> {
+        let peer = self.peers.iter().find(|p| p.server == acker.server && p.uuid == acker.uuid)?;
+        peer.reachable.then_some(&peer.held)
     }
 
     /// Every acker holds all that is executed here, or all that was two renewals ago: what it lacks is
@@ -102,10 +141,8 @@ impl Guard {
         let then = self.past.iter().rev().find(|(at, _)| now.since(*at) >= ago).map(|(_, set)| set);
         let all = self.fresh(now).map(|r| &r.gtid_executed);
         known.acker_set.iter().all(|acker| {
-            let peer = self.peers.iter().find(|p| p.server == acker.server && p.uuid == acker.uuid);
-            peer.is_some_and(|p| {
-                p.reachable && [then, all].into_iter().flatten().any(|set| p.held.contains(set))
-            })
+            let near = |held: &GtidSet| [then, all].into_iter().flatten().any(|set| held.contains(set));
+            self.held_by(acker).is_some_and(near)
         })
     }
 
