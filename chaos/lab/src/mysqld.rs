@@ -354,6 +354,8 @@ relay_log = relay
 sync_binlog = 1
 innodb_flush_log_at_trx_commit = 1
 sync_relay_log = 1
+# An acker syncs event by event: so a transaction is two of them, not five.
+binlog_transaction_compression = ON
 relay_log_recovery = OFF
 replica_net_timeout = 4
 replica_parallel_workers = 4

@@ -40,6 +40,9 @@ pub struct SimCommand {
     /// Without faults.
     #[arg(long)]
     pub calm: bool,
+    /// End each seed once everything has come together behind healing: with `--minutes 3`, many short storms.
+    #[arg(long, conflicts_with = "calm")]
+    pub until_settled: bool,
     /// Threads, 1 to 1024; each runs whole seeds.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
@@ -134,6 +137,7 @@ pub fn run_command(command: &SimCommand) -> u8 {
                 minutes: command.minutes,
                 faults: command.faults.iter().copied().collect(),
                 calm: command.calm,
+                until_settled: command.until_settled,
                 ..Options::default()
             };
             (command.seed, command.seeds, options)

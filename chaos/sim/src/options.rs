@@ -27,6 +27,8 @@ pub struct Options {
     pub faults: BTreeSet<Kind>,
     /// No faults at all.
     pub calm: bool,
+    /// Ends a run when everything has come together behind healing, and has stayed so for a while.
+    pub until_settled: bool,
     /// Keep every line of the log, and say more.
     pub verbose: bool,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             muted: BTreeSet::new(),
             faults: BTreeSet::new(),
             calm: false,
+            until_settled: false,
             verbose: false,
         }
     }

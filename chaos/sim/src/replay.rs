@@ -23,6 +23,9 @@ pub struct Replay {
     /// No faults.
     #[serde(default)]
     pub calm: bool,
+    /// It ended when everything had come together.
+    #[serde(default)]
+    pub until_settled: bool,
     /// The version of the program that wrote it.
     pub commit: String,
 }
@@ -48,6 +51,7 @@ impl Replay {
             minutes: options.minutes,
             faults: options.faults.iter().copied().collect(),
             calm: options.calm,
+            until_settled: options.until_settled,
             commit: option_env!("TWOFOLD_COMMIT").unwrap_or(env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -59,6 +63,7 @@ impl Replay {
             minutes: self.minutes,
             faults: self.faults.iter().copied().collect(),
             calm: self.calm,
+            until_settled: self.until_settled,
             verbose: true,
             ..Options::default()
         }

@@ -122,16 +122,27 @@ pub struct World {
     mutant: Option<Mutant>,
 }
 
+/// Everything that came together stays so for this long before a run ends early.
+const SETTLED: Time = 10 * SECOND;
+
 /// Runs one seed.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Outcome {
-    let end = options.minutes * 60 * SECOND;
+    let mut end = options.minutes * 60 * SECOND;
     let mut world = World::new(seed, options);
     world.begin();
+    let (mut look, mut settled) = (world.plan.heals + SETTLED / 2, None);
     while world.violation.is_none() {
         let Some((at, event)) = world.queue.pop(end) else { break };
         assert!(at >= world.now, "time does not go back");
         world.now = at;
+        if options.until_settled && at >= look {
+            look = at + SECOND;
+            settled = world.converged().ok().map(|()| settled.unwrap_or(at));
+            if settled.is_some_and(|since| at - since >= SETTLED) {
+                end = at;
+            }
+        }
         world.events += 1;
         world.dispatch(event);
         if world.dirty {

@@ -4,17 +4,12 @@
 
 use std::sync::Mutex;
 
-use chaos_sim::{Options, cli::run_seeds, run};
+use chaos_sim::{Options, Outcome, cli::run_seeds, run};
 
-/// Goal: issue A's promise: 1,000 seeds of at least 10 simulated minutes with at least 5 faults each,
-/// a third of them with a failover, no violation. Method: both cores, one thread each.
-#[test]
-fn thousand_seeds_hold() {
-    const SEEDS: u64 = 1_000;
-    let options = Options::default();
-    assert!(options.minutes >= 10);
+/// Runs so many seeds, on both cores, and shows the first that breaks something.
+fn hold(first: u64, seeds: u64, options: &Options) -> Vec<Outcome> {
     let outcomes = Mutex::new(Vec::new());
-    run_seeds(1, SEEDS, 2, &options, |mut outcome| {
+    run_seeds(first, seeds, 2, options, |mut outcome| {
         // The log is wanted of the failing ones only.
         if outcome.violation.is_none() {
             outcome.log = Vec::new();
@@ -22,20 +17,47 @@ fn thousand_seeds_hold() {
         outcomes.lock().unwrap().push(outcome);
     });
     let outcomes = outcomes.into_inner().unwrap();
-    assert_eq!(outcomes.len() as u64, SEEDS);
+    assert_eq!(outcomes.len() as u64, seeds);
     if let Some(broken) = outcomes.iter().filter(|o| o.violation.is_some()).min_by_key(|o| o.seed) {
         let from = broken.log.len().saturating_sub(120);
         panic!(
-            "seed {} breaks {:?}\nagain: twofold sim --seed {} --seeds 1\n{}",
+            "seed {} breaks {:?}\nagain: twofold sim --seed {} --seeds 1 --minutes {}{}\n{}",
             broken.seed,
             broken.violation,
             broken.seed,
+            options.minutes,
+            if options.until_settled { " --until-settled" } else { "" },
             broken.log[from..].join("\n")
         );
     }
+    outcomes
+}
+
+/// Goal: issue A's promise: 1,000 seeds of at least 10 simulated minutes with at least 5 faults each,
+/// a third of them with a failover, no violation.
+#[test]
+fn thousand_seeds_hold() {
+    const SEEDS: u64 = 1_000;
+    let options = Options::default();
+    assert!(options.minutes >= 10);
+    let outcomes = hold(1, SEEDS, &options);
     for outcome in &outcomes {
         assert!(outcome.faults >= 5, "seed {} had {} faults", outcome.seed, outcome.faults);
         assert_eq!(outcome.simulated, options.minutes * 60_000_000, "seed {} ended early", outcome.seed);
+    }
+    let with_failover = outcomes.iter().filter(|o| o.failovers > 0).count() as u64;
+    assert!(with_failover * 3 >= SEEDS, "only {with_failover} of {SEEDS} seeds had a failover");
+}
+
+/// Goal: where faults come on top of one another nothing breaks either. Method: as many faults in 45 seconds as else in
+/// eight minutes; a run ends when all has come together behind them.
+#[test]
+fn four_thousand_storms_hold() {
+    const SEEDS: u64 = 4_000;
+    let options = Options { minutes: 3, until_settled: true, ..Options::default() };
+    let outcomes = hold(10_001, SEEDS, &options);
+    for outcome in &outcomes {
+        assert!(outcome.faults >= 5, "seed {} had {} faults", outcome.seed, outcome.faults);
     }
     let with_failover = outcomes.iter().filter(|o| o.failovers > 0).count() as u64;
     assert!(with_failover * 3 >= SEEDS, "only {with_failover} of {SEEDS} seeds had a failover");

@@ -17,8 +17,9 @@ use crate::mysqld::APPLICATION_SCHEMA;
 /// So many commits of a writer ahead: half a second where the disk is quick, and a few where it is not.
 const AHEAD: u64 = 10;
 
-/// ER_DUP_ENTRY.
-const DUPLICATE: u64 = 1062;
+/// ER_DUP_ENTRY, and ER_REPLICA_WORKER_STOPPED_PREVIOUS_THD_ERROR, which hides it where the status shows the
+/// worker behind.
+const STOPPED: [u64; 2] = [1062, 3030];
 
 /// Some statements over a socket, and the seconds until the twin has arrived.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
         conn.query_drop("SET SESSION sql_log_bin = 0").await?;
         let (writer, seq) = put_ahead(&mut conn, run).await?;
         let seen = tokio::time::timeout(TWIN, async {
-            while applier_error(&mut conn, show).await? != DUPLICATE {
+            while !STOPPED.contains(&applier_error(&mut conn, show).await?) {
                 tokio::time::sleep(TICK).await;
             }
             anyhow::Ok(())
@@ -62,7 +63,7 @@ pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
         Ok((writer, seq))
     })?;
     let what = format!(
-        "row {} of writer {} is in {} before it arrives: its applier has stopped with error {DUPLICATE}",
+        "row {} of writer {} is in {} before it arrives: its applier has stopped with error 1062",
         row.1,
         row.0,
         host(scene).name
@@ -92,7 +93,7 @@ async fn put_ahead(conn: &mut Conn, run: u32) -> anyhow::Result<(u32, u64)> {
 pub fn part(scene: &Scene<'_>) -> Result<Healed, FaultError> {
     let (run, flavour) = (scene.target.run, scene.spec.flavour);
     let stood = at_standby(scene, move |mut conn: Conn| async move {
-        if applier_error(&mut conn, show_replica(flavour)).await? != DUPLICATE {
+        if !STOPPED.contains(&applier_error(&mut conn, show_replica(flavour)).await?) {
             return Ok(false);
         }
         conn.query_drop("SET SESSION sql_log_bin = 0").await?;

@@ -34,7 +34,8 @@ impl World {
         self.truth.counts.contains_key("disk-lied") && self.shut_because(primary).ends_with("missing here")
     }
 
-    fn converged(&self) -> Result<(), String> {
+    /// Why not everything has come together.
+    pub(crate) fn converged(&self) -> Result<(), String> {
         let group = self.group().ok_or("the cluster was never founded")?;
         let authority = group.authority.as_ref().ok_or("the group was never started")?;
         if authority.phase != Phase::Serving {

@@ -85,15 +85,17 @@ fn set_apart(view: &View, authority: &Authority) -> Option<String> {
 
 /// Before it is armed nobody waits for an acker, so nothing slows the clients that it cannot follow.
 fn outrun(view: &View, authority: &Authority, report: &crate::GuardReport) -> Option<String> {
-    let waits = !matches!(authority.durability, Durability::CatchUp { .. }) || report.armed == Some(authority.g);
+    let waits =
+        !matches!(authority.durability, Durability::CatchUp { .. }) || report.armed == Some(authority.g);
     if waits || report.open != Some(authority.epoch) {
         return None;
     }
     let executed = &report.reading.as_ref()?.gtid_executed;
     authority.acker_set.iter().find_map(|acker| {
         let lacks = executed.subtract(&view.reading(&acker.server)?.gtid_held()).count();
-        (lacks > LACKS_FAR)
-            .then(|| format!("acker {} lacks {lacks} transactions and receives them too slowly", acker.server))
+        (lacks > LACKS_FAR).then(|| {
+            format!("acker {} lacks {lacks} transactions and receives them too slowly", acker.server)
+        })
     })
 }
 

@@ -350,9 +350,16 @@ fn unanswered(replica: &ReplicaReading) -> Option<String> {
     tries.then(|| told("receiver", replica.io_errno, &replica.io_error))
 }
 
+/// MySQL's ER_REPLICA_WORKER_STOPPED_PREVIOUS_THD_ERROR: a worker behind the one that failed, and which of the two is
+/// shown is chance.
+const AFTER_ANOTHER: u32 = 3030;
+
 fn told(thread: &str, number: u32, error: &str) -> String {
     match number {
         0 => format!("{thread}: {error}"),
+        AFTER_ANOTHER => format!(
+            "{thread}: error {number}: {error}; what the other one stopped with is in the server's error log"
+        ),
         number => format!("{thread}: error {number}: {error}"),
     }
 }
