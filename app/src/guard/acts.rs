@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use failover_core::{ActEnd, ActId, DatabaseAct, Lane};
 use replication_mysql::{
-    Channel, Deadline, Donor, KineGap, Opening, Outcome, RelayLog, Rescue, Sentinel, Session, Source,
-    SourceTls, Switch, arm_source_semi_sync, change_password, client_sessions, clone_from,
-    disarm_source_semi_sync, drain_writes, ensure_schema, gather, kill_client_sessions, leave_source,
-    point_at_source, promote, replica_semi_sync, save_extra_transactions, set_offline_mode,
-    set_super_read_only, start_applier, start_replica, stop_io_thread, wait_drained, write_opening,
-    write_opening_and_gap, write_sentinel,
+    Channel, Deadline, Donor, KineGap, Opening, Outcome, Rescue, Sentinel, Session, Source, SourceTls,
+    Switch, arm_source_semi_sync, change_password, client_sessions, clone_from, disarm_source_semi_sync,
+    drain_writes, ensure_schema, follow, gather, kill_client_sessions, leave_source, promote,
+    replica_semi_sync, save_extra_transactions, set_offline_mode, set_super_read_only, start_applier,
+    start_replica, stop_io_thread, wait_drained, write_opening, write_opening_and_gap, write_sentinel,
 };
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -278,17 +277,8 @@ async fn rejoin(host: &Host, session: &mut Session, source: SocketAddr, acks: bo
     let source = source_at(host, source);
     // A returning server's channel is an old one or what CLONE brought along; all it had applied is
     // in gtid_executed, which was compared.
-    let pointed = point_at_source(session, &source, RelayLog::Reset, deadline).await;
-    if !matches!(pointed, Outcome::Done(())) {
-        return end(pointed);
-    }
-    if acks {
-        let enabled = replica_semi_sync(session, Switch::On, deadline).await;
-        if !matches!(enabled, Outcome::Done(())) {
-            return end(enabled);
-        }
-    }
-    end(start_replica(session, deadline).await)
+    let acks = if acks { Switch::On } else { Switch::Off };
+    end(follow(session, &source, acks, deadline).await)
 }
 
 async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {

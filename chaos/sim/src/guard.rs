@@ -212,8 +212,11 @@ impl World {
             let now = self.now;
             let host = &mut self.hosts[h];
             let Some(guard) = host.guard.as_mut() else { return };
-            if guard.paused || host.paused || guard.writing.is_some() {
+            if guard.paused || host.paused {
                 return;
+            }
+            if guard.writing.is_some() {
+                break;
             }
             if let Some(effect) = guard.effects.pop_front() {
                 self.effect(h, effect);

@@ -169,8 +169,15 @@ pub fn verify(
         Action::StopAckers { servers, epoch } => {
             let stopped = servers.iter().all(|s| {
                 report(s).is_some_and(|r| {
-                    let io = r.fresh_reading(timing.fresh()).and_then(|d| d.replica.as_ref()).map(|x| x.io);
-                    r.latch.no_source >= *epoch && io.is_none_or(|io| io == model::ReplicaThread::Stopped)
+                    // One that does not answer may receive all the same, and one that is gone receives nothing.
+                    let stopped = match (r.process, r.fresh_reading(timing.fresh())) {
+                        (Process::Gone { .. }, _) => true,
+                        (_, Some(reading)) => {
+                            reading.replica.as_ref().is_none_or(|x| x.io == model::ReplicaThread::Stopped)
+                        }
+                        (_, None) => false,
+                    };
+                    r.latch.no_source >= *epoch && stopped
                 })
             });
             if stopped { note("latched and stopped") } else { not("not all ackers report it") }

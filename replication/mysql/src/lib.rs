@@ -47,7 +47,7 @@ pub use act::clone::{Donor, clone_from};
 pub use act::promote::{Promoted, leave_source, promote};
 pub use act::read_only::{drain_writes, set_offline_mode, set_super_read_only};
 pub use act::replica::{
-    Channel, RelayLog, Source, SourceTls, change_password, gather, point_at_source, start_applier,
+    Channel, RelayLog, Source, SourceTls, change_password, follow, gather, point_at_source, start_applier,
     start_receiver, start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained,
 };
 pub use act::schema::{

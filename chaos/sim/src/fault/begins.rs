@@ -114,7 +114,9 @@ impl World {
                 Hit::Nothing
             }
             Kind::AckTimeout => {
-                if let Some(life) = self.hosts[host].mysql.life.as_mut() {
+                // Where neither gate nor watchdog stands behind a guard that is stopped, it must not be touched.
+                let bare = self.ladder.alone && !self.ladder.watchdog;
+                if let Some(life) = self.hosts[host].mysql.life.as_mut().filter(|_| !bare) {
                     life.ack_timeout = Some((6 + more % 5) * SECOND);
                 }
                 Hit::Nothing

@@ -213,11 +213,9 @@ impl World {
                     return Progress::Failed("that is not another server");
                 };
                 self.repoint(h, source);
-                if acks {
-                    let life = self.life(h);
-                    life.replica_enabled = true;
-                    life.at_leisure = false;
-                }
+                let life = self.life(h);
+                life.replica_enabled = acks;
+                life.at_leisure = !acks;
                 self.start_io(h);
                 self.life(h).sql = true;
                 Progress::Done(None)

@@ -106,7 +106,8 @@ pub enum Order {
     SaveExtra { extra: GtidSet },
     /// Clone from this server.
     Rebuild { donor: ServerId },
-    /// Replicate from this server; `acks`: and acknowledge to it, for a switchover that is to open it.
+    /// Replicate from this server, and acknowledge to it where `acks` says so, for a switchover that is to open it.
+    /// Else it acknowledges nothing, whatever it did before: an ack of it would stand for an acker's (interleaving 44).
     Rejoin {
         source: ServerId,
         #[serde(default)]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use model::{GtidSet, ReplicaReading, ReplicaThread};
 
+use crate::act::Switch;
 use crate::act::literal;
+use crate::act::semi_sync::replica_side;
 use crate::act::stop::stop_replication;
 use crate::deadline::Deadline;
 use crate::dialect::{Numbering, Words};
@@ -124,16 +126,16 @@ pub async fn stop_replica(session: &mut Session, deadline: Deadline) -> Outcome 
 /// Refused on MariaDB, where it drops the relay log, while that holds what was acknowledged and not
 /// applied: whoever weakened to `Async` first switches acknowledging off, and then it is not.
 pub async fn start_replica(session: &mut Session, deadline: Deadline) -> Outcome {
-    async {
-        let channel = configured(session, deadline).await?;
-        let missing = channel.dropped_by_a_start(session);
-        if !missing.is_empty() && look_semi_sync(session, deadline).await?.replica_enabled {
-            return Err(Refusal::DropsRelayLog { missing }.into());
-        }
-        run(session, "start replication", session.words().start_replica, deadline).await
+    start(session, deadline).await.into()
+}
+
+async fn start(session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    let channel = configured(session, deadline).await?;
+    let missing = channel.dropped_by_a_start(session);
+    if !missing.is_empty() && look_semi_sync(session, deadline).await?.replica_enabled {
+        return Err(Refusal::DropsRelayLog { missing }.into());
     }
-    .await
-    .into()
+    run(session, "start replication", session.words().start_replica, deadline).await
 }
 
 /// Starts the applier only, so that a relay log is drained without hearing the source. Idempotent.
@@ -273,6 +275,20 @@ async fn repoint(
         run(session, "set where to receive from", &from, deadline).await?;
     }
     run(session, "change the source", &change, deadline).await
+}
+
+/// Makes this server replicate from `source` whatever it received before, and acknowledge to it or not, and starts both
+/// threads. Who attaches is decided before it attaches: a server that acknowledged in an earlier life would else do so
+/// until somebody takes it away, and an ack of one that is no acker stands for an acker's. Idempotent: it is done again
+/// from the start.
+pub async fn follow(session: &mut Session, source: &Source, acks: Switch, deadline: Deadline) -> Outcome {
+    async {
+        repoint(session, source, RelayLog::Reset, deadline).await?;
+        replica_side(session, acks, deadline).await?;
+        start(session, deadline).await
+    }
+    .await
+    .into()
 }
 
 /// Takes from `source`, another replica, what `wanted` has beyond this server, and stops receiving again: of a

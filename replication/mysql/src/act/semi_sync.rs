@@ -117,7 +117,7 @@ pub async fn replica_semi_sync(session: &mut Session, to: Switch, deadline: Dead
     replica_side(session, to, deadline).await.into()
 }
 
-async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> Result<(), Stop> {
+pub(crate) async fn replica_side(session: &mut Session, to: Switch, deadline: Deadline) -> Result<(), Stop> {
     if !session.plugins().replica {
         return match to {
             Switch::On => Err(Refusal::Plugin { plugin: "rpl_semi_sync_replica" }.into()),
