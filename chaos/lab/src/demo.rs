@@ -11,6 +11,7 @@
 mod aim;
 mod evidence;
 mod judge;
+mod promotion;
 mod record;
 mod report_file;
 mod run;

@@ -79,6 +79,9 @@ pub struct Run {
     pub kine_before: Option<u64>,
     /// And at the end: beyond a gap when the group moved unplanned.
     pub kine_after: Option<u64>,
+    /// From the committed intent of the step `promote`, before which fence and drain are done, to its outcome.
+    #[serde(default)]
+    pub promotion_ms: Option<f64>,
     /// Last commit on the old primary minus first on the new one.
     pub dual_writable_ms: Option<f64>,
     /// The group's epoch before the fault.
@@ -253,6 +256,7 @@ impl Report {
         BTreeMap::from([
             ("DNS flip", of(|r| r.dns_flip_ms)),
             ("client DNS", of(|r| r.dns_flip_client_ms)),
+            ("promotion", of(|r| r.promotion_ms)),
             ("rejoin", of(|r| r.rejoin_ms)),
             ("rejoin gap", of(|r| r.rejoin_write_gap_ms)),
             ("write gap", of(|r| r.db_write_gap_ms)),

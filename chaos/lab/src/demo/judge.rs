@@ -43,6 +43,8 @@ pub struct Seen {
     pub registers: anyhow::Result<Verdict>,
     /// K3s's newest revision before the fault and at the end.
     pub kine: anyhow::Result<(u64, u64)>,
+    /// What the journal says of the promotion; none where there was none.
+    pub promotion_ms: anyhow::Result<Option<f64>>,
     pub missing_on_standby: anyhow::Result<Option<u64>>,
     pub pages: Vec<(Timestamp, String)>,
     pub busyness: Option<f64>,
@@ -81,6 +83,7 @@ pub fn judge(seen: Seen) -> Run {
         wrong_swaps: seen.registers.as_ref().ok().map(|v| v.wrong.len() as u64),
         kine_before: seen.kine.as_ref().ok().map(|(before, _)| *before),
         kine_after: seen.kine.as_ref().ok().map(|(_, after)| *after),
+        promotion_ms: seen.promotion_ms.as_ref().ok().copied().flatten(),
         missing_on_standby: seen.missing_on_standby.as_ref().ok().copied().flatten(),
         quarantined: seen.quarantined.clone(),
         dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, &sides))),
@@ -209,6 +212,10 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
             hold(there && follows, format!("the group did not move to {to}"));
             hold(run.epoch_after > run.epoch_before, "the epoch did not rise".to_owned());
             hold(run.dns_flip_ms.is_some(), format!("not every reachable DNS server answered {to}"));
+            match &seen.promotion_ms {
+                Ok(took) => hold(took.is_some(), "the audit log tells of no promotion".to_owned()),
+                Err(e) => hold(false, format!("the audit log could not be read: {e:#}")),
+            }
         }
         Expect::Serve => hold(run.epoch_after >= run.epoch_before, "the epoch went down".to_owned()),
         Expect::Stay => {

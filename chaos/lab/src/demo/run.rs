@@ -1,13 +1,14 @@
 //! One run: from `Sync` through a fault back to `Sync`.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use model::Timestamp;
 
 use super::aim::Aim;
 use super::judge::{self, Seen};
+use super::promotion;
 use super::watch::Watch;
 use super::web::{self, Struck};
 use crate::audit;
@@ -94,6 +95,7 @@ pub fn one(
     let scene =
         Scene { lab, spec, target: Target { active, primary, leader, epoch, run: number }, interrupt };
     let overflowed_before = overflowed(lab)?;
+    let before_fault = SystemTime::now();
     let watch = Watch::start(lab, spec);
     let leader = before.leader().unwrap_or("nobody");
     let place = if spec.servers > 1 { primary.name } else { active.name() };
@@ -177,6 +179,7 @@ pub fn one(
         statuses,
         registers,
         kine,
+        promotion_ms: promotion::last_ms(lab, spec, before_fault),
         lost: on_primary.map(|rows| measure::lost(&acked, &rows).len() as u64),
         missing_on_standby,
         pages,
