@@ -46,7 +46,11 @@ impl Disk {
                 let since = self.refused.filter(|(before, _)| *before == why).map_or(now, |(_, at)| at);
                 *self = Self { began: None, refused: Some((why, since)), free: Some(free) };
             }
-            DiskWrite::Unknown => *self = Self::default(),
+            // While no database runs nobody writes: a disk that was full is so until a write has found room.
+            DiskWrite::Unknown => {
+                let full = self.refused.filter(|(why, _)| *why == DiskRefusal::Full);
+                *self = Self { began: None, refused: full, free: full.and(self.free) };
+            }
         }
     }
 
@@ -110,7 +114,15 @@ mod tests {
                 vec![DiskWrite::Refused { why: DiskRefusal::Failing, free: 0 }, scant],
                 Some(DiskReport { free: ROOM_AGAIN - 1, ..well }),
             ),
-            (vec![FULL, DiskWrite::Unknown], None),
+            // Its database was killed and gave room back, which the next start takes again.
+            (vec![FULL, DiskWrite::Unknown], Some(DiskReport { refused_us: 2_000_000, ..full })),
+            (
+                vec![FULL, DiskWrite::Unknown, scant],
+                Some(DiskReport { refused_us: 3_000_000, free: ROOM_AGAIN - 1, ..full }),
+            ),
+            (vec![FULL, DiskWrite::Unknown, done], Some(well)),
+            (vec![DiskWrite::Refused { why: DiskRefusal::Failing, free: 0 }, DiskWrite::Unknown], None),
+            (vec![done, DiskWrite::Began, DiskWrite::Unknown], None),
         ];
         for (writes, want) in cases {
             assert_eq!(after(&writes), want, "{writes:?}");

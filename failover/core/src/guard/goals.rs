@@ -13,6 +13,11 @@ use crate::{Acker, Authority, Defect, Drained, Durability, Phase};
 const RETRY_US: u64 = 200_000;
 /// Replication whose receiver ended with an error is started again after this long.
 const AGAIN_US: u64 = 1_000_000;
+
+/// Errors of an applier that end with what is around it, so that it is started again: no room (ER_DISK_FULL, ER_ERROR_ON_WRITE,
+/// ER_RECORD_FILE_FULL), a lock that was held for long (ER_LOCK_WAIT_TIMEOUT), and a relay log that could not be read, by both its
+/// numbers: a disk without room stops the applier with that (measured). Any other is one of the data: a person looks first.
+const PASSES: [u32; 6] = [1021, 1026, 1114, 1205, 1594, 13121];
 /// ER_ACCESS_DENIED_ERROR: the source does not take the channel's password.
 const ACCESS_DENIED: u32 = 1045;
 /// A channel that is refused is given the password again after this long: it was changed while no guard ran.
@@ -212,8 +217,10 @@ impl Guard {
         }
         let stopped = replica.io == ReplicaThread::Stopped || replica.sql == ReplicaThread::Stopped;
         // What ended with an error is tried again now and then, not with every reading.
-        let due = replica.io_error.is_empty() || now.since(self.acted_at).as_micros() >= u128::from(AGAIN_US);
-        if stopped && due && replica.sql_error.is_empty() {
+        let ended = !(replica.io_error.is_empty() && replica.sql_error.is_empty());
+        let due = !ended || now.since(self.acted_at).as_micros() >= u128::from(AGAIN_US);
+        let passes = replica.sql_error.is_empty() || PASSES.contains(&replica.sql_errno);
+        if stopped && due && passes {
             self.begin_act(DatabaseAct::StartReplica, None, now, out);
         }
     }
