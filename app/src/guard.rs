@@ -6,10 +6,12 @@
 //! this process too, so that gate, latches and sessions have one owner (docs/design/0001).
 
 mod acts;
+mod copy;
 pub mod disk;
 mod gate;
 mod host;
 mod latches;
+mod progress;
 mod watch;
 mod watchdog;
 
@@ -20,6 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use app_cert::Kind;
 use app_config::Config;
 use app_link::{Endpoint, Inbound, Links, Replier, Sent};
 use failover_core::{
@@ -52,6 +55,8 @@ pub enum Local {
     Reading { reading: Box<model::DatabaseReading>, life: model::ProcessStart },
     /// A write to the disk under its data began, or is over.
     Disk(failover_core::DiskWrite),
+    /// A copy of another server's data has come so far here.
+    Copy(Option<failover_core::CopyReport>),
     /// The replication account has another password.
     ReplicationPassword,
     /// A gate act is over.
@@ -75,11 +80,13 @@ pub async fn run(config: Config, file: &Path, server: ServerId) -> Result<()> {
     let group = config.groups().values().find(|g| g.database == database.id).with_context(|| {
         format!("database {:?} belongs to no group; add one under groups", database.id.as_str())
     })?;
-    let host = Arc::new(Host::new(&config, database, spec)?);
+    let copies = copy::Copies::of(database, spec, &links::trust(&config, Kind::Guard, server.as_str())?)?;
+    let host = Arc::new(Host::new(&config, database, spec, copies)?);
     std::fs::create_dir_all(&spec.guard_dir)
         .with_context(|| format!("create {}", spec.guard_dir.display()))?;
     let latches = latches::LatchFile::open(&spec.guard_dir)?;
     let latch = latches.read()?;
+    copy::settle_first(&host).await;
     let fencing = if host.gated { Fencing::Gate } else { Fencing::Ladder };
     let found = if host.gated { gate::read(&host.gate).await } else { GateRead::Absent };
     let watchdog = watchdog::Watchdog::of(spec);
@@ -98,6 +105,8 @@ pub async fn run(config: Config, file: &Path, server: ServerId) -> Result<()> {
     let guard = Guard::new(guard_config, latch, found, rand::random(), clock::now());
     let (local, locals) = mpsc::channel(LOCAL_QUEUE);
     watch::start(host.clone(), local.clone());
+    copy::resume(&host);
+    copy::start(&host);
     disk::start(host.clone(), local.clone());
     let acts = acts::Acts::start(host.clone(), local.clone());
     let nodes = config.nodes().keys().cloned().collect();
@@ -192,6 +201,7 @@ impl Shell {
             Local::Process { process, ended } => Input::Process { process, ended },
             Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
             Local::Disk(write) => Input::Disk(write),
+            Local::Copy(copy) => Input::Copy(copy),
             Local::ReplicationPassword => Input::ReplicationPassword,
             Local::Gate(read) => Input::GateRead(read),
             Local::Ended { act, end } => Input::Ended { act, end },

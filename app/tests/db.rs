@@ -3,62 +3,12 @@
 mod lab;
 
 use std::collections::BTreeSet;
-use std::process::Output;
-use std::time::Instant;
 
-use lab::{Lab, PATIENCE, TWOFOLD, said};
+use lab::{Lab, TWOFOLD, admin, at, done, loss, role, said, until};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
-
-/// Asks again until it is so.
-fn until<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(why) => assert!(Instant::now() < end, "{why}"),
-        }
-        std::thread::park_timeout(std::time::Duration::from_millis(100));
-    }
-}
-
-/// Does something as root on a server, through its socket.
-fn at<T>(lab: &Lab, server: &str, act: impl AsyncFnOnce(&mut Conn) -> Result<T, mysql_async::Error>) -> T {
-    let socket = lab.dir().join(format!("hosts/{server}/mysqld.sock"));
-    let options = OptsBuilder::default()
-        .socket(Some(socket.to_string_lossy()))
-        .user(Some("root"))
-        .db_name(Some(chaos_lab::mysqld::APPLICATION_SCHEMA))
-        .stmt_cache_size(0);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let mut conn = Conn::new(options).await.expect("the server is up");
-        act(&mut conn).await.expect("it is done")
-    })
-}
 
 fn rows(lab: &Lab, server: &str) -> BTreeSet<String> {
     at(lab, server, async |conn| conn.query("SELECT word FROM kept").await).into_iter().collect()
-}
-
-fn admin(lab: &Lab, words: &[&str]) -> Output {
-    let config = lab.config();
-    let mut all = vec![TWOFOLD];
-    all.extend(words);
-    all.extend(["--identity", "root", "--config", &config]);
-    lab.inside("cli", &all)
-}
-
-fn role(lab: &Lab, server: &str) -> String {
-    let status = lab.status().unwrap_or_default();
-    let servers = status["groups"][0]["servers"].as_array().cloned().unwrap_or_default();
-    let found = servers.iter().find(|s| s["name"] == server);
-    found.and_then(|s| s["role"].as_str()).unwrap_or_default().to_owned()
-}
-
-fn done(output: Output) -> String {
-    assert!(output.status.success(), "{}", said(&output));
-    said(&output)
 }
 
 /// `db WHAT` says all of this in the end.
@@ -157,12 +107,6 @@ fn passwords_are_changed(lab: &Lab) {
         if there == 1 { Ok(()) } else { Err("the standby does not receive".to_owned()) }
     });
     assert_eq!(lab.settled(), 1, "nothing moved for it");
-}
-
-/// The id in `  loss ID: …`.
-fn loss(text: &str) -> String {
-    let (_, rest) = text.split_once("  loss ").unwrap_or_else(|| panic!("no loss is stated: {text}"));
-    rest.split(':').next().expect("an id").to_owned()
 }
 
 /// Goal: what a server has that clients may have been told of is written down as SQL when it is put in quarantine;

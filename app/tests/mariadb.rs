@@ -4,7 +4,8 @@ mod lab;
 
 use std::time::Instant;
 
-use lab::{Lab, PATIENCE, TWOFOLD, said};
+use lab::{Lab, PATIENCE, TWOFOLD, admin, at, done, loss, role, said, until};
+use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 /// Goal: what the lab runs is MariaDB and says so; `twofold failover` moves the group and brings it back to
@@ -49,6 +50,91 @@ fn open_at(lab: &Lab, epoch: u64) -> Value {
         }
         assert!(Instant::now() < end, "not open at epoch {epoch}: {status:#}");
     }
+}
+
+/// Goal: a server in quarantine is copied anew once a person has accepted what that gives up, by an id; its transactions
+/// are saved on its host before, its old data goes, and it is an acker again with the primary's rows and no others. A sound
+/// one is copied anew without a word, also when its guard dies over it. Method: the active site is lost in `Async` with a row that was acknowledged there alone.
+#[test]
+fn a_quarantined_server_is_copied_anew_by_its_guard() {
+    let lab = Lab::up_with(&["--flavour", "mariadb"]);
+    let made = ["cert", "client", "root", "--role", "admin", "--config", &lab.config()];
+    done(std::process::Command::new(TWOFOLD).args(made).output().expect("twofold runs"));
+    lab.settled();
+    at(&lab, "pdc-db", async |conn| {
+        conn.query_drop("CREATE TABLE kept (word VARCHAR(20) PRIMARY KEY)").await
+    });
+    done(lab.twofold(&["lab", "kill", "mdc-db", "--hold"], true));
+    until(|| match lab.status() {
+        Some(s) if s["groups"][0]["durability"] == "async" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    at(&lab, "pdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('only-here')").await);
+    done(lab.twofold(&["lab", "kill", "pdc-db", "--hold"], true));
+    done(lab.twofold(&["lab", "heal", "mdc"], true));
+    let to = ["failover", "shop", "--to", "mdc", "--fenced", "the test holds its host down"];
+    let stated = until(|| {
+        let stated = lab.inside_cli(&to);
+        if said(&stated).contains("  loss ") { Ok(said(&stated)) } else { Err(said(&stated)) }
+    });
+    done(admin(&lab, &[&to[..], &["--accept-loss", &loss(&stated)]].concat()));
+    until(|| match lab.status() {
+        Some(s) if s["groups"][0]["open"] == true && s["groups"][0]["active-site"] == "mdc" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    at(&lab, "mdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('later')").await);
+    done(lab.twofold(&["lab", "heal", "pdc"], true));
+    until(|| match role(&lab, "pdc-db") {
+        role if role == "quarantined" => Ok(()),
+        role => Err(role),
+    });
+
+    let rebuild = ["db", "rebuild", "shop", "pdc-db"];
+    let stated = until(|| {
+        let stated = lab.inside_cli(&rebuild);
+        if said(&stated).contains("  loss ") { Ok(said(&stated)) } else { Err(said(&stated)) }
+    });
+    assert!(stated.contains("that pdc-db has and the primary has not"), "{stated}");
+    let id = loss(&stated);
+    let accept = [&rebuild[..], &["--accept-loss", &id]].concat();
+    let operator = lab.inside_cli(&accept);
+    assert!(operator.status.code() == Some(3) && said(&operator).contains("approver"), "{}", said(&operator));
+    until(|| {
+        let begun = admin(&lab, &accept);
+        if begun.status.success() { Ok(()) } else { Err(said(&begun)) }
+    });
+    lab.settled();
+    assert_eq!(role(&lab, "pdc-db"), "acker");
+    let words = |server: &str| -> Vec<String> {
+        at(&lab, server, async |conn| conn.query("SELECT word FROM kept").await)
+    };
+    assert_eq!(words("pdc-db"), ["later"]);
+    let host = lab.dir().join("hosts/pdc-db");
+    let saved = std::fs::read_dir(host.join("guard/saved")).expect("the guard's folder").count();
+    assert!(saved > 0, "its binary logs are saved");
+    nothing_is_left(&host);
+
+    done(lab.inside_cli(&["db", "rebuild", "shop", "pdc-db", "--reason", "its disk is new"]));
+    done(lab.twofold(&["lab", "kill", "pdc-db/guard"], true));
+    until(|| match said(&lab.inside_cli(&["audit"])) {
+        audit if audit.contains("acker-rebuilt") => Ok(()),
+        audit => Err(audit),
+    });
+    lab.settled();
+    assert_eq!(words("pdc-db"), ["later"]);
+    nothing_is_left(&host);
+}
+
+/// No copy is beside the data directory beneath a host's folder, and none is written down.
+fn nothing_is_left(host: &std::path::Path) {
+    until(|| {
+        let beneath = std::fs::read_dir(host.join("disk")).expect("the database's disk").flatten();
+        let mut left: Vec<_> = beneath.map(|e| e.path()).collect();
+        left.retain(|path| path.extension().is_some_and(|e| e == "twofold-copy"));
+        let written = host.join("guard/rebuild.json");
+        left.extend(written.exists().then_some(written));
+        if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}")) }
+    });
 }
 
 /// Goal: without MySQL the lab falls back to MariaDB and says so, and one that was asked for MySQL fails.

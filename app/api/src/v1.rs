@@ -214,12 +214,29 @@ pub struct ServerStatus {
     /// not look; `awaited`: it will within seconds. None when its guard tells nothing of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounts: Option<String>,
+    /// How far it is copied anew, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyStatus>,
     /// Its replication channel, where one is configured.
     #[serde(default)]
     pub replication: Option<ReplicationStatus>,
     /// What is the matter with it; only a leader that a quorum confirms tells.
     #[serde(default)]
     pub diagnoses: Vec<ServerDiagnosis>,
+}
+
+/// How far a server is copied anew from another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CopyStatus {
+    /// `copying`, `preparing` (it is made consistent), `swapping` (it takes the old data's place), `starting`.
+    pub phase: String,
+    /// Bytes that have arrived; none in other phases than `copying`, and where the server does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Bytes that are expected, by an estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_bytes: Option<u64>,
 }
 
 /// The channel by which a server replicates.

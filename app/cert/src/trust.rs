@@ -16,7 +16,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::error::CertError;
 use crate::explain::explain_tls;
 use crate::identity::{Identity, Kind, identity};
-use crate::verify::{Admission, KnownClients, NodesOnly};
+use crate::verify::{Admission, KnownClients, OneKind};
 
 /// Largest certificate or key file that is read; a chain has a few kilobytes.
 const FILE_MAX: u64 = 1 << 20;
@@ -109,15 +109,27 @@ impl Trust {
     /// # Errors
     /// [`CertError::Tls`] where key and certificate do not fit.
     pub fn client(&self) -> Result<Arc<ClientConfig>, CertError> {
+        self.calling(Kind::Node)
+    }
+
+    /// The same for one who calls guards of this cluster, by name, and nobody else.
+    ///
+    /// # Errors
+    /// [`CertError::Tls`] where key and certificate do not fit.
+    pub fn client_of_guards(&self) -> Result<Arc<ClientConfig>, CertError> {
+        self.calling(Kind::Guard)
+    }
+
+    fn calling(&self, kind: Kind) -> Result<Arc<ClientConfig>, CertError> {
         let inner = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
             .build()
             .map_err(|error| self.verifier(&error))?;
-        let admission = Admission { cluster: self.holder.cluster.clone(), kinds: vec![Kind::Node] };
+        let admission = Admission { cluster: self.holder.cluster.clone(), kinds: vec![kind] };
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|source| self.tls(source))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(NodesOnly { inner, admission }))
+            .with_custom_certificate_verifier(Arc::new(OneKind { inner, admission }))
             .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|source| self.tls(source))?;
         config.resumption = Resumption::disabled();
@@ -175,7 +187,7 @@ pub fn without_certificate(ca: &Path, cluster: &str) -> Result<Arc<ClientConfig>
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(NodesOnly { inner, admission }))
+        .with_custom_certificate_verifier(Arc::new(OneKind { inner, admission }))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))

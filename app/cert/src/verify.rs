@@ -119,14 +119,14 @@ impl ClientCertVerifier for KnownClients {
     }
 }
 
-/// A caller's verifier of the node it calls.
+/// A caller's verifier of whom it calls.
 #[derive(Debug)]
-pub(crate) struct NodesOnly {
+pub(crate) struct OneKind {
     pub inner: Arc<WebPkiServerVerifier>,
     pub admission: Admission,
 }
 
-impl ServerCertVerifier for NodesOnly {
+impl ServerCertVerifier for OneKind {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

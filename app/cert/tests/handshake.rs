@@ -68,6 +68,23 @@ async fn a_guard_and_a_node_of_one_cluster_know_each_other() {
     }
 }
 
+/// Goal: a guard that asks another one for a copy knows it, and neither takes a node or a client for one.
+#[tokio::test]
+async fn a_guard_calls_guards_and_nobody_else() {
+    let cluster = Cluster::new("retail");
+    let (donor, guard) =
+        (cluster.process(Kind::Guard, "mdc-db", &[]), cluster.process(Kind::Guard, "pdc-db", &[]));
+    let copies = || donor.server(&[Kind::Guard], Callers::Known).unwrap();
+    let met = meet(copies(), guard.client_of_guards().unwrap(), "mdc-db").await;
+    assert_eq!(met.server.unwrap(), Some(cluster.holder(Kind::Guard, "pdc-db")));
+    assert_eq!(met.client.unwrap(), cluster.holder(Kind::Guard, "mdc-db"));
+    let node = cluster.process(Kind::Node, "pdc-1", &[]);
+    let met = meet(peer_port(&node), guard.client_of_guards().unwrap(), "pdc-1").await;
+    assert_told(met.client, "only a guard");
+    let met = meet(copies(), node.client_of_guards().unwrap(), "mdc-db").await;
+    assert_told(met.server, "only a guard");
+}
+
 #[tokio::test]
 async fn a_caller_of_another_ca_is_refused_by_both_ends() {
     let (cluster, stranger) = (Cluster::new("retail"), Cluster::new("retail"));

@@ -59,6 +59,8 @@ pub struct Server {
     pub error_log: PathBuf,
     /// The command that reads binary logs, with its first arguments.
     pub mysqlbinlog: Vec<String>,
+    /// How a MariaDB server is copied anew; MySQL has CLONE for that.
+    pub copying: Option<Copying>,
     /// How its guard fences it.
     pub fence: Fence,
     /// The watchdog that resets its host when the guard does not feed it, while the server is open.
@@ -67,6 +69,17 @@ pub struct Server {
     pub guard_dir: PathBuf,
     /// Who starts the server again after the guard killed it.
     pub restart: Restart,
+}
+
+/// How the data of a MariaDB server gets to another one's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copying {
+    /// Where its guard listens for the guards of the group's other servers.
+    pub port: u16,
+    /// The command that takes and prepares a copy, with its first arguments.
+    pub backup: Vec<String>,
+    /// The command that unpacks one, likewise.
+    pub unpack: Vec<String>,
 }
 
 /// How a guard fences its server.
@@ -160,6 +173,11 @@ impl Server {
     /// Where clients and replicas reach it.
     pub fn endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
+    }
+
+    /// Where its guard gives copies of it.
+    pub fn copy_endpoint(&self) -> Option<SocketAddr> {
+        self.copying.as_ref().map(|copying| SocketAddr::new(self.address, copying.port))
     }
 
     /// Every port the gate closes.

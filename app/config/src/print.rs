@@ -133,6 +133,11 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     writeln!(f, "        data-dir: {}", path(&server.data_dir))?;
     writeln!(f, "        error-log: {}", path(&server.error_log))?;
     writeln!(f, "        mysqlbinlog: {}", words(&server.mysqlbinlog))?;
+    if let Some(copying) = &server.copying {
+        writeln!(f, "        copy-port: {}", copying.port)?;
+        writeln!(f, "        mariadb-backup: {}", words(&copying.backup))?;
+        writeln!(f, "        mbstream: {}", words(&copying.unpack))?;
+    }
     match server.fence {
         Fence::Nftables => writeln!(f, "        fence: nftables")?,
         Fence::Ladder { max } => writeln!(f, "        fence: {{ladder: {}}}", show(max))?,

@@ -208,6 +208,16 @@ fn databases_and_groups_are_held() {
         ),
         ("address: 10.77.2.21", "address: 10.77.2.21, mysqlbinlog: []", "a command needs at least one word"),
         (
+            "address: 10.77.2.21",
+            "address: 10.77.2.21, copy-port: 7411",
+            "is MySQL, which copies itself by CLONE",
+        ),
+        (
+            "address: 10.77.2.21",
+            "address: 10.77.2.21, mbstream: /opt/mbstream",
+            "is MySQL, which copies itself by CLONE",
+        ),
+        (
             "shop: {database: orders}",
             "shop: {database: orders, rto: 3s}",
             "rto 3s is shorter than what this timing can promise",

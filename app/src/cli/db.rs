@@ -12,7 +12,7 @@ use super::client::{Answer, Connect, ask};
 use super::operate::refused;
 use super::screen::out;
 
-mod render;
+pub mod render;
 mod returning;
 
 /// The databases.

@@ -8,6 +8,8 @@ use app_api::v1::{
     MaintenanceStatus, NodeStatus, ProbeStatus, ServerStatus, Status, SwitchoverPlan,
 };
 
+use super::db::render::copied;
+
 /// The screen.
 pub fn status(s: &Status) -> String {
     let mut out = String::new();
@@ -299,13 +301,17 @@ pub fn line(s: &ServerStatus) -> String {
         _ => String::new(),
     };
     let note = s.note.as_ref().map_or(String::new(), |n| format!("\n              {n}"));
+    let copy = s.copy.as_ref().map_or(String::new(), |c| format!("\n              {}", copied(c)));
     let next = match s.role.as_str() {
         "quarantined" => {
             format!("\n              next: twofold db rebuild GROUP {}, which says what is given up", s.name)
         }
         _ => String::new(),
     };
-    format!("{:<11} {:<11} {:<6} database {}, {heard}{behind}{note}{next}", s.name, s.role, s.site, s.process)
+    format!(
+        "{:<11} {:<11} {:<6} database {}, {heard}{behind}{copy}{note}{next}",
+        s.name, s.role, s.site, s.process
+    )
 }
 
 /// Steps with a mark each.
@@ -646,6 +652,7 @@ mod tests {
             max_connections: None,
             kine_revision: None,
             accounts: None,
+            copy: None,
             replication: None,
             diagnoses: vec![],
         }

@@ -340,6 +340,7 @@ mod tests {
                 max_connections: None,
                 kine_revision: Some(1_000_120),
                 accounts: Some("read".into()),
+                copy: None,
                 replication: None,
                 diagnoses: vec![],
             }],

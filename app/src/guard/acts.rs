@@ -20,8 +20,8 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::Local;
 use super::host::{Host, address_of};
+use super::{Local, copy, progress};
 
 /// Deadline of a short act: ten times what the slowest took when measured.
 const SHORT: Duration = Duration::from_secs(2);
@@ -75,7 +75,10 @@ impl Acts {
         }
         let (host, local) = (self.host.clone(), self.local.clone());
         tokio::spawn(async move {
-            let end = own_session(&host, &act).await;
+            let end = match act {
+                DatabaseAct::Rebuild { .. } => progress::told(&host, &local, own_session(&host, &act)).await,
+                _ => own_session(&host, &act).await,
+            };
             tell(&act, &end);
             let _ = local.send(Local::Ended { act: id, end }).await;
         });
@@ -331,6 +334,7 @@ async fn own_session(host: &Host, act: &DatabaseAct) -> ActEnd {
                 Err(error) => ActEnd::Failed { why: chain(&error) },
             }
         }
+        DatabaseAct::Rebuild { donor } if host.copies.is_some() => copy::rebuild(host, donor).await,
         DatabaseAct::Rebuild { donor } => match address_of(host, donor) {
             Ok(address) => {
                 let (user, password) = host.replication();

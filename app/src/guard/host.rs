@@ -12,6 +12,7 @@ use model::{AccountsReading, Flavour, KineReading, LongTransaction, ProcessStart
 use replication_mysql::{Endpoint, MysqldProcess, ServerFiles};
 use tracing::{debug, warn};
 
+use super::copy::Copies;
 use super::gate::GateSpec;
 
 /// See the module.
@@ -38,6 +39,8 @@ pub struct Host {
     pub mysqlbinlog: Vec<String>,
     /// Where extra transactions are saved.
     pub rescue_dir: PathBuf,
+    /// How copies of servers are given and taken; none where the flavour copies itself.
+    pub copies: Option<Copies>,
     /// The gate; without one, its ports and exempt hosts are what they would be.
     pub gate: GateSpec,
     /// There is a gate; else the ladder alone fences.
@@ -64,7 +67,12 @@ struct Accounts {
 
 impl Host {
     /// Reads the secrets.
-    pub fn new(config: &Config, database: &Database, server: &Server) -> Result<Self> {
+    pub fn new(
+        config: &Config,
+        database: &Database,
+        server: &Server,
+        copies: Option<Copies>,
+    ) -> Result<Self> {
         let admin = database.admin.unlock(secret)?;
         let replication = database.replication.unlock(secret)?;
         let others: BTreeMap<_, _> = database
@@ -99,6 +107,7 @@ impl Host {
             binlog_index: server.data_dir.join("binlog.index"),
             mysqlbinlog: server.mysqlbinlog.clone(),
             rescue_dir: server.guard_dir.join("saved"),
+            copies,
             gate,
             gated: server.fence == Fence::Nftables,
             process: Mutex::new(None),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use mysql_async::{Conn, OptsBuilder};
 use serde_json::Value;
 
 pub const TWOFOLD: &str = env!("CARGO_BIN_EXE_twofold");
@@ -118,4 +119,64 @@ impl Drop for Lab {
 
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Asks again until it is so.
+pub fn until<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(why) => assert!(Instant::now() < end, "{why}"),
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+}
+
+/// Does something as root on a server, through its socket.
+pub fn at<T>(
+    lab: &Lab,
+    server: &str,
+    act: impl AsyncFnOnce(&mut Conn) -> Result<T, mysql_async::Error>,
+) -> T {
+    let socket = lab.dir().join(format!("hosts/{server}/mysqld.sock"));
+    let options = OptsBuilder::default()
+        .socket(Some(socket.to_string_lossy()))
+        .user(Some("root"))
+        .db_name(Some(chaos_lab::mysqld::APPLICATION_SCHEMA))
+        .stmt_cache_size(0);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut conn = Conn::new(options).await.expect("the server is up");
+        act(&mut conn).await.expect("it is done")
+    })
+}
+
+/// `twofold` at the operator's seat, as an administrator, whose certificate the test made.
+pub fn admin(lab: &Lab, words: &[&str]) -> Output {
+    let config = lab.config();
+    let mut all = vec![TWOFOLD];
+    all.extend(words);
+    all.extend(["--identity", "root", "--config", &config]);
+    lab.inside("cli", &all)
+}
+
+/// What a server is in the group.
+pub fn role(lab: &Lab, server: &str) -> String {
+    let status = lab.status().unwrap_or_default();
+    let servers = status["groups"][0]["servers"].as_array().cloned().unwrap_or_default();
+    let found = servers.iter().find(|s| s["name"] == server);
+    found.and_then(|s| s["role"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// What a command said that must have been done.
+pub fn done(output: Output) -> String {
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output)
+}
+
+/// The id in `  loss ID: …`.
+pub fn loss(text: &str) -> String {
+    let (_, rest) = text.split_once("  loss ").unwrap_or_else(|| panic!("no loss is stated: {text}"));
+    rest.split(':').next().expect("an id").to_owned()
 }

@@ -204,6 +204,11 @@ pub fn configuration(lab: &Lab, root: &MysqlRoot, fence: Fence, shape: Shape, se
         if root.flavour() == Flavour::Mysql {
             let words: Vec<_> = root.mysqlbinlog().iter().map(|w| quoted(w)).collect();
             line(format_args!("        mysqlbinlog: [{}]", words.join(", ")));
+        } else {
+            for (key, words) in [("mariadb-backup", root.mariadb_backup()), ("mbstream", root.mbstream())] {
+                let words: Vec<_> = words.iter().map(|w| quoted(w)).collect();
+                line(format_args!("        {key}: [{}]", words.join(", ")));
+            }
         }
         line(format_args!("        guard-dir: {}", path(&lab.host_dir(&h).join("guard"))));
         let fence = match fence {

@@ -135,6 +135,18 @@ impl MysqlRoot {
         self.program("usr/bin/mysqlbinlog")
     }
 
+    /// Command line, without arguments, of `mariadb-backup`, which only MariaDB's folder has.
+    #[must_use]
+    pub fn mariadb_backup(&self) -> Vec<String> {
+        self.program("usr/bin/mariadb-backup")
+    }
+
+    /// The same of `mbstream`.
+    #[must_use]
+    pub fn mbstream(&self) -> Vec<String> {
+        self.program("usr/bin/mbstream")
+    }
+
     /// Runs a program through the root's own loader, since the machine's libc is older.
     fn program(&self, path: &str) -> Vec<String> {
         let arm = cfg!(target_arch = "aarch64");

@@ -29,6 +29,8 @@ struct Wanted {
     packages: &'static [&'static str],
     /// What must be among the files.
     server: &'static str,
+    /// What must be there too, and is not in a folder that an older twofold filled.
+    also: &'static [&'static str],
     /// How much is fetched, for people.
     size: &'static str,
 }
@@ -38,15 +40,17 @@ const MYSQL: Wanted = Wanted {
     suite: "sid",
     packages: &["mysql-server-core", "mysql-client-core"],
     server: "usr/sbin/mysqld",
+    also: &[],
     size: "66 MB",
 };
 
 const MARIADB: Wanted = Wanted {
     name: "mariadb",
     suite: "bookworm",
-    packages: &["mariadb-server-core", "mariadb-client-core"],
+    packages: &["mariadb-server-core", "mariadb-client-core", "mariadb-backup"],
     server: "usr/sbin/mariadbd",
-    size: "17 MB",
+    also: &["usr/bin/mariadb-backup", "usr/bin/mbstream"],
+    size: "25 MB",
 };
 
 const HAPROXY: Wanted = Wanted {
@@ -54,6 +58,7 @@ const HAPROXY: Wanted = Wanted {
     suite: "bookworm",
     packages: &["haproxy"],
     server: "usr/sbin/haproxy",
+    also: &[],
     size: "24 MB",
 };
 
@@ -62,6 +67,7 @@ const PROMETHEUS: Wanted = Wanted {
     suite: "bookworm",
     packages: &["prometheus"],
     server: "usr/bin/promtool",
+    also: &[],
     size: "30 MB",
 };
 
@@ -74,6 +80,7 @@ const FAKETIME: Wanted = Wanted {
     } else {
         "usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     },
+    also: &[],
     size: "8 MB",
 };
 
@@ -211,14 +218,19 @@ fn root_of(wanted: &Wanted, cache: &Path, progress: &mut dyn FnMut(&str)) -> Res
     let home = cache.join(wanted.name);
     let root = home.join("root");
     // Complete by its name: no lock is needed to use it.
-    if root.is_dir() {
+    if root.is_dir() && !outgrown(wanted, &root) {
         return checked(wanted, root);
     }
     let _lock = lock(&home, progress)?;
+    let debs = home.join("packages");
+    if outgrown(wanted, &root) {
+        progress(&format!("the {} in the cache lacks what is needed by now", wanted.name));
+        remove(&debs)?;
+        remove(&root)?;
+    }
     if root.is_dir() {
         return checked(wanted, root);
     }
-    let debs = home.join("packages");
     if !debs.is_dir() {
         fetch(wanted, &home, &debs, progress)?;
     }
@@ -236,8 +248,18 @@ pub fn pins(cache: &Path) -> Result<Vec<String>, PackageError> {
 const PIN_FILE: &str = "pins.txt";
 
 fn checked(wanted: &Wanted, root: PathBuf) -> Result<PathBuf, PackageError> {
-    let server = root.join(wanted.server);
-    if server.is_file() { Ok(root) } else { Err(PackageError::Incomplete { path: server }) }
+    let missing = missing(wanted, &root).map(|path| PackageError::Incomplete { path });
+    missing.map_or(Ok(root), Err)
+}
+
+fn missing(wanted: &Wanted, root: &Path) -> Option<PathBuf> {
+    let all = std::iter::once(&wanted.server).chain(wanted.also);
+    all.map(|file| root.join(file)).find(|path| !path.is_file())
+}
+
+/// A whole folder of the time when less was fetched.
+fn outgrown(wanted: &Wanted, root: &Path) -> bool {
+    root.join(wanted.server).is_file() && missing(wanted, root).is_some()
 }
 
 /// Holds the cache until the file is dropped; the kernel lets go of it when the process dies.

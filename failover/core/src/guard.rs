@@ -31,7 +31,8 @@ use std::time::Duration;
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
 use crate::{
-    Authority, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing,
+    Authority, CopyReport, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp,
+    Timing,
 };
 
 pub use disk::DiskWrite;
@@ -143,6 +144,8 @@ pub struct Guard {
     shut_since: Option<Timestamp>,
     shut_because: Option<String>,
     disk: disk::Disk,
+    /// How far the copy under way has come; for people.
+    copy: Option<CopyReport>,
 }
 
 /// The right to write, for one epoch, until a moment on this host's clock.
@@ -293,6 +296,7 @@ impl Guard {
             shut_since: None,
             shut_because: None,
             disk: disk::Disk::default(),
+            copy: None,
         };
         guard.adopt_open_life();
         guard
@@ -328,6 +332,7 @@ impl Guard {
             Input::GateRead(read) => self.on_gate(read, now),
             Input::Watchdog { armed } => self.on_watchdog(armed, now),
             Input::Disk(write) => self.disk.on(write, now),
+            Input::Copy(copy) => self.copy = copy,
             Input::ReplicationPassword => self.password_due = Some(now),
             Input::Ended { act, end } => self.on_ended(act, end, now, &mut out),
             Input::Ordered { call, authority, order } => self.on_order(call, authority, order, now, &mut out),

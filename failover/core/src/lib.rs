@@ -50,7 +50,8 @@ pub use people::{Alarm, People, PeopleChange, TOKEN_LIFE_MAX_MS, TOKENS_MAX, Ter
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
 pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
 pub use report::{
-    DiskRefusal, DiskReport, Drained, GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process,
+    CopyPhase, CopyReport, DiskRefusal, DiskReport, Drained, GateReport, GuardReport, HowItEnded,
+    LatchReport, Marked, Process,
 };
 pub use state::{EpochRecord, ExecutionSummary, Group, Maintenance, ReturnState, Revocation, Route, State};
 pub use timing::{Timing, TimingError};

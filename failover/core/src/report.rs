@@ -134,6 +134,45 @@ pub struct DiskReport {
     pub free: u64,
 }
 
+/// What a copy that is being taken is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CopyPhase {
+    /// The donor's data arrives.
+    Copying,
+    /// It is made consistent and put on the disk.
+    Preparing,
+    /// It takes the place of the old data.
+    Swapping,
+    /// The server starts on it.
+    Starting,
+}
+
+impl CopyPhase {
+    /// Its word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            CopyPhase::Copying => "copying",
+            CopyPhase::Preparing => "preparing",
+            CopyPhase::Swapping => "swapping",
+            CopyPhase::Starting => "starting",
+        }
+    }
+}
+
+/// How far a server is copied anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CopyReport {
+    /// What is being done.
+    pub phase: CopyPhase,
+    /// Bytes that have arrived; 0 in other phases, and where nobody counts them.
+    pub bytes: u64,
+    /// Bytes that are expected; an estimate.
+    pub expected: u64,
+}
+
 /// Everything a guard tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -183,6 +222,9 @@ pub struct GuardReport {
     /// The disk under its data; none where nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskReport>,
+    /// Its data is being copied from another server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyReport>,
     /// While it is kept shut: what it had executed when it was last promoted. Its history is that and what it wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<GtidSet>,

@@ -63,8 +63,12 @@ pub const ACTS: &[ActGrants] = &[
             "PROCESS",
         ],
     },
+    // Without it a clone is shown without its share.
+    ActGrants { act: "clone_progress", grants: &[CLONE_PROGRESS] },
     ActGrants { act: "accounts", grants: &ACCOUNTS },
 ];
+
+const CLONE_PROGRESS: &str = "SELECT ON performance_schema.clone_progress";
 
 /// To look at the accounts: of `mysql.user` the columns that hold rights, and no password's hash.
 const ACCOUNTS: [&str; 5] = [
@@ -85,7 +89,8 @@ const MARIADB_ACCOUNTS: [&str; 4] = [
 ];
 
 /// Rights of the admin account on MariaDB, everywhere: PROCESS and REPLICA MONITOR to read, READ_ONLY ADMIN
-/// to shut and open, the replication rights for the channel and for either side of semi-sync. A role is
+/// to shut and open, the replication rights for the channel and for either side of semi-sync; PROCESS, RELOAD and
+/// BINLOG MONITOR are also what mariadb-backup needs to copy the server for another one. A role is
 /// active from the login on, one at a time. SUPER and CONNECTION ADMIN are not among them: no session
 /// is ever killed there.
 pub const MARIADB_GRANTS: [&str; 7] = [
@@ -124,6 +129,7 @@ pub fn grant_statements(account: &str) -> Vec<String> {
         format!("GRANT {} ON `{}`.* TO '{ROLE}'", on_schema.join(", "), crate::SCHEMA),
     ];
     all.extend(ACCOUNTS.map(|right| format!("GRANT {right} TO '{ROLE}'")));
+    all.push(format!("GRANT {CLONE_PROGRESS} TO '{ROLE}'"));
     all.push(format!("GRANT '{ROLE}' TO {account}"));
     all.push(format!("SET DEFAULT ROLE '{ROLE}' TO {account}"));
     all

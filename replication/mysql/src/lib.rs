@@ -23,6 +23,7 @@
 
 mod accounts;
 mod act;
+mod copy;
 mod deadline;
 mod dialect;
 mod endpoint;
@@ -43,7 +44,7 @@ mod session;
 pub use accounts::{PRIVILEGED_RIGHTS, PrivilegedRight, accounts};
 pub use act::Switch;
 pub use act::client::{KilledSessions, SessionInfo, SessionKind, client_sessions, kill_client_sessions};
-pub use act::clone::{Donor, clone_from};
+pub use act::clone::{CloneProgress, Donor, clone_from, clone_progress};
 pub use act::promote::{Promoted, leave_source, promote};
 pub use act::read_only::{drain_writes, set_offline_mode, set_super_read_only};
 pub use act::replica::{
@@ -57,6 +58,10 @@ pub use act::schema::{
 pub use act::semi_sync::{
     ACK_TIMEOUT_MS, arm_source_semi_sync, disarm_source_semi_sync, replica_semi_sync, semi_sync_reading,
 };
+pub use copy::{
+    Backup, CopyError, CopyPlace, DonorStates, Exchange, Exchanged, Receiving, Sending, Standing, exchange,
+    mark_copy, prepare, settle, stand_still, still_stands,
+};
 pub use deadline::Deadline;
 pub use dialect::{Dialect, UnknownVersion, Version};
 pub use endpoint::{Address, Endpoint, Tls};
@@ -69,7 +74,7 @@ pub use grants::{
 pub use kine::{KineGap, kine};
 pub use long::long_transactions;
 pub use outcome::{ActError, Outcome, Refusal};
-pub use position::PositionError;
+pub use position::{PositionError, UnknownState};
 pub use process::{MysqldProcess, ProcessError, ServerFiles};
 pub use read::{ReadError, read};
 pub use rescue::{Rescue, RescueError, Saved, save_extra_transactions};

@@ -75,7 +75,7 @@ pub enum Refusal {
         missing: GtidSet,
     },
     /// The server cannot copy another.
-    #[error("the server has no CLONE; a person rebuilds it")]
+    #[error("the server has no CLONE")]
     NoClone,
     /// A name given to the act would not be safe inside a statement.
     #[error("{what} {text:?} holds a character that may not stand there")]

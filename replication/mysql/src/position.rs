@@ -13,6 +13,8 @@
 //! written there: most were given out by other servers. Counts of transactions are therefore too high
 //! where a lane is seen for the first time.
 
+use std::collections::BTreeMap;
+
 use model::{GtidSet, ServerUuid};
 
 /// Why a text is not a position.
@@ -68,20 +70,135 @@ pub(crate) fn set(text: &str) -> Result<GtidSet, PositionError> {
 /// Where a server that has `set` stands: of each domain the last number, with the server that wrote it.
 /// What is no lane is left out.
 pub(crate) fn of(set: &GtidSet) -> String {
-    let mut last: std::collections::BTreeMap<u32, (u64, u32)> = std::collections::BTreeMap::new();
-    for (uuid, number) in set.last_numbers() {
-        let Some((domain, server_id)) = numbers_of(uuid) else { continue };
-        let newest = last.entry(domain).or_insert((number, server_id));
-        *newest = (*newest).max((number, server_id));
-    }
+    let last = last_of(set);
     let texts: Vec<_> =
         last.iter().map(|(domain, (number, server_id))| format!("{domain}-{server_id}-{number}")).collect();
     texts.join(",")
 }
 
+/// Of each domain the last number, and the server that wrote it.
+fn last_of(set: &GtidSet) -> BTreeMap<u32, (u64, u32)> {
+    let mut last = BTreeMap::new();
+    for (uuid, number) in set.last_numbers() {
+        let Some((domain, server_id)) = numbers_of(uuid) else { continue };
+        let newest = last.entry(domain).or_insert((number, server_id));
+        *newest = (*newest).max((number, server_id));
+    }
+    last
+}
+
+/// The lines of a binary log's state file, from which a server without binary logs takes its state. The last line of
+/// a domain is what it goes on from. What is no lane is left out.
+pub(crate) fn state_lines(state: &GtidSet) -> String {
+    let mut lanes: Vec<_> = state
+        .last_numbers()
+        .filter_map(|(uuid, number)| numbers_of(uuid).map(|(domain, server)| (domain, number, server)))
+        .collect();
+    lanes.sort_unstable();
+    lanes.iter().map(|(domain, number, server)| format!("{domain}-{server}-{number}\n")).collect()
+}
+
+/// Why it is not known how far a copy goes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownState {
+    /// What the tool told.
+    #[error(transparent)]
+    Position(#[from] PositionError),
+    /// The donor's binary log took what another server wrote, so it is not known how much of it is in the copy.
+    #[error("transactions of other servers came to the donor while it was copied, or it lost some: {moved}")]
+    Moved {
+        /// What differs.
+        moved: GtidSet,
+    },
+    /// What the tool told is not between the two.
+    #[error("the copy is said to be at {told:?}, which the donor was not at while it was copied")]
+    Outside {
+        /// What the tool told.
+        told: String,
+    },
+}
+
+/// The binary log's state in a copy of `donor`, which was in state `before` when the copy began and in `after` when it
+/// was done. `told` are the last numbers of the domains in the copy. Only the donor wrote meanwhile.
+pub(crate) fn state_of_copy(
+    donor: &ServerUuid,
+    before: &GtidSet,
+    after: &GtidSet,
+    told: &str,
+) -> Result<GtidSet, UnknownState> {
+    let own = |set: &GtidSet| -> GtidSet {
+        let server = numbers_of(donor).map(|(_, server)| server);
+        let lanes = set.last_numbers().map(|(uuid, _)| uuid);
+        let own = lanes.filter(|uuid| numbers_of(uuid).map(|(_, server)| server) == server);
+        own.fold(GtidSet::empty(), |all, uuid| all.union(&set.of(uuid)))
+    };
+    let (others_before, others_after) = (before.subtract(&own(before)), after.subtract(&own(after)));
+    if others_before != others_after || !after.contains(before) {
+        let moved = others_after.subtract(&others_before).union(&before.subtract(after));
+        return Err(UnknownState::Moved { moved });
+    }
+    let told_set = set(told)?;
+    // A domain whose last number is another server's is as it was.
+    let state = before.union(&own(&told_set));
+    let (last, last_told, last_after) = (last_of(&state), last_of(&told_set), last_of(after));
+    // A replica's position may name domains that never were in the binary log.
+    let told_here = last_told.iter().filter(|(domain, _)| last_after.contains_key(domain));
+    if after.contains(&state) && told_here.eq(last.iter()) {
+        Ok(state)
+    } else {
+        Err(UnknownState::Outside { told: told.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_has_what_the_donor_had_when_the_tool_told_its_position() {
+        let ok = |before: &str, after: &str, told: &str| {
+            let (before, after) = (set(before).unwrap(), set(after).unwrap());
+            state_of_copy(&lane(0, 2), &before, &after, told).map(|state| state_lines(&state))
+        };
+        for (before, after, told, state) in [
+            ("0-2-5", "0-2-9", "0-2-7", "0-2-7\n"),
+            ("0-1-3,0-2-5", "0-1-3,0-2-9", "0-2-9", "0-1-3\n0-2-9\n"),
+            // Nobody wrote.
+            ("0-1-3,0-2-5", "0-1-3,0-2-5", "0-2-5", "0-1-3\n0-2-5\n"),
+            // The donor had written nothing of its own until then, or until the copy was done.
+            ("0-1-3", "0-1-3,0-2-9", "0-2-8", "0-1-3\n0-2-8\n"),
+            ("0-1-3", "0-1-3,0-2-9", "0-1-3", "0-1-3\n"),
+            // Two domains; a domain that is in the replica's position and never was in the binary log.
+            ("0-1-3,0-2-5,7-1-4", "0-1-3,0-2-9,7-1-4", "0-2-6,7-1-4", "0-1-3\n0-2-6\n7-1-4\n"),
+            ("0-2-5", "0-2-9", "0-2-6,9-9-9", "0-2-6\n"),
+            ("", "", "", ""),
+            ("", "0-2-1", "", ""),
+        ] {
+            assert_eq!(ok(before, after, told).as_deref(), Ok(state), "{before} {after} {told}");
+        }
+        let moved = |r: Result<String, UnknownState>| matches!(r, Err(UnknownState::Moved { .. }));
+        let outside = |r: Result<String, UnknownState>| matches!(r, Err(UnknownState::Outside { .. }));
+        // Another server's transactions arrived, or the donor forgot.
+        assert!(moved(ok("0-1-3,0-2-5", "0-1-4,0-2-5", "0-1-4")));
+        assert!(moved(ok("0-2-5", "0-1-6,0-2-5", "0-2-5")));
+        assert!(moved(ok("0-1-3,0-2-9", "0-1-3,0-2-5", "0-2-5")));
+        // Before the first look, or after the last one; or of another server than what is there.
+        assert!(outside(ok("0-2-5", "0-2-9", "0-2-4")));
+        assert!(outside(ok("0-2-5", "0-2-9", "0-2-10")));
+        assert!(outside(ok("0-1-3,0-2-5", "0-1-3,0-2-9", "0-1-3")));
+        assert!(outside(ok("0-2-5", "0-2-9", "")));
+        assert!(matches!(ok("0-2-5", "0-2-9", "binlog.000001"), Err(UnknownState::Position(_))));
+    }
+
+    /// Goal: the server goes on from the last line of a domain, so that is the highest number, and what is read
+    /// from the lines is what was written.
+    #[test]
+    fn a_state_file_ends_each_domain_with_its_highest_number() {
+        let state = set("0-9-3,0-2-10,0-1-7,7-1-2").unwrap();
+        assert_eq!(state_lines(&state), "0-9-3\n0-1-7\n0-2-10\n7-1-2\n");
+        assert_eq!(set(&state_lines(&state).trim().replace('\n', ",")).unwrap(), state);
+        assert_eq!(state_lines(&GtidSet::empty()), "");
+    }
 
     #[test]
     fn a_state_becomes_lanes_and_a_position_again() {

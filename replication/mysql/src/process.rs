@@ -58,6 +58,12 @@ pub enum ProcessError {
         /// The process.
         pid: u32,
     },
+    /// It did not stop in time: a thread of it waits for a disk, for one. It was let go on.
+    #[error("process {pid} was not stopped by the deadline")]
+    StillRuns {
+        /// The process.
+        pid: u32,
+    },
 }
 
 /// One life of a mysqld.
@@ -71,6 +77,9 @@ pub struct MysqldProcess {
 /// Bits of a pid: PID_MAX_LIMIT is 2²² (include/linux/threads.h), which leaves 42 bits of clock ticks:
 /// 1,394 years at 100 a second.
 const PID_BITS: u32 = 22;
+
+/// Between two looks whether all threads are stopped.
+const TICK: std::time::Duration = std::time::Duration::from_millis(2);
 
 impl MysqldProcess {
     /// The live server of these files; `None` when there is none. Looks first at the pid file, then at
@@ -145,6 +154,35 @@ impl MysqldProcess {
         }
     }
 
+    /// Stops it and sees that every thread has stopped: from then on it does nothing, and nobody takes it for
+    /// ended. What follows is [`kill`](Self::kill), or [`resume`](Self::resume). Where it cannot be seen, it runs on.
+    pub async fn pause(&self, deadline: Deadline) -> Result<(), ProcessError> {
+        self.signal("SIGSTOP", Signal::STOP)?;
+        let stopped = async {
+            while !all_stopped(self.pid) {
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        if deadline.bound(stopped).await.is_ok() {
+            return Ok(());
+        }
+        self.resume()?;
+        Err(ProcessError::StillRuns { pid: self.pid })
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) -> Result<(), ProcessError> {
+        self.signal("SIGCONT", Signal::CONT)
+    }
+
+    fn signal(&self, call: &'static str, signal: Signal) -> Result<(), ProcessError> {
+        pidfd_send_signal(&self.pidfd, signal).map_err(|e| ProcessError::Call {
+            call,
+            pid: self.pid,
+            source: e.into(),
+        })
+    }
+
     /// Waits for its end. Its sockets are closed by then, though what is queued in the kernel may
     /// still leave: the gate stands for that.
     pub async fn exited(&self, deadline: Deadline) -> Result<(), ProcessError> {
@@ -167,6 +205,15 @@ impl MysqldProcess {
         self.kill()?;
         self.exited(deadline).await
     }
+}
+
+/// Every thread is stopped by a signal: state T (proc_pid_stat(5)). One that ends meanwhile counts as stopped.
+fn all_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_else(|_| ") T".to_owned());
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
 }
 
 /// The number in a pid file; `None` when there is no file or nothing in it yet.
@@ -278,6 +325,31 @@ mod tests {
         found.kill().unwrap();
         child.wait().unwrap();
         found.kill().unwrap();
+    }
+
+    /// Goal: a paused process is stopped when the call returns, can be let go on, and is killed without waking.
+    #[tokio::test]
+    async fn a_server_is_paused_let_go_on_and_killed_while_it_is_paused() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ServerFiles { pid_file: dir.path().join("pid"), data_dir: dir.path().to_owned() };
+        let mut child = stand_in(dir.path());
+        let found = loop {
+            if let Some(found) = MysqldProcess::find(&files).unwrap() {
+                break found;
+            }
+            tokio::task::yield_now().await;
+        };
+        let patience = || Deadline::after(Duration::from_secs(20));
+        found.pause(patience()).await.unwrap();
+        assert!(all_stopped(found.pid()) && found.is_alive().unwrap());
+        found.resume().unwrap();
+        while all_stopped(found.pid()) {
+            tokio::task::yield_now().await;
+        }
+        found.pause(patience()).await.unwrap();
+        found.kill_and_wait(patience()).await.unwrap();
+        child.wait().unwrap();
+        assert!(matches!(found.pause(patience()).await, Err(ProcessError::Call { .. })));
     }
 
     #[test]

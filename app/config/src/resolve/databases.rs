@@ -10,7 +10,9 @@ use model::{GroupId, ServerId};
 use super::places::{Sites, Sockets};
 use super::{or, path};
 use crate::config::Role;
-use crate::database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server, Watchdog};
+use crate::database::{
+    AsyncFailover, Copying, Database, Failover, Fence, Flavour, Group, Restart, Server, Watchdog,
+};
 use crate::fields::{At, quoted, suggest};
 use crate::name::DatabaseId;
 use crate::problem::Problems;
@@ -22,6 +24,9 @@ use crate::v1::{AccountFile, ConfigFile, DatabaseFile, FenceFile, GroupFile, Ser
 
 /// The client protocol of MySQL and MariaDB.
 const PORT: u16 = 3306;
+
+/// Where a MariaDB server's guard gives copies of it.
+const COPY_PORT: u16 = 7410;
 
 /// Debian's places of a server's files.
 const SOCKET: &str = "/run/mysqld/mysqld.sock";
@@ -174,6 +179,7 @@ impl Reader<'_, '_> {
             data_dir: path(written.data_dir.as_ref(), DATA_DIR, self.folder),
             error_log: path(written.error_log.as_ref(), ERROR_LOG, self.folder),
             mysqlbinlog: self.mysqlbinlog(written, flavour),
+            copying: self.copying(*address, place, &what, written, flavour),
             fence: fence?,
             watchdog: self.watchdog(written.watchdog.as_ref(), fence?)?,
             guard_dir,
@@ -190,12 +196,50 @@ impl Reader<'_, '_> {
                 Flavour::Mariadb => "mariadb-binlog".to_owned(),
             }];
         };
+        self.command(at)
+    }
+
+    /// A bare word is looked for in PATH; one with a slash is a path like any other here.
+    fn command(&self, at: &At<Vec<String>>) -> Vec<String> {
         let mut command = at.value.clone();
-        // A bare word is looked for in PATH; one with a slash is a path like any other here.
         if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
             *program = self.folder.join(&*program).display().to_string();
         }
         command
+    }
+
+    fn copying(
+        &mut self,
+        address: std::net::IpAddr,
+        place: &Place,
+        what: &str,
+        written: &ServerFile,
+        flavour: Flavour,
+    ) -> Option<Copying> {
+        if flavour == Flavour::Mysql {
+            let port = written.copy_port.as_ref().map(|at| (&at.place, "copy-port"));
+            let backup = written.mariadb_backup.as_ref().map(|at| (&at.place, "mariadb-backup"));
+            let unpack = written.mbstream.as_ref().map(|at| (&at.place, "mbstream"));
+            for (place, key) in [port, backup, unpack].into_iter().flatten() {
+                self.problems.add(
+                    place,
+                    format!("{what} is MySQL, which copies itself by CLONE"),
+                    format!("leave {key} out, or write `flavour: mariadb`"),
+                );
+            }
+            return None;
+        }
+        let port = or(&written.copy_port, COPY_PORT);
+        let place = written.copy_port.as_ref().map_or(place, |at| &at.place);
+        self.sockets.claim(SocketAddr::new(address, port), format!("{what} (copies)"), place, self.problems);
+        let command = |at: &Option<At<Vec<String>>>, default: &str| {
+            at.as_ref().map_or_else(|| vec![default.to_owned()], |at| self.command(at))
+        };
+        Some(Copying {
+            port,
+            backup: command(&written.mariadb_backup, "mariadb-backup"),
+            unpack: command(&written.mbstream, "mbstream"),
+        })
     }
 
     fn fence(&mut self, written: Option<&At<FenceFile>>) -> Option<Fence> {

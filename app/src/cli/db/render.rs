@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use app_api::v1::{GroupStatus, ServerDiagnosis, ServerStatus, Status};
+use app_api::v1::{CopyStatus, GroupStatus, ServerDiagnosis, ServerStatus, Status};
 use serde_json::{Value, json};
 
 /// Its diagnosis with this name says what is errant.
@@ -30,6 +30,9 @@ pub fn status(s: &Status) -> String {
                 let behind = server.behind.map_or(String::new(), |n| format!("   {n} behind"));
                 let left = server.unapplied.map_or(String::new(), |n| format!(", {n} unapplied"));
                 let _ = writeln!(out, "      executed {set}{behind}{left}");
+            }
+            if let Some(copy) = &server.copy {
+                let _ = writeln!(out, "      {}", copied(copy));
             }
             if let Some(line) = threads(server) {
                 let _ = writeln!(out, "      {line}");
@@ -141,6 +144,27 @@ fn state(server: &ServerStatus) -> String {
     format!("database {}, {word}{taken}{kine}", server.process)
 }
 
+/// How far a server is copied anew.
+pub fn copied(copy: &CopyStatus) -> String {
+    let counted = match (copy.bytes, copy.expected_bytes) {
+        (Some(bytes), Some(expected)) => {
+            let percent = bytes.saturating_mul(100).checked_div(expected).unwrap_or_default().min(100);
+            format!(", {} of about {} ({percent} %)", size(bytes), size(expected))
+        }
+        _ => String::new(),
+    };
+    format!("is copied anew: {}{counted}", copy.phase)
+}
+
+/// Bytes in the unit that leaves one to four digits.
+fn size(bytes: u64) -> String {
+    let units = [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} B"),
+    }
+}
+
 fn threads(server: &ServerStatus) -> Option<String> {
     let r = server.replication.as_ref()?;
     let lag = r.lag_s.map_or("lag unknown".to_owned(), |s| format!("{s} s behind"));
@@ -211,6 +235,35 @@ mod tests {
         let document = topology_json(&sick());
         let edges = document["groups"][0]["edges"].as_array().unwrap();
         assert!(edges.iter().any(|e| e["to"] == "mdc-db" && e["applier"] == "stopped"), "{document}");
+    }
+
+    #[test]
+    fn a_copy_is_shown_with_its_share_where_it_is_counted() {
+        let copy =
+            |phase: &str, bytes, expected_bytes| CopyStatus { phase: phase.into(), bytes, expected_bytes };
+        for (copy, text) in [
+            (copy("preparing", None, None), "is copied anew: preparing"),
+            (
+                copy("copying", Some(0), Some(12 << 20)),
+                "is copied anew: copying, 0 B of about 12.0 MiB (0 %)",
+            ),
+            (
+                copy("copying", Some(3 << 29), Some(3 << 30)),
+                "is copied anew: copying, 1.5 GiB of about 3.0 GiB (50 %)",
+            ),
+            // An estimate may be too low.
+            (
+                copy("copying", Some(2048), Some(1024)),
+                "is copied anew: copying, 2.0 KiB of about 1.0 KiB (100 %)",
+            ),
+            (copy("copying", Some(9), Some(0)), "is copied anew: copying, 9 B of about 0 B (0 %)"),
+        ] {
+            assert_eq!(copied(&copy), text);
+        }
+        let mut status = sick();
+        let server = status.groups.first_mut().unwrap().servers.last_mut().unwrap();
+        server.copy = Some(copy("starting", None, None));
+        assert!(super::status(&status).contains("      is copied anew: starting\n"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use app_api::v1::{ReplicationStatus, ServerDiagnosis, ServerStatus};
-use failover_core::{Facts, Group, Process, ServerFacts};
+use app_api::v1::{CopyStatus, ReplicationStatus, ServerDiagnosis, ServerStatus};
+use failover_core::{CopyReport, Facts, Group, Process, ServerFacts};
 use model::{AccountsReading, GtidSet, ReplicaReading, ReplicaThread, ServerId, Timestamp};
 
 use super::ms;
@@ -76,6 +76,7 @@ pub(super) fn shown(
             }
             .into()
         }),
+        copy: known.filter(|_| heard).and_then(|f| f.report.copy).map(copy),
         replication: reading.and_then(|r| r.replica.as_ref()).map(replication),
         diagnoses: vec![],
     }
@@ -93,6 +94,15 @@ pub(super) fn diagnoses(
         next: f.diagnosis.next().into(),
     });
     told.collect()
+}
+
+fn copy(copy: CopyReport) -> CopyStatus {
+    let counted = |bytes| (copy.expected > 0).then_some(bytes);
+    CopyStatus {
+        phase: copy.phase.name().into(),
+        bytes: counted(copy.bytes),
+        expected_bytes: counted(copy.expected),
+    }
 }
 
 fn replication(channel: &ReplicaReading) -> ReplicationStatus {

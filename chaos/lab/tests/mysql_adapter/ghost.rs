@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use replication_mysql::{
-    Donor, Ending, RelayLog, Rescue, Switch, client_sessions, clone_from, extra_transactions, how_it_ended,
-    point_at_source, promote, read, save_extra_transactions, set_super_read_only, start_replica,
-    stop_io_thread,
+    Donor, Ending, RelayLog, Rescue, Switch, client_sessions, clone_from, clone_progress, extra_transactions,
+    how_it_ended, point_at_source, promote, read, save_extra_transactions, set_super_read_only,
+    start_replica, stop_io_thread,
 };
 
-use crate::server::{Pair, assert_done, count, eventually_session, insert, patience, root};
+use crate::server::{Pair, Server, assert_done, count, eventually_session, insert, patience, root};
 
 /// A commit nobody acknowledged is there after SIGKILL and restart; it is found, saved, and gone once
 /// the server is rebuilt from the new primary, which it then follows.
@@ -129,6 +129,31 @@ async fn a_rebuilt_server_does_not_follow_its_donors_source() {
             .then_some(())
     })
     .await;
+}
+
+/// Goal: how far a clone came is told where performance_schema counts it. Method: the server keeps the figures of its
+/// last clone over its restart, so nothing need be caught on its way.
+#[tokio::test]
+async fn a_clone_tells_how_far_it_came_where_it_is_counted() {
+    let (donor, mut server) = (Server::started().await, Server::lay());
+    let mut cnf = std::fs::read_to_string(&server.spec.cnf).unwrap();
+    cnf.push_str("\nperformance_schema = ON\n");
+    std::fs::write(&server.spec.cnf, cnf).unwrap();
+    donor.open().await;
+    let right = "GRANT SELECT ON performance_schema.clone_progress TO 'twofold_agent'";
+    donor.root_conn().await.query_drop(right).await.unwrap();
+    server.start().await;
+    let copied = Donor {
+        address: donor.address(),
+        user: chaos_lab::mysqld::REPLICATION_USER.into(),
+        password: chaos_lab::mysqld::PASSWORD.into(),
+        ca: None,
+    };
+    assert_done(clone_from(&mut server.admin().await, &copied, patience()).await);
+    server.ended().await;
+    server.start().await;
+    let told = clone_progress(&mut server.admin().await, patience()).await.unwrap().unwrap();
+    assert!(told.copied && told.bytes > 0 && told.expected > 0, "{told:?}");
 }
 
 /// A graceful stop tells waiters OK without an ack, and the log tells that it was one.

@@ -4,10 +4,10 @@ use model::{AccountsReading, Epoch, ProcessStart, SyncGeneration};
 use mysql_async::prelude::Queryable;
 use replication_mysql::{
     Endpoint, Opening, Outcome, RelayLog, Sentinel, Session, Switch, accounts, client_sessions,
-    disarm_source_semi_sync, ensure_schema, grant_statements, grants, kill_client_sessions, point_at_source,
-    promote, read, read_sentinels, replica_semi_sync, set_offline_mode, set_super_read_only, start_applier,
-    start_receiver, start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained, write_opening,
-    write_sentinel,
+    clone_progress, disarm_source_semi_sync, ensure_schema, grant_statements, grants, kill_client_sessions,
+    point_at_source, promote, read, read_sentinels, replica_semi_sync, set_offline_mode, set_super_read_only,
+    start_applier, start_receiver, start_replica, stop_io_thread, stop_replica, wait_applied, wait_drained,
+    write_opening, write_sentinel,
 };
 
 use crate::server::{Server, assert_done, patience};
@@ -75,6 +75,7 @@ async fn the_listed_grants_are_enough_for_every_act() {
     let outcome = replication_mysql::clone_from(&mut s, &donor, patience()).await;
     assert!(outcome.to_string().contains("3862"), "the donor could not be reached: {outcome}");
     assert!(read(&mut s, patience()).await.unwrap().super_read_only, "it is shut again");
+    assert_eq!(clone_progress(&mut s, patience()).await.unwrap(), None, "performance_schema is off there");
 }
 
 /// The template's role is written by hand; it has what the adapter lists.

@@ -13,6 +13,7 @@ mod grants;
 mod history;
 mod kine;
 mod mariadb;
+mod mariadb_copy;
 mod promotion;
 mod proxy;
 mod repoint;

@@ -1,7 +1,7 @@
 //! What a person orders about a server that came back with more than its primary has: copy it anew, which
 //! gives that up, or let it out of quarantine and look again.
 
-use model::{Flavour, GroupId, GtidSet, ServerId, Timestamp};
+use model::{GroupId, GtidSet, ServerId, Timestamp};
 
 use super::ordered::short_hash;
 use super::returning::harmless;
@@ -47,12 +47,6 @@ pub fn discard_of(
     let mine = view.reading(server).ok_or_else(|| {
         format!("the database of {server} has not answered lately: start it, then ask again")
     })?;
-    if mine.flavour() == Flavour::Mariadb {
-        return Err(format!(
-            "{server} is MariaDB, which has no CLONE: stop it, copy the primary's data with mariadb-backup, \
-             start it, then: twofold db release {id} {server}"
-        ));
-    }
     if !harmless(&view, server, report, mine) {
         return Err(format!(
             "{server} is not known to be read-only and fenced through every epoch that it served: its guard's log says why"

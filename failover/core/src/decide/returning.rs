@@ -40,7 +40,7 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         if extra.is_empty() && !behind.is_empty() && reading.flavour() == Flavour::Mariadb {
             let evidence = vec![
                 format!("{server} lacks {behind}, which is in no binary log of the primary"),
-                "MariaDB has no CLONE: a person rebuilds it".into(),
+                "on MariaDB a person decides whether it is copied anew".into(),
             ];
             let reason = reason("return-too-far-behind", evidence);
             return Some(Change::Quarantine { server: server.clone(), extra, reason });
@@ -142,7 +142,7 @@ fn never_told(
     if reading.kill_releases_waiters() {
         return Err(
             "a client of MariaDB whose session was killed while it waited was told OK, so they may be \
-                    known; it has no CLONE either, and a person decides"
+                    known: a person decides"
                 .into(),
         );
     }

@@ -65,6 +65,7 @@ impl Guard {
             shut_us: since(self.shut_since),
             shut_because: self.shut_because.clone(),
             disk: self.disk.report(now),
+            copy: self.copy,
             promoted: self.shut_since.and_then(|_| self.latch.promoted.clone()),
         }
     }

@@ -7,7 +7,7 @@ use runbooks_core::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::{DiskWrite, Latch, WatchdogAct};
-use crate::{Answer, Authority, HowItEnded, PeerFact, Process, Renewal};
+use crate::{Answer, Authority, CopyReport, HowItEnded, PeerFact, Process, Renewal};
 
 /// Number of a renewal attempt: random start, then counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub enum Input {
     Watchdog { armed: bool },
     /// A write to the disk under the database's data began, or is over.
     Disk(DiskWrite),
+    /// A copy of another server's data has come so far here; none when none is being taken.
+    Copy(Option<CopyReport>),
     /// The replication account's password on this host is another than before.
     ReplicationPassword,
     /// A database act is over.
@@ -104,7 +106,7 @@ pub enum Order {
     Promote { epoch: Epoch },
     /// Save what is extra here.
     SaveExtra { extra: GtidSet },
-    /// Clone from this server.
+    /// Copy this server, over all that is here.
     Rebuild { donor: ServerId },
     /// Replicate from this server, and acknowledge to it where `acks` says so, for a switchover that is to open it.
     /// Else it acknowledges nothing, whatever it did before: an ack of it would stand for an acker's (interleaving 44).
@@ -165,7 +167,7 @@ pub enum DatabaseAct {
     LeaveSource,
     /// Copy binary logs, write SQL.
     SaveExtra { extra: GtidSet },
-    /// CLONE from the donor; ends with the process gone or restarted.
+    /// Copy the donor, by CLONE or from its guard; ends with the process gone or restarted.
     Rebuild { donor: ServerId },
     /// RESET REPLICA ALL, CHANGE REPLICATION SOURCE, acknowledging switched on where asked for, START.
     Rejoin { source: ServerId, acks: bool },

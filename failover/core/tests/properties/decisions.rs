@@ -56,6 +56,7 @@ fn report(state: &State, index: u8, bits: u16) -> GuardReport {
     let open = (mine && !gone && bits & 32 == 0).then_some(epoch);
     let g = known.map_or(SyncGeneration(0), |a| a.g);
     GuardReport {
+        copy: None,
         promoted: None,
         server: server(index),
         sequence: 1,

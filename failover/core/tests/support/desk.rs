@@ -67,6 +67,7 @@ impl World {
             shut_us: line.micros("shut").unwrap_or(0),
             shut_because: line.take("because"),
             disk: disk(line),
+            copy: None,
             promoted: line.gtid("promoted"),
         };
         self.desk.on_report(report, received);

@@ -40,6 +40,38 @@ pub async fn clone_from(session: &mut Session, donor: &Donor, deadline: Deadline
     steps(session, donor, deadline).await.into()
 }
 
+/// How far a CLONE has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloneProgress {
+    /// Bytes that have arrived.
+    pub bytes: u64,
+    /// Bytes that are expected; an estimate of the donor's.
+    pub expected: u64,
+    /// All have arrived; they are put on the disk, and the server restarts.
+    pub copied: bool,
+}
+
+/// How far the clone that is under way on this server has come (MySQL Reference Manual, "The clone_progress Table"). None
+/// where nothing is counted: performance_schema is off, or none is under way.
+pub async fn clone_progress(
+    session: &mut Session,
+    deadline: Deadline,
+) -> Result<Option<CloneProgress>, SqlError> {
+    let sets = session.ask("read the clone's progress", CLONE_PROGRESS, deadline).await?;
+    let mut all = CloneProgress { bytes: 0, expected: 0, copied: true };
+    for row in sets.last().map_or(&[][..], Vec::as_slice) {
+        let number = |column| row.parse::<u64>(column, "a number of bytes").unwrap_or_default();
+        all.bytes += number("data");
+        all.expected += number("estimate");
+        all.copied &= row.text("state").is_ok_and(|state| state == "Completed");
+    }
+    Ok((all.expected > 0).then_some(all))
+}
+
+/// The stages that move data; the others count none. A table that is left from an earlier clone shows all as completed.
+const CLONE_PROGRESS: &str = "SELECT STATE AS state, DATA AS data, ESTIMATE AS estimate \
+    FROM performance_schema.clone_progress WHERE STAGE IN ('FILE COPY', 'PAGE COPY', 'REDO COPY')";
+
 async fn steps(session: &mut Session, donor: &Donor, deadline: Deadline) -> Result<(), Stop> {
     if !session.words().clones {
         return Err(Refusal::NoClone.into());
