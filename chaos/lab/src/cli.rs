@@ -189,6 +189,8 @@ pub enum Fault {
     DiskFull,
     /// No write to the disk under the primary's data comes back (fsfreeze), which moves the group likewise.
     HungDisk,
+    /// A cut link, Async, then the active site is powered off; a person accepts the stated loss, which must be kept.
+    AsyncFailover,
     /// The wall clocks of all daemons step: an hour ahead in the active site, an hour behind elsewhere.
     ClockStep,
 }

@@ -23,6 +23,7 @@ fn policy(odd: u8) -> Policy {
         async_failover: if odd.is_multiple_of(2) { AsyncFailover::Allow } else { AsyncFailover::Refuse },
         prefer: None,
         privileged_accounts: Default::default(),
+        promotion: Default::default(),
     };
     let groups = std::collections::BTreeMap::from([(group_id(), own)]);
     Policy { timing: Timing::METRO, groups, sites: 3, alone: Default::default(), defects: Defects::NONE }
