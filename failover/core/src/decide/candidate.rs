@@ -55,9 +55,9 @@ pub(super) fn best_in<'a>(view: &View, all: &'a [Candidacy], site: &SiteId) -> R
 /// How many transactions that the primary was last seen to have executed, or another server to hold, are not held
 /// there; of one that was not read nothing counts as held.
 fn lacks(view: &View, server: &ServerId) -> u64 {
-    let last = |s: &ServerId| view.facts.servers.get(s).and_then(|f| f.report.reading.as_ref());
+    let last = |s: &ServerId| view.facts.servers.get(s).and_then(|f| f.last.as_ref());
     let seen = view.group.servers.keys().filter_map(last);
-    let all = seen.fold(GtidSet::empty(), |all, reading| all.union(&reading.gtid_held()));
+    let all = seen.fold(GtidSet::empty(), |all, last| all.union(&last.held));
     match view.reading(server) {
         Some(mine) => all.subtract(&mine.gtid_held()).count(),
         None => u64::MAX,
