@@ -120,7 +120,9 @@ fn every_diagnosis_of_a_server_has_a_place_where_it_is_told_and_one_where_it_is_
     for diagnosis in ServerDiagnosis::ALL {
         let name = diagnosis.name();
         let told = |place: &Place| {
-            place.printed().any(|l| l.split_once(' ').is_some_and(|(_, l)| l.starts_with(&format!("{name}: "))))
+            place
+                .printed()
+                .any(|l| l.split_once(' ').is_some_and(|(_, l)| l.starts_with(&format!("{name}: "))))
         };
         let acts = of(&places, &format!("acts: server {name}"));
         for place in &acts {
@@ -141,9 +143,10 @@ fn every_place_names_a_diagnosis() {
     let groups = Diagnosis::ALL.map(|d| format!("group {}", d.name()));
     let servers = ServerDiagnosis::ALL.map(|d| format!("server {}", d.name()));
     for place in places() {
-        let known = groups.iter().chain(&servers).any(|name| {
-            ["acts", "holds still"].iter().any(|how| place.is(&format!("{how}: {name}")))
-        });
+        let known = groups
+            .iter()
+            .chain(&servers)
+            .any(|name| ["acts", "holds still"].iter().any(|how| place.is(&format!("{how}: {name}"))));
         assert!(known, "no diagnosis is named by \"# {}\"", place.heading);
     }
 }

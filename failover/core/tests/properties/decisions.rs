@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use failover_core::{
     AsyncFailover, Change, Command, Defects, Desk, DiskRefusal, DiskReport, Facts, FailoverMode, GateReport,
-    Grant, GroupPolicy, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Policy, Process, Promotion, Renewal, State,
-    Timing, Vantage, apply, decide,
+    Grant, GroupPolicy, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Policy, Process, Promotion,
+    Renewal, State, Timing, Vantage, apply, decide,
 };
 use model::{BootId, DatabaseReading, Epoch, GtidSet, OpeningMark, ProcessStart, SyncGeneration, Timestamp};
 use proptest::prelude::*;
