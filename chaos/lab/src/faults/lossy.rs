@@ -113,7 +113,10 @@ fn ordered(scene: &Scene<'_>, to: LabSite) -> Result<Statement, FaultError> {
 fn failover(scene: &Scene<'_>, to: LabSite, more: &[&str]) -> Result<(bool, Value), String> {
     let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
     let mut command = vec![text(&scene.spec.twofold)];
-    command.extend(["failover", cluster::GROUP, "--to", to.name(), "-o", "json", "--identity", cluster::APPROVER].map(str::to_owned));
+    command.extend(
+        ["failover", cluster::GROUP, "--to", to.name(), "-o", "json", "--identity", cluster::APPROVER]
+            .map(str::to_owned),
+    );
     command.extend(more.iter().map(|word| (*word).to_owned()));
     command.extend([
         "--config".to_owned(),
