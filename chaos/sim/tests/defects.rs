@@ -90,7 +90,11 @@ fn every_broken_surrounding_is_noticed() {
             &[Kind::MysqlKill, Kind::MysqlDown, Kind::MysqlPause, Kind::AckerRestart],
             &[I5, Lost],
         ),
-        (Mutant::RelayForgotten, &[Kind::AckerRestart, Kind::SiteKill, Kind::ApplierLag], &[I3, I5, Lost]),
+        (
+            Mutant::RelayForgotten,
+            &[Kind::SiteKill, Kind::MysqlKill, Kind::ApplierLag, Kind::Slow],
+            &[I3, I5, Lost],
+        ),
     ];
     for (mutant, kinds, expected) in table {
         // Only one of several servers a site gathers.

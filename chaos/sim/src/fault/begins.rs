@@ -122,8 +122,10 @@ impl World {
                 Hit::Nothing
             }
             Kind::ApplierLag => {
-                self.hosts[host].mysql.lag = (20 + more % 300) * MS;
-                Hit::Host(host)
+                // A primary applies nothing: it is a replica that lags.
+                let replica = self.primary_host().map_or(host, |p| self.another(p, detail));
+                self.hosts[replica].mysql.lag = (20 + more % 300) * MS;
+                Hit::Host(replica)
             }
             Kind::Cut => self.cut(pair.0, pair.1, true),
             Kind::CutOneWay => self.cut(way.0, way.1, false),
