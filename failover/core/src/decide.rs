@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use model::{Epoch, GroupId, ServerId, Timestamp, Version};
 
-use crate::{Change, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reason, State};
+use crate::{Change, Defect, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reason, State};
 
 pub use candidate::Candidacy;
 pub use diagnose::Diagnosis;
@@ -115,7 +115,7 @@ fn decide_group(view: &View) -> Explanation {
     };
     let act = |change| Some(Act { expect: authority.version, change });
     if !authority.phase.grants() {
-        match called_off(view) {
+        match called_off(view).or_else(|| durability::weakened_while_moving(view, authority)) {
             Some(change) => out.act = act(change),
             None => out.holds = Some("the failover is under way".into()),
         }
@@ -173,7 +173,8 @@ fn called_off_because(view: &View) -> String {
 
 /// A failover that cannot go on is called off: the old primary gets the epoch after the next.
 fn called_off(view: &View) -> Option<Change> {
-    if view.group.running().is_some() {
+    let never = [Defect::NeverCalledOff, Defect::CandidateUnchecked];
+    if view.group.running().is_some() || never.into_iter().any(|d| view.policy.defects.has(d)) {
         return None;
     }
     let name = view.group.execution.as_ref().map_or("failover", |e| e.runbook.name.as_str());
