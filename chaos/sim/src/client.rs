@@ -6,11 +6,13 @@ use crate::place::{HOST_SITES, MDC, MS, NODE_SITES, NODES, OUTSIDE, PDC, SECOND,
 use crate::world::World;
 
 /// Clients: where each is, how often it writes, how long it waits for an answer.
-const CLIENTS: [(usize, Time, Time); 4] = [
+const CLIENTS: [(usize, Time, Time); 5] = [
     (PDC, 200 * MS, 3 * SECOND),
     (MDC, 230 * MS, 5 * SECOND),
     (OUTSIDE, 170 * MS, 2 * SECOND),
     (OUTSIDE, 250 * MS, 20 * SECOND),
+    // Nobody has told it to give up.
+    (OUTSIDE, 400 * MS, 120 * SECOND),
 ];
 
 /// One client.

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use failover_core::{ActEnd, ActId, Answer, Authority, GateAct, GateRead, Order, Renewal, Told};
+use failover_core::{ActEnd, ActId, Answer, Authority, Command, GateAct, GateRead, Order, Renewal, Told};
 use model::{DatabaseReading, ProcessStart};
 use runbooks_core::Outcome;
 
@@ -67,6 +67,8 @@ pub enum Event {
     Client { client: usize, what: ClientEvent },
     /// A supervisor starts what is down.
     Start { what: Unit, life: u32 },
+    /// A person's order arrives, on what was seen a while ago.
+    Person { command: Box<Command> },
     /// The plan's next fault.
     Fault { index: usize },
     /// The end of a fault.

@@ -26,6 +26,9 @@ const FAULTS_MIN: u64 = 5;
 /// Most.
 const FAULTS_MAX: u64 = 14;
 
+/// Who orders a failover that loses nothing, as it was told.
+pub const TOLD_OF_NO_LOSS: &str = "a person who was told of no loss";
+
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -84,11 +87,15 @@ pub enum Kind {
     SlowDisk,
     /// A person moves the group to the other site.
     Switchover,
+    /// A person does so at once, told a while ago that nothing would be lost.
+    Failover,
+    /// The next time that `Sync` is committed its holder hears nothing of it, and its database is killed.
+    Unheard,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 27] = [
+    pub const ALL: [Kind; 29] = [
         Kind::SiteKill,
         Kind::HostCrash,
         Kind::DiskLies,
@@ -116,6 +123,8 @@ impl Kind {
         Kind::Drift,
         Kind::SlowDisk,
         Kind::Switchover,
+        Kind::Failover,
+        Kind::Unheard,
     ];
 
     /// How long it lasts at least and at most, milliseconds.
@@ -128,6 +137,8 @@ impl Kind {
             Kind::HostPause | Kind::GuardPause | Kind::MysqlPause | Kind::NodePause => (150, 25_000),
             Kind::Cut | Kind::CutOneWay | Kind::Isolate | Kind::IsolateAll => (200, 30_000),
             Kind::Loss | Kind::Slow | Kind::Double | Kind::SlowDisk | Kind::ApplierLag => (1_000, 30_000),
+            Kind::Failover => (500, 12_000),
+            Kind::Unheard => (1_000, 6_000),
             _ => (0, 0),
         }
     }
@@ -170,6 +181,8 @@ pub struct Plan {
     pub faults: Vec<Planned>,
     /// When healing begins.
     pub heals: Time,
+    /// A fault that lies in wait.
+    pub ambush: Option<usize>,
 }
 
 impl Plan {
@@ -178,7 +191,7 @@ impl Plan {
         let end = options.minutes * 60 * SECOND;
         let heals = end.saturating_sub(HEALING);
         if options.calm {
-            return Self { faults: Vec::new(), heals };
+            return Self { heals, ..Self::default() };
         }
         let all: Vec<Kind> = Kind::ALL
             .into_iter()
@@ -209,7 +222,7 @@ impl Plan {
             faults.push(Planned { kind, at, lasts, detail: chance.next(), hit: Hit::Nothing });
         }
         faults.sort_by_key(|f| f.at);
-        Self { faults, heals }
+        Self { faults, heals, ambush: None }
     }
 }
 

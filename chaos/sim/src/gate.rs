@@ -40,7 +40,7 @@ impl Gate {
 impl World {
     /// The guard has nft called.
     pub(crate) fn begin_gate_act(&mut self, h: usize, act: GateAct) {
-        let takes = match self.chance.below(20) {
+        let takes = match self.chance.below(5) {
             0 => 10 * MS + self.chance.below(30) * MS,
             _ => MS + self.chance.below(5 * MS),
         };
@@ -56,6 +56,7 @@ impl World {
     pub(crate) fn gate_apply(&mut self, h: usize, guard: u32, act: GateAct, tainted: bool) {
         let now = self.now;
         let endless = self.broken(Mutant::GateWithoutTimeout);
+        self.check_gate_stays_shut(h, act);
         let host = &mut self.hosts[h];
         let gate = &mut host.gate;
         let read = match act {

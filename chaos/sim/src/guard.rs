@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use failover_core::{Effect, GateRead, Grant, Guard, GuardConfig, Input, Latch, Process, Renewal, Timing};
 use model::BootId;
+use runbooks_core::{Evidence, Outcome};
 
 use crate::event::{Event, Message, Unit};
 use crate::options::Mutant;
@@ -251,14 +252,19 @@ impl World {
             Effect::Watchdog(act) => self.watchdog_act(h, act),
             Effect::Act { id, act } => {
                 self.check_act(h, &act);
+                self.check_opens_by_the_rule(h, &act);
                 self.begin_database_act(h, id, act);
             }
             Effect::Kill(start) => {
                 if self.hosts[h].mysql.life.as_ref().is_some_and(|l| l.start == start) {
+                    self.check_kill(h, start);
                     self.mysql_end(h, failover_core::HowItEnded::Killed, true);
                 }
             }
             Effect::Reply { call, reply } => {
+                if matches!(&reply, Outcome::Done { evidence: Evidence::Fenced { .. } }) {
+                    self.fence_confirmed(h);
+                }
                 let guard = self.hosts[h].guard.as_mut().expect("it performs");
                 let Some(position) = guard.calls.iter().position(|(c, _, _)| *c == call.0) else { return };
                 let (_, node, number) = guard.calls.swap_remove(position);

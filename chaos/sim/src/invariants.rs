@@ -12,12 +12,17 @@ mod i8;
 mod i9;
 mod liveness;
 mod lost;
+mod rules;
+mod service;
 
 use failover_core::{Change, Command, Group};
 
 use crate::world::World;
 
 pub use i9::Ordered;
+pub use service::Service;
+
+pub(crate) use service::LOOK;
 
 impl World {
     /// The one group, as committed.
@@ -27,7 +32,16 @@ impl World {
 
     /// A server's OK to a client leaves its host: what waits behind a shut gate tells nobody.
     pub(crate) fn check_told(&mut self, h: usize, transaction: u32) {
-        self.truth.transactions[transaction as usize].told = true;
+        let known = &mut self.truth.transactions[transaction as usize];
+        known.told = true;
+        let (number, gone) = (known.number, known.given_up);
+        if gone {
+            let text = format!(
+                "{} tells a client OK for its transaction {number}, which was given up",
+                self.names.servers[h]
+            );
+            self.violate(crate::options::Invariant::Lost, text);
+        }
         self.check_told_by_the_one(h, transaction);
         self.check_told_in_sync(h, transaction);
     }
@@ -41,7 +55,7 @@ impl World {
             self.violate(crate::options::Invariant::I8, text);
         }
         let before = self.group().cloned();
-        let Some(events) = self.truth.follow(index, command) else { return };
+        let Some(events) = self.truth.follow(self.defects, index, command) else { return };
         for event in &events {
             self.truth.count(kind(event));
             self.note(format_args!("committed: {}", line(event)));
@@ -50,6 +64,7 @@ impl World {
         self.check_intent(command, before.as_ref());
         self.check_numbers(before.as_ref());
         if let Command::Change { change, .. } = command {
+            self.check_not_needless(change, before.as_ref());
             match change {
                 Change::Open { .. } => {
                     self.truth.failovers += 1;
@@ -59,7 +74,10 @@ impl World {
                     self.check_open_is_safe();
                     self.check_candidate_is_whole();
                 }
-                Change::Sync { .. } => self.check_sync_is_true(),
+                Change::Sync { .. } => {
+                    self.check_sync_is_true();
+                    self.spring();
+                }
                 Change::Quarantine { reason, .. } if reason.why == "return-other-history" => {
                     self.check_histories_differ();
                 }

@@ -55,6 +55,8 @@ pub struct Mysql {
     pub cnf_ack_timeout: Time,
     /// How long the applier takes for one transaction.
     pub lag: Time,
+    /// It is MariaDB: the start of its replication drops what was received and not applied.
+    pub mariadb: bool,
 }
 
 /// A replication channel.
@@ -217,7 +219,7 @@ impl Life {
 
 impl Mysql {
     /// A fresh server.
-    pub fn new(own: usize) -> Self {
+    pub fn new(own: usize, mariadb: bool) -> Self {
         Self {
             own,
             executed: Default::default(),
@@ -232,6 +234,7 @@ impl Mysql {
             life: None,
             cnf_ack_timeout: 10 * crate::place::SECOND,
             lag: 400,
+            mariadb,
         }
     }
 
@@ -339,7 +342,7 @@ impl Mysql {
         });
         Some(DatabaseReading {
             server_uuid: names.uuids[self.own].clone(),
-            version: "9.7.0".to_owned(),
+            version: if self.mariadb { "10.11.6-MariaDB" } else { "9.7.0" }.to_owned(),
             gtid_executed: self.gtid_executed(names),
             gtid_purged: Self::set(&names.uuids, [0; HOSTS], self.purged),
             read_only: life.read_only,

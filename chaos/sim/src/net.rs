@@ -72,6 +72,12 @@ impl Net {
         self.ways[a][b].up && self.ways[b][a].up
     }
 
+    /// Nothing is the matter between them.
+    pub fn clear(&self, a: usize, b: usize) -> bool {
+        let clear = |way: &Way| way.up && way.loss == 0 && way.slow == 0;
+        clear(&self.ways[a][b]) && clear(&self.ways[b][a])
+    }
+
     /// Processes of ours take the direct link for up.
     pub fn believed(&self, a: usize, b: usize, now: Time) -> bool {
         let belief = &self.beliefs[a][b];

@@ -7,7 +7,7 @@ mod reads;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use failover_core::{Command, Desk, Event as Happened, Refusal, State, Timing, apply};
+use failover_core::{Command, Desk, Event as Happened, Refusal, State, Timing, apply_without};
 use failover_raft::{Recovered, Replica, ReplicaConfig, Role, Work};
 use gslb_core::Snapshot;
 use model::Timestamp;
@@ -303,7 +303,7 @@ impl World {
         let command = self.truth.committed(index, term, data);
         self.check_committed(index, &command);
         let run = self.nodes[n].run.as_mut().expect("it runs");
-        let outcome = apply(&mut run.state, (*command).clone());
+        let outcome = apply_without(self.defects, &mut run.state, (*command).clone());
         let mine = run.proposed.remove(&index);
         let routed =
             matches!(&outcome, Ok(events) if events.iter().any(|e| matches!(e, Happened::Routed { .. })));

@@ -17,6 +17,8 @@ pub struct Options {
     pub minutes: u64,
     /// How many database servers there are, 2 to 4; by the seed where it is not said.
     pub servers: Option<usize>,
+    /// They are MariaDB servers, whose relay logs do not outlive them.
+    pub mariadb: bool,
     /// A rule removed on purpose.
     pub defect: Option<Defect>,
     /// A rule of the world broken on purpose.
@@ -38,6 +40,7 @@ impl Default for Options {
         Self {
             minutes: MINUTES,
             servers: None,
+            mariadb: false,
             defect: None,
             mutant: None,
             muted: BTreeSet::new(),
@@ -69,6 +72,10 @@ pub enum Mutant {
     RelayForgotten,
     /// A candidate beside the primary says that it took what the ackers have, and took nothing.
     GathersNothing,
+
+    // Interleaving 8.
+    /// No follower passes a renewal on, and no frame goes one hop through a third site.
+    PassesNothingOn,
 }
 
 /// An invariant, as DESIGN §4 numbers them.
@@ -96,6 +103,8 @@ pub enum Invariant {
     Lost,
     /// After healing everything converges.
     Liveness,
+    /// Who may serve does, and nobody is left or killed for nothing.
+    Service,
 }
 
 /// A broken invariant.

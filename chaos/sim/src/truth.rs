@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use failover_core::{Command, Latch, State, apply, decode};
+use failover_core::{Command, Defects, Latch, State, apply_without, decode};
 use model::Epoch;
 
-use crate::invariants::Ordered;
+use crate::invariants::{Ordered, Service};
 use crate::place::{HOSTS, Time};
 
 /// One transaction.
@@ -61,6 +61,10 @@ pub struct Truth {
     pub held: String,
     /// What steps were ever meant to do, and to which host.
     pub intended: BTreeSet<(usize, Ordered)>,
+    /// Through which epoch each guard has confirmed a fence.
+    pub fenced: [Epoch; HOSTS],
+    /// How the group serves.
+    pub service: Service,
 }
 
 impl Truth {
@@ -83,6 +87,8 @@ impl Truth {
             counts: BTreeMap::new(),
             held: String::new(),
             intended: BTreeSet::new(),
+            fenced: [Epoch(0); HOSTS],
+            service: Service::default(),
         }
     }
 
@@ -134,11 +140,16 @@ impl Truth {
     }
 
     /// Applies an entry the first time that any node does. True when it changed something.
-    pub fn follow(&mut self, index: u64, command: &Command) -> Option<Vec<failover_core::Event>> {
+    pub fn follow(
+        &mut self,
+        defects: Defects,
+        index: u64,
+        command: &Command,
+    ) -> Option<Vec<failover_core::Event>> {
         if index <= self.applied {
             return None;
         }
         self.applied = index;
-        apply(&mut self.state, command.clone()).ok()
+        apply_without(defects, &mut self.state, command.clone()).ok()
     }
 }

@@ -21,6 +21,7 @@ use crate::event::Event;
 use crate::fault::Plan;
 use crate::gate::Gate;
 use crate::guard::GuardProcess;
+use crate::invariants::LOOK;
 use crate::ladder::Ladder;
 use crate::mysql::{Channel, Io, Mysql};
 use crate::net::Net;
@@ -131,11 +132,15 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     let mut end = options.minutes * 60 * SECOND;
     let mut world = World::new(seed, options);
     world.begin();
-    let (mut look, mut settled) = (world.plan.heals + SETTLED / 2, None);
+    let (mut look, mut settled, mut service) = (world.plan.heals + SETTLED / 2, None, 0);
     while world.violation.is_none() {
         let Some((at, event)) = world.queue.pop(end) else { break };
         assert!(at >= world.now, "time does not go back");
         world.now = at;
+        if at >= service {
+            service = at + LOOK;
+            world.look_at_service();
+        }
         if options.until_settled && at >= look {
             look = at + SECOND;
             settled = world.converged().ok().map(|()| settled.unwrap_or(at));
@@ -195,7 +200,7 @@ impl World {
                 guard: None,
                 watchdog: None,
                 guard_lives: 0,
-                mysql: Mysql::new(h),
+                mysql: Mysql::new(h, options.mariadb),
                 hold_mysql: false,
                 acts: Vec::new(),
                 stash_guard: Vec::new(),

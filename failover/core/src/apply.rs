@@ -15,8 +15,8 @@ use model::{Epoch, Generation, GroupId, Version, WallTime};
 
 use crate::state::{EPOCHS_MAX, FINISHED_MAX};
 use crate::{
-    Authority, Change, Command, Event, ExecutionSummary, FencedByHand, Group, Held, Maintenance, Phase,
-    Reason, Route, State,
+    Authority, Change, Command, Defect, Defects, Event, ExecutionSummary, FencedByHand, Group, Held,
+    Maintenance, Phase, Reason, Route, State,
 };
 use runbooks_core::{Action, Execution, ExecutionId, ExecutionStatus, IllegalStep, Outcome, Runbook};
 
@@ -54,16 +54,24 @@ pub enum Refusal {
 /// # Errors
 /// The refusal; the state is unchanged then.
 pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal> {
+    apply_without(Defects::NONE, state, command)
+}
+
+/// The same with rules removed on purpose: the simulator's alone.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_without(defects: Defects, state: &mut State, command: Command) -> Result<Vec<Event>, Refusal> {
     match command {
         Command::Found { incarnation, groups } => found(state, incarnation, groups),
         Command::Change { group, expect, change, at } => {
             let incarnation = state.incarnation;
             let target = group_mut(state, &group)?;
             let now = target.authority.as_ref().map_or(Version(0), |a| a.version);
-            if now != expect {
+            if now != expect && !defects.has(Defect::AnyVersion) {
                 return Err(Refusal::Version { group: group.to_string(), now, expected: expect });
             }
-            let ctx = Ctx { id: &group, at };
+            let ctx = Ctx { id: &group, at, defects };
             match change {
                 Change::Start { primary, reason } => {
                     authority::start(target, incarnation, primary, reason, &ctx)
@@ -100,20 +108,20 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
         Command::Configure { new, at } => configure::configure(state, new, at),
         Command::Hold { group, held, at } => {
             let target = group_mut(state, &group)?;
-            hold(target, held, &Ctx { id: &group, at })
+            hold(target, held, &Ctx { id: &group, at, defects })
         }
         Command::Maintain { group, maintenance, by, reason, at } => {
             let target = group_mut(state, &group)?;
-            maintain(target, maintenance, by, reason, &Ctx { id: &group, at })
+            maintain(target, maintenance, by, reason, &Ctx { id: &group, at, defects })
         }
         Command::People { change, by, at } => people::people(state, change, by, at),
         Command::StepStarted { group, execution, step, by, at } => {
             let target = group_mut(state, &group)?;
-            execution::step_started(target, execution, &step, &by, &Ctx { id: &group, at })
+            execution::step_started(target, execution, &step, &by, &Ctx { id: &group, at, defects })
         }
         Command::StepEnded { group, execution, step, outcome, at } => {
             let target = group_mut(state, &group)?;
-            execution::step_ended(target, execution, &step, outcome, &Ctx { id: &group, at })
+            execution::step_ended(target, execution, &step, outcome, &Ctx { id: &group, at, defects })
         }
     }
 }
@@ -122,6 +130,7 @@ pub fn apply(state: &mut State, command: Command) -> Result<Vec<Event>, Refusal>
 struct Ctx<'a> {
     id: &'a GroupId,
     at: WallTime,
+    defects: Defects,
 }
 
 fn found(
@@ -162,7 +171,7 @@ fn incarnate(
     };
     let mut events = vec![Event::Incarnated { from, incarnation, voters, fenced, at }];
     for (id, group) in &mut state.groups {
-        let ctx = Ctx { id, at };
+        let ctx = Ctx { id, at, defects: Defects::NONE };
         let Some(authority) = group.authority.clone() else { continue };
         let phase = authority.phase;
         events.push(install(group, Authority { incarnation, ..authority }, None, &ctx));

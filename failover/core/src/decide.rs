@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use model::{Epoch, GroupId, ServerId, Timestamp, Version};
 
-use crate::{Change, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reason, State};
+use crate::{Change, Defect, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reason, State};
 
 pub use candidate::Candidacy;
 pub use diagnose::Diagnosis;
@@ -116,7 +116,8 @@ fn decide_group(view: &View) -> Explanation {
     };
     let act = |change| Some(Act { expect: authority.version, change });
     if !authority.phase.grants() {
-        match called_off(view).or_else(|| unfit(view)) {
+        let off = called_off(view).or_else(|| unfit(view));
+        match off.or_else(|| durability::weakened_while_moving(view, authority)) {
             Some(change) => out.act = act(change),
             None => out.holds = Some("the failover is under way".into()),
         }
@@ -174,7 +175,7 @@ fn called_off_because(view: &View) -> String {
 
 /// A failover that cannot go on is called off: the old primary gets the epoch after the next.
 fn called_off(view: &View) -> Option<Change> {
-    if view.group.running().is_some() {
+    if view.group.running().is_some() || never_called_off(view) {
         return None;
     }
     let name = view.group.execution.as_ref().map_or("failover", |e| e.runbook.name.as_str());
@@ -184,9 +185,18 @@ fn called_off(view: &View) -> Option<Change> {
 /// The candidate is looked at again before each step, with the eyes of before Begin: one that has turned unfit is
 /// not waited for until the step's own patience ends, which for draining is ten minutes.
 fn unfit(view: &View) -> Option<Change> {
+    if never_called_off(view) {
+        return None;
+    }
     let name = &view.group.running()?.runbook.name;
     let why = candidate::turned(view);
     (!why.is_empty()).then(|| abort(&format!("{name}-called-off"), why.join("; ")))
+}
+
+/// Two of the rules that the simulator removes on purpose.
+fn never_called_off(view: &View) -> bool {
+    let never = [Defect::NeverCalledOff, Defect::CandidateUnchecked];
+    never.into_iter().any(|d| view.policy.defects.has(d))
 }
 
 /// An automatic failover, if every condition for it holds.

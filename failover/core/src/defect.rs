@@ -25,11 +25,57 @@ pub enum Defect {
     LeaseFromTheAnswer,
     /// A server becomes writable before that is on its guard's disk.
     OpensBeforeIntent,
+
+    // What follows are the rules that the other rows of interleavings are about.
+    /// A change is applied whatever the version that it was decided on (2).
+    AnyVersion,
+    /// A site that hears the primary no longer is enough to leave it (8).
+    LinkCutMoves,
+    /// A promotion leaves durability and ackers as they were, and nobody's absence weakens it (9).
+    SyncAcrossPromotion,
+    /// A server whose lease ran out is fenced for its epoch (10).
+    NeverOpensAgain,
+    /// A failover that cannot go on is not called off (11).
+    NeverCalledOff,
+    /// What stands against a candidate is not asked before an epoch is revoked for it, nor is it called off (11).
+    CandidateUnchecked,
+    /// A server opens while its group is drained (12).
+    OpensWhileDraining,
+    /// A lease is for whoever asks (13).
+    LeaseForAnybody,
+    /// Only an acker's disconnection weakens, acks that do not come do not (19).
+    AsyncByDisconnection,
+    /// A gate opens while sockets of an earlier epoch live (22).
+    OldSocketsStay,
+    /// A fence does not wait for the gate's act that is under way (30).
+    OpenBehindFence,
+    /// A lower authority than the highest seen is accepted, and latches of it are undone (31).
+    AcceptsOlder,
+    /// A server opens though a replica holds what it lacks (32).
+    OpensWithLess,
+    /// Durability weakens on anybody's report, whatever the phase (33).
+    DeadPrimaryWeakens,
+    /// A leader that has stopped answering renewals for a Begin never resumes (34).
+    WithheldForEver,
+    /// Mere expiry climbs the whole ladder (35).
+    ExpiryClimbs,
+    /// A server whose proof the leader may have heard of opens as if `Sync` were not committed (39).
+    OpensUnheard,
+    /// A candidate that restarted and dropped its relay log has nothing to drain, and is promoted (40).
+    ForgottenRelayDrains,
+    /// A candidate beside the primary takes nothing from the ackers (41).
+    FillsFromNobody,
+    /// What nobody acknowledged and a third server received holds the new primary shut (42).
+    BesideHoldsShut,
+    /// What was given up and a third server still has holds a primary shut (43).
+    GivenUpHoldsShut,
+    /// A server that returns attaches as it was: acknowledging, if it did before (44).
+    ReturnsAcknowledging,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 9] = [
+    pub const ALL: [Defect; 31] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -39,6 +85,28 @@ impl Defect {
         Defect::NoWait,
         Defect::LeaseFromTheAnswer,
         Defect::OpensBeforeIntent,
+        Defect::AnyVersion,
+        Defect::LinkCutMoves,
+        Defect::SyncAcrossPromotion,
+        Defect::NeverOpensAgain,
+        Defect::NeverCalledOff,
+        Defect::CandidateUnchecked,
+        Defect::OpensWhileDraining,
+        Defect::LeaseForAnybody,
+        Defect::AsyncByDisconnection,
+        Defect::OldSocketsStay,
+        Defect::OpenBehindFence,
+        Defect::AcceptsOlder,
+        Defect::OpensWithLess,
+        Defect::DeadPrimaryWeakens,
+        Defect::WithheldForEver,
+        Defect::ExpiryClimbs,
+        Defect::OpensUnheard,
+        Defect::ForgottenRelayDrains,
+        Defect::FillsFromNobody,
+        Defect::BesideHoldsShut,
+        Defect::GivenUpHoldsShut,
+        Defect::ReturnsAcknowledging,
     ];
 }
 

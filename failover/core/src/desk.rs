@@ -303,6 +303,9 @@ impl Desk {
     /// Begin was applied, refused at apply, or surely dropped: renewals are answered as the state
     /// says (interleaving 34).
     pub fn resume(&mut self, group: &GroupId) {
+        if self.defects.has(Defect::WithheldForEver) {
+            return;
+        }
         self.withheld.remove(group);
     }
 
@@ -358,7 +361,8 @@ impl Desk {
             return no("a failover is being proposed".into());
         }
         let Some(uuid) = &renewal.uuid else { return no("the server's identity is not known yet".into()) };
-        if !authority.names(&renewal.report.server, uuid) {
+        let anybody = self.defects.has(Defect::LeaseForAnybody);
+        if !anybody && !authority.names(&renewal.report.server, uuid) {
             return no(format!("the primary is {}", authority.primary.server));
         }
         if !authority.phase.grants() {
@@ -377,6 +381,7 @@ impl Desk {
         let others = group.last_of_others(but);
         let told = self.facts.servers.get(but).and_then(|f| Some((&f.report, f.last.as_ref()?)));
         let former = |last: &LastLook| {
+            let told = told.filter(|_| !self.defects.has(Defect::GivenUpHoldsShut));
             told.map(|(report, mine)| {
                 let theirs = (&last.executed, last.mark);
                 of_a_former_run(theirs, &mine.uuid, report.promoted.as_ref(), &mine.held, others)

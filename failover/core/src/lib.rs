@@ -28,7 +28,7 @@ mod report;
 mod state;
 mod timing;
 
-pub use apply::{Refusal, apply};
+pub use apply::{Refusal, apply, apply_without};
 pub use authority::{Acker, Authority, Durability, Leases, Phase, Primary, Stamp};
 pub use command::{
     Change, Command, DecodeError, FencedByHand, GroupSpec, Reason, ServerSpec, decode, encode,

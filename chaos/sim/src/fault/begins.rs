@@ -4,7 +4,7 @@ use failover_core::{Durability, HowItEnded, Phase};
 
 use crate::event::Event;
 use crate::fault::{Hit, Kind, Planned};
-use crate::place::{HOST_SITES, MDC, MS, NODES, OUTSIDE, PDC, SECOND, WIT, nodes_at};
+use crate::place::{HOST_SITES, MDC, MS, NODES, OUTSIDE, PDC, SECOND, Time, WIT, nodes_at};
 use crate::world::World;
 
 impl World {
@@ -15,7 +15,7 @@ impl World {
     }
 
     /// The host of a primary that serves in `Sync` while its ackers are well.
-    fn synced_primary(&self) -> Option<usize> {
+    pub(crate) fn synced_primary(&self) -> Option<usize> {
         let authority = self.truth.state.groups.values().next()?.authority.as_ref()?;
         let primary = self.names.host(&authority.primary.server)?;
         let well = authority.acker_set.iter().all(|acker| {
@@ -27,7 +27,7 @@ impl World {
             .then_some(primary)
     }
 
-    fn leader_node(&self) -> Option<usize> {
+    pub(crate) fn leader_node(&self) -> Option<usize> {
         (0..NODES).filter_map(|n| Some((self.nodes[n].run.as_ref()?.leading?, n))).max().map(|(_, n)| n)
     }
 
@@ -37,7 +37,10 @@ impl World {
         if self.now >= self.plan.heals {
             return;
         }
-        let hit = self.strike(kind, detail);
+        let hit = self.strike(kind, detail, lasts);
+        if kind == Kind::Unheard {
+            self.plan.ambush = Some(index);
+        }
         self.faults += 1;
         self.note(format_args!("fault: {kind:?} {hit:?} for {} ms", lasts / MS));
         self.plan.faults[index].hit = hit;
@@ -62,7 +65,7 @@ impl World {
         others[(detail % others.len() as u64) as usize]
     }
 
-    fn strike(&mut self, kind: Kind, detail: u64) -> Hit {
+    fn strike(&mut self, kind: Kind, detail: u64, lasts: Time) -> Hit {
         let host = self.aim(detail);
         let more = detail >> 8;
         let node = (more % NODES as u64) as usize;
@@ -122,8 +125,10 @@ impl World {
                 Hit::Nothing
             }
             Kind::ApplierLag => {
-                self.hosts[host].mysql.lag = (20 + more % 300) * MS;
-                Hit::Host(host)
+                // A primary applies nothing: it is a replica that lags.
+                let replica = self.primary_host().map_or(host, |p| self.another(p, detail));
+                self.hosts[replica].mysql.lag = (20 + more % 300) * MS;
+                Hit::Host(replica)
             }
             Kind::Cut => self.cut(pair.0, pair.1, true),
             Kind::CutOneWay => self.cut(way.0, way.1, false),
@@ -167,6 +172,13 @@ impl World {
                 }
                 Hit::Nothing
             }
+            Kind::Failover => {
+                if let Some(leader) = self.leader_node() {
+                    self.think_of_failover(leader, lasts);
+                }
+                Hit::Nothing
+            }
+            Kind::Unheard => Hit::Nothing,
             Kind::SlowDisk => {
                 let slow = (5 + more % 300) * MS;
                 if more & 32 == 0 {
@@ -178,6 +190,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// `Sync` was committed just now: who lay in wait for that strikes.
+    pub(crate) fn spring(&mut self) {
+        let Some(index) = self.plan.ambush.take().filter(|_| self.now < self.plan.heals) else { return };
+        let Some(primary) = self.primary_host() else { return };
+        let hit = self.isolate(HOST_SITES[primary], false);
+        self.mysql_end(primary, HowItEnded::Killed, true);
+        self.plan.faults[index].hit = hit;
+        let at = (self.now + self.plan.faults[index].lasts).min(self.plan.heals);
+        self.queue.push(at, Event::FaultEnds { index });
     }
 
     fn node_off(&mut self, n: usize) -> Hit {

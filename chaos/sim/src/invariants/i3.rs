@@ -24,7 +24,14 @@ impl World {
         let known = self.truth.transactions[transaction as usize];
         let lacking = authority.acker_set.iter().find(|acker| {
             let host = self.names.host(&acker.server);
-            !host.is_some_and(|a| self.hosts[a].mysql.holds(known.origin, known.number, transaction))
+            // MariaDB forgets with its life what it acknowledged in it; such an acker does not count any more
+            // (DESIGN §4, Durability), and no promotion of it does.
+            let ended = host
+                .map(|a| &self.hosts[a].mysql)
+                .filter(|m| m.mariadb)
+                .is_some_and(|m| m.life.as_ref().map(|l| l.start) != Some(acker.process_start));
+            !ended
+                && !host.is_some_and(|a| self.hosts[a].mysql.holds(known.origin, known.number, transaction))
         });
         if let Some(acker) = lacking {
             let text = format!(

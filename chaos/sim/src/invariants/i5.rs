@@ -51,6 +51,7 @@ impl World {
             );
             return self.violate(Invariant::I5, text);
         }
+        self.check_given_up(lost.len());
         self.truth.given_up += lost.len() as u64;
         for index in lost {
             self.truth.transactions[index].given_up = true;

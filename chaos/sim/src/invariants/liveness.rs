@@ -16,7 +16,7 @@ impl World {
         }
     }
 
-    fn shut_because(&self, h: usize) -> String {
+    pub(super) fn shut_because(&self, h: usize) -> String {
         let clock = self.hosts[h].clock.read(self.now);
         let guard = self.hosts[h].guard.as_ref();
         guard.and_then(|g| g.guard.report(clock).shut_because).unwrap_or_default()

@@ -213,9 +213,12 @@ impl World {
                     return Progress::Failed("that is not another server");
                 };
                 self.repoint(h, source);
+                let as_it_was = self.defects.has(Defect::ReturnsAcknowledging);
                 let life = self.life(h);
-                life.replica_enabled = acks;
-                life.at_leisure = !acks;
+                if acks || !as_it_was {
+                    life.replica_enabled = acks;
+                    life.at_leisure = !acks;
+                }
                 self.start_io(h);
                 self.life(h).sql = true;
                 Progress::Done(None)

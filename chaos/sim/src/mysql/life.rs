@@ -6,7 +6,7 @@ use model::ProcessStart;
 use crate::event::{Event, Inside, Unit};
 use crate::mysql::{Io, Life, Who};
 use crate::options::Mutant;
-use crate::place::{HOSTS, MS, SECOND, Time};
+use crate::place::{HOSTS, MS, Time};
 use crate::world::World;
 
 /// A transaction or so that a disk which lies about its fsync forgets.
@@ -16,7 +16,7 @@ impl World {
     /// A supervisor starts the server: it boots fenced.
     pub(crate) fn mysql_start(&mut self, h: usize) {
         let writable = self.broken(Mutant::BootsWritable);
-        let boot_time = SECOND + self.chance.below(1_500) * MS;
+        let boot_time = 300 * MS + self.chance.below(2_200) * MS;
         let host = &mut self.hosts[h];
         if !host.up || host.mysql.life.is_some() {
             return;
@@ -70,6 +70,7 @@ impl World {
         self.note_host(h, format_args!("database ends ({ended:?})"));
         let forgets = self.broken(Mutant::RelayForgotten);
         let mysql = &mut self.hosts[h].mysql;
+        let forgets = forgets || mysql.mariadb;
         mysql.ended = Some(ended);
         if forgets {
             mysql.relay.clear();

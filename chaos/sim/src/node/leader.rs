@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use failover_core::{
-    Change, Command, GroupSpec, Refusal, ServerSpec, Told, Vantage, decide, encode, plan_switchover,
+    Change, Command, GroupSpec, Refusal, ServerSpec, Told, Vantage, decide, encode, loss_of, plan_switchover,
 };
 use model::{Incarnation, Timestamp, WallTime};
 
-use crate::event::Message;
+use crate::event::{Event, Message};
 use crate::node::Purpose;
-use crate::place::{HOST_SITES, HOSTS, NODE_SITES, NODES};
+use crate::place::{HOST_SITES, HOSTS, NODE_SITES, NODES, Time};
 use crate::world::World;
 
 /// A guard that was not heard directly for this long is not heard: some renewals may be lost.
@@ -113,6 +113,42 @@ impl World {
             change: act.change,
             at: self.wall(),
         };
+        self.propose(n, command, Purpose::Change);
+        self.pump(n);
+    }
+
+    /// A person looks at what a failover to the other site would lose, and orders it a while later.
+    pub(crate) fn think_of_failover(&mut self, n: usize, thinks: Time) {
+        let (clock, at) = (self.node_now(n), self.wall());
+        let Some(run) = self.nodes[n].run.as_ref().filter(|r| r.replica.is_current()) else { return };
+        let id = self.names.group.clone();
+        let Some(group) = run.state.groups.get(&id) else { return };
+        let Some(authority) = &group.authority else { return };
+        let Some(to) = group.servers.values().map(|s| &s.site).find(|s| **s != authority.primary.site) else {
+            return;
+        };
+        let facts = run.desk.facts();
+        let Ok((loss, act)) =
+            loss_of(&run.state, facts, &self.policy, &id, to, crate::fault::TOLD_OF_NO_LOSS, clock)
+        else {
+            return;
+        };
+        if loss.none {
+            let command = Box::new(Command::Change { group: id, expect: act.expect, change: act.change, at });
+            self.queue.push(self.now + thinks, Event::Person { command });
+        }
+    }
+
+    /// The order comes to whoever leads now.
+    pub(crate) fn person_orders(&mut self, command: Command) {
+        let Some(n) = self.leader_node() else { return };
+        let Some(run) = self.nodes[n].run.as_mut().filter(|r| !r.deciding && r.replica.is_current()) else {
+            return;
+        };
+        run.desk.withhold(&self.names.group);
+        run.deciding = true;
+        self.truth.count("ordered-failover");
+        self.note_node(n, format_args!("a person orders a failover"));
         self.propose(n, command, Purpose::Change);
         self.pump(n);
     }

@@ -115,6 +115,7 @@ impl World {
     /// A guard's renewal came in: the report is filed, and the leader will answer.
     pub(crate) fn on_renewal(&mut self, n: usize, host: usize, via: Option<usize>, renewal: Rc<Renewal>) {
         let clock = self.node_now(n);
+        let passes_nothing = self.broken(Mutant::PassesNothingOn);
         let run = self.nodes[n].run.as_mut().expect("it runs");
         let known = run.desk.facts().servers.get(&renewal.report.server);
         let new = known.is_none_or(|k| {
@@ -127,6 +128,7 @@ impl World {
             run.reads.ask(Ask::Renewal { host, via, renewal, received: clock });
             self.pump(n);
         } else if via.is_none()
+            && !passes_nothing
             && let Some(leader) = run.leader.filter(|l| *l != n)
         {
             self.send(n, leader, Message::Renewal { host, via: Some(n), renewal });

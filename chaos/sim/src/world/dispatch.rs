@@ -133,6 +133,7 @@ impl World {
                 self.fold(7, index as u64, 0);
                 self.fault_ends(index);
             }
+            Event::Person { command } => self.person_orders(*command),
             Event::Start { what, life } => self.start(what, life),
             other => self.host_event(other),
         }

@@ -1,7 +1,8 @@
 //! How messages between processes of ours travel: directly, or one hop through the third site.
 
 use crate::event::{Event, Message};
-use crate::place::{Endpoint, MS, NODES, place_of};
+use crate::options::Mutant;
+use crate::place::{Endpoint, MS, NODES, SECOND, place_of};
 use crate::world::World;
 
 impl World {
@@ -19,7 +20,8 @@ impl World {
         let c = 3 - a - b;
         let up =
             |n: usize| place_of(n) == c && n != to && self.nodes[n].run.is_some() && !self.nodes[n].paused;
-        (0..NODES).any(up).then_some(c)
+        let passes = !self.broken(Mutant::PassesNothingOn) && (0..NODES).any(up);
+        passes.then_some(c)
     }
 
     /// Sends a message between processes of ours: directly, or through a node of the third site.
@@ -46,7 +48,10 @@ impl World {
             latency += passage.latency + self.chance.below(passage.slow);
         }
         if self.net.doubles > 0 && self.chance.below(1_000) < u64::from(self.net.doubles) {
-            let later = self.now + latency + self.chance.below(200 * MS);
+            // What only tells may have lain somewhere for long.
+            let tells = matches!(message, Message::Told(_) | Message::Answer { .. });
+            let later = if tells && self.chance.one_in(4) { 10 * SECOND } else { 200 * MS };
+            let later = self.now + latency + self.chance.below(later);
             self.queue.push(later, Event::Message { from, to, direct, message: message.clone() });
         }
         self.queue.push(self.now + latency, Event::Message { from, to, direct, message });

@@ -9,7 +9,8 @@ use runbooks_core::{
 
 use super::{Ctx, Refusal, authority_of, committed, end_execution, install, rule, start_execution};
 use crate::{
-    Acker, Authority, Durability, EpochRecord, Event, FencedByHand, Group, Phase, Primary, Reason, Revocation,
+    Acker, Authority, Defect, Durability, EpochRecord, Event, FencedByHand, Group, Phase, Primary, Reason,
+    Revocation,
 };
 
 /// Who acts when no person does.
@@ -65,7 +66,9 @@ pub(super) fn begin(group: &mut Group, begin: Begin, ctx: &Ctx) -> Result<Vec<Ev
         return rule(format!("the group is in maintenance by {}: {}", m.by, m.reason));
     }
     may_take_over(group, &old, &candidate, ctx)?;
-    may_fill(&old, &candidate, &fill, &reason)?;
+    if !ctx.defects.has(Defect::FillsFromNobody) {
+        may_fill(&old, &candidate, &fill, &reason)?;
+    }
     let ackers = stopped_by_a_move(&old, &candidate);
     let runbook = failover(&old.primary.server, old.epoch, &candidate.server, ackers, &fill);
     let (next, subject, why) = (old.epoch.next(), candidate.server.clone(), reason.why.clone());
@@ -280,7 +283,11 @@ pub(super) fn open(group: &mut Group, id: ExecutionId, ctx: &Ctx) -> Result<Vec<
     if let Some(record) = group.epochs.get_mut(&authority.epoch) {
         record.served = true;
     }
-    let acker_set = acker.into_iter().collect();
+    let mut acker_set = acker.into_iter().collect();
+    let mut to = to;
+    if ctx.defects.has(Defect::SyncAcrossPromotion) {
+        (to, acker_set) = (from, authority.acker_set.clone());
+    }
     let opened = Authority { phase: Phase::Serving, durability: to, acker_set, g, ..authority };
     let mut events = vec![install(group, opened, None, ctx)];
     events.push(Event::Durability { group: ctx.id.clone(), from, to, reason: None, at: ctx.at });

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Ctx, Refusal, authority_of, install, rule};
-use crate::{Acker, Authority, Durability, Event, Group, Phase, Reason};
+use crate::{Acker, Authority, Defect, Durability, Event, Group, Phase, Reason};
 
 fn set(
     group: &mut Group,
@@ -25,7 +25,7 @@ fn set(
 /// weakens nothing (interleaving 33).
 pub(super) fn weaken(group: &mut Group, reason: Reason, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
     let authority = authority_of(group)?;
-    if !authority.phase.grants() {
+    if !authority.phase.grants() && !ctx.defects.has(Defect::DeadPrimaryWeakens) {
         return rule(format!("durability weakens only while serving, the group is {}", authority.phase));
     }
     if matches!(authority.durability, Durability::Async { .. }) {

@@ -69,7 +69,9 @@ fn lacks(view: &View, server: &ServerId) -> u64 {
 pub(super) fn fill(view: &View, candidate: &ServerId) -> (BTreeSet<ServerId>, Vec<String>) {
     let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
     let (mut fill, mut why) = (BTreeSet::new(), Vec::new());
-    if authority.durability != Durability::Sync || authority.acker_set.iter().any(|a| a.server == *candidate)
+    if authority.durability != Durability::Sync
+        || authority.acker_set.iter().any(|a| a.server == *candidate)
+        || view.policy.defects.has(Defect::FillsFromNobody)
     {
         return (fill, why);
     }
@@ -91,6 +93,9 @@ pub(super) fn fill(view: &View, candidate: &ServerId) -> (BTreeSet<ServerId>, Ve
 pub(super) fn against(view: &View, server: &ServerId) -> Vec<String> {
     let authority = view.group.authority.as_ref().expect("candidates exist only under an authority");
     let mut hard = Vec::new();
+    if view.policy.defects.has(Defect::CandidateUnchecked) {
+        return hard;
+    }
     if let Some(waiting) = view.group.returns.get(server) {
         hard.push(format!("quarantined: {}", waiting.reason.why));
     }
@@ -257,7 +262,11 @@ pub(super) fn errant(view: &View, primary: &Primary, reading: &model::DatabaseRe
 
 /// The candidate as Begin names it.
 pub(super) fn as_primary(view: &View, server: &ServerId) -> Option<Primary> {
-    let uuid = view.reading(server)?.server_uuid.clone();
+    let mut known = view.reading(server);
+    if view.policy.defects.has(Defect::CandidateUnchecked) {
+        known = view.facts.servers.get(server).and_then(|f| f.report.reading.as_ref());
+    }
+    let uuid = known?.server_uuid.clone();
     let site = view.group.site_of(server)?.clone();
     Some(Primary { server: server.clone(), uuid, site })
 }

@@ -7,7 +7,7 @@ use model::{ServerId, SiteId};
 
 use super::View;
 use crate::report::{of_a_former_run, of_its_history};
-use crate::{Authority, Phase, Process};
+use crate::{Authority, Defect, Phase, Process};
 
 /// A named diagnosis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,8 +206,13 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
             let (promoted, others) = (report.promoted.as_ref(), view.group.last_of_others(server));
             let applied = (&theirs.gtid_executed, mark);
             let former = of_a_former_run(applied, &mine.server_uuid, promoted, &mine.gtid_held(), others);
-            let lacks = lacks.subtract(&former);
-            let mut lacks = of_its_history(lacks, &mine.server_uuid, report.promoted.as_ref());
+            let lacks = match view.policy.defects.has(Defect::GivenUpHoldsShut) {
+                true => lacks,
+                false => lacks.subtract(&former),
+            };
+            let promoted =
+                report.promoted.as_ref().filter(|_| !view.policy.defects.has(Defect::BesideHoldsShut));
+            let mut lacks = of_its_history(lacks, &mine.server_uuid, promoted);
             // The life that wrote them still runs: they wait for their commit, and it has them.
             if report.latch.opened > model::Epoch(0) && report.opened_ended.is_none() {
                 lacks = lacks.subtract(&lacks.of(&mine.server_uuid));
@@ -244,7 +249,8 @@ fn second_rank(view: &View, authority: &Authority) -> Option<Finding> {
     }
     let opinions = opinions(view, authority);
     if !opinions.no.is_empty() && !opinions.yes.is_empty() {
-        return Some(found(Diagnosis::LinkCut, vec![opinions.to_string()], false));
+        let moves = view.policy.defects.has(Defect::LinkCutMoves);
+        return Some(found(Diagnosis::LinkCut, vec![opinions.to_string()], moves));
     }
     if report.open == Some(authority.epoch) && report.marked.is_none() && report.reading.is_some() {
         let because = vec![format!(

@@ -25,6 +25,19 @@ pub(super) fn durability(view: &View) -> Option<Change> {
     }
 }
 
+/// Nothing is weakened while a failover is under way (interleaving 33), but for the defect that does it.
+pub(super) fn weakened_while_moving(view: &View, authority: &Authority) -> Option<Change> {
+    let silent =
+        view.policy.defects.has(Defect::DeadPrimaryWeakens) && authority.durability == Durability::Sync;
+    let acker = authority.acker_set.iter().filter(|_| silent).find(|acker| {
+        let replica = view.reading(&acker.server).and_then(|r| r.replica.as_ref());
+        replica.is_none_or(|r| r.io != model::ReplicaThread::Running)
+    })?;
+    let why = format!("acker {} does not receive", acker.server);
+    let reason = Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] };
+    Some(Change::Async { reason })
+}
+
 /// On the report of a holder that renewed within T_H, and of nobody else.
 fn weaken(view: &View, authority: &Authority) -> Option<Change> {
     let timing = &view.policy.timing;
@@ -34,7 +47,7 @@ fn weaken(view: &View, authority: &Authority) -> Option<Change> {
     }
     let report = view.report(&authority.primary.server)?;
     let why = unalone(view, authority)
-        .or_else(|| blocked(timing.sync_timeout, report))
+        .or_else(|| blocked(view, report))
         .or_else(|| restarted(view, authority))
         .or_else(|| quarantined(view, authority))
         .or_else(|| set_apart(view, authority))
@@ -52,10 +65,14 @@ fn unalone(view: &View, authority: &Authority) -> Option<String> {
     stuck.then(|| format!("{site} is no quorum by itself, and could not let writes go on without acks"))
 }
 
-fn blocked(limit: Duration, report: &crate::GuardReport) -> Option<String> {
+fn blocked(view: &View, report: &crate::GuardReport) -> Option<String> {
+    let limit = view.policy.timing.sync_timeout;
+    if view.policy.defects.has(Defect::SyncAcrossPromotion) {
+        return None;
+    }
     let waiting = Duration::from_micros(report.waiting_us);
     let absent = Duration::from_micros(report.absent_us);
-    if waiting >= limit {
+    if waiting >= limit && !view.policy.defects.has(Defect::AsyncByDisconnection) {
         return Some(format!("a client has waited {} for an ack", ms(waiting)));
     }
     (absent >= limit).then(|| format!("an acker has been absent for {}", ms(absent)))
@@ -133,7 +150,7 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
     }
     let report = view.report(&authority.primary.server)?;
     // A wait that has just ended `Sync` or `CatchUp` is in the last report yet, and would end the next one.
-    if report.open != Some(authority.epoch) || blocked(view.policy.timing.sync_timeout, report).is_some() {
+    if report.open != Some(authority.epoch) || blocked(view, report).is_some() {
         return None;
     }
     // Without the mark a replica's numbers do not prove that it has this primary's transactions.

@@ -46,7 +46,8 @@ impl Guard {
         if own.is_some_and(|own| own > known.epoch) {
             return own;
         }
-        let mine = known.primary.server == self.config.server;
+        let anybody = self.config.defects.has(Defect::LeaseForAnybody);
+        let mine = anybody || known.primary.server == self.config.server;
         match (known.phase, mine) {
             (Phase::Serving | Phase::Draining, true) => {
                 // Named again, perhaps an epoch on (Abort): what came before is over all the same.
@@ -124,7 +125,7 @@ impl Guard {
     /// has to be made harmless by the ladder's other rungs (DESIGN §4, The gate).
     fn outlived(&self, now: Timestamp) -> bool {
         let open = self.open_at(now).is_some();
-        self.config.fencing == Fencing::Ladder
+        (self.config.fencing == Fencing::Ladder || self.config.defects.has(Defect::ExpiryClimbs))
             && (self.lease.is_none() || (open && !self.adopted_stands(now) && !self.gate_may_stand(now)))
     }
 
@@ -138,7 +139,7 @@ impl Guard {
     /// it can answer a client any more.
     fn harmless(&self) -> Option<String> {
         let gate = match self.config.fencing {
-            Fencing::Gate if self.gate != Gate::Shut || self.gate_busy => return None,
+            Fencing::Gate if self.gate != Gate::Shut || self.gate_under_way() => return None,
             Fencing::Gate => "gate shut, ",
             Fencing::Ladder => "",
         };

@@ -10,7 +10,10 @@ impl Guard {
     /// Drops a lease that has run out. The kernel shuts the gate by itself; that is rung 1 and all
     /// that mere expiry does (interleaving 35).
     pub(super) fn expire(&mut self, now: Timestamp) {
-        if self.lease.is_some_and(|l| l.until <= now) {
+        if let Some(over) = self.lease.filter(|l| l.until <= now) {
+            if self.config.defects.has(Defect::NeverOpensAgain) {
+                self.latch.fenced_through = over.epoch.max(self.latch.fenced_through);
+            }
             self.lease = None;
         }
     }

@@ -47,7 +47,10 @@ impl Guard {
         let Some(authority) = self.named().filter(|k| !k.phase.grants()) else { return };
         let Some(life) = self.process.start() else { return };
         let opening = (authority.epoch, life);
-        let shut = self.config.fencing == Fencing::Gate && self.gate == Gate::Shut && !self.gate_busy;
+        let shut = self.config.fencing == Fencing::Gate
+            && self.gate == Gate::Shut
+            && !self.gate_busy
+            && !self.config.defects.has(Defect::OldSocketsStay);
         let receives =
             self.fresh(now).and_then(|r| r.replica.as_ref()).is_some_and(|r| r.io != ReplicaThread::Stopped);
         if shut && !receives && self.fence.is_none() && self.sockets_clear != Some(opening) {
@@ -58,7 +61,9 @@ impl Guard {
     /// What is missing, first thing first.
     fn may_open(&self, now: Timestamp) -> Result<(), String> {
         let Some(authority) = self.named() else { return Err("it is not the named primary".into()) };
-        if authority.phase != Phase::Serving {
+        let drains =
+            authority.phase == Phase::Draining && self.config.defects.has(Defect::OpensWhileDraining);
+        if authority.phase != Phase::Serving && !drains {
             return Err(format!("the group is {}", authority.phase));
         }
         if authority.epoch <= self.latch.fenced_through {
@@ -80,9 +85,12 @@ impl Guard {
         // A replica that is silent now held it when it was last heard: it counts until it is heard again.
         // What this very life wrote and has not committed yet is in its binary log: on its way, not lost.
         let wrote = self.latch.opened.as_ref().is_some_and(|o| o.life == life && o.boot == self.config.boot);
-        for peer in self.peers.iter().filter(|p| p.replica) {
+        let less = self.config.defects.has(Defect::OpensWithLess);
+        for peer in self.peers.iter().filter(|p| p.replica && !less) {
             let lacks = peer.held.subtract(&reading.gtid_executed);
-            let mut lacks = of_its_history(lacks, &reading.server_uuid, self.latch.promoted.as_ref());
+            let shut = self.config.defects.has(Defect::BesideHoldsShut);
+            let promoted = self.latch.promoted.as_ref().filter(|_| !shut);
+            let mut lacks = of_its_history(lacks, &reading.server_uuid, promoted);
             if wrote {
                 lacks = lacks.subtract(&lacks.of(&reading.server_uuid));
             }
@@ -118,6 +126,7 @@ impl Guard {
     fn may_be_sync(&self, authority: &Authority) -> bool {
         match authority.durability {
             Durability::Sync => true,
+            Durability::CatchUp { .. } if self.config.defects.has(Defect::OpensUnheard) => false,
             Durability::CatchUp { .. } => self.proved >= authority.g,
             Durability::Async { .. } => false,
         }
@@ -142,7 +151,8 @@ impl Guard {
         let opening = (epoch, life);
         // A live primary that was never gated is adopted as it is: its clients' sockets are its own.
         let first = self.gate == Gate::Untouched && self.opened_is_none_or(epoch, life);
-        if self.sockets_clear != Some(opening) && !first {
+        let stay = self.config.defects.has(Defect::OldSocketsStay);
+        if self.sockets_clear != Some(opening) && !first && !stay {
             // Answers queued in the kernel outlive epoch and process; the gate must be shut while
             // they are destroyed, so that none slips out.
             let shut = self.gate == Gate::Shut && !self.gate_busy;
@@ -213,7 +223,7 @@ impl Guard {
             }
             return;
         }
-        if self.gate_busy || now < self.gate_retry {
+        if self.gate_under_way() || now < self.gate_retry {
             return;
         }
         if let Gate::Open { until, .. } = self.gate
@@ -325,6 +335,12 @@ impl Guard {
             Some(_) => self.may_open(now).is_ok(),
             None => true,
         }
+    }
+
+    /// An act on the gate is under way, and whoever shuts it waits for that to be over.
+    pub(super) fn gate_under_way(&self) -> bool {
+        let fences = self.lease.is_none() && self.gate_asked.is_some();
+        self.gate_busy && !(fences && self.config.defects.has(Defect::OpenBehindFence))
     }
 
     pub(super) fn on_gate(&mut self, read: super::GateRead, now: Timestamp) {

@@ -130,7 +130,10 @@ impl Guard {
                 return true;
             }
             Order::StopIo { .. } => DatabaseAct::StopIo,
-            Order::Drain { life: Some(life) } if self.process.start() != Some(*life) => {
+            Order::Drain { life: Some(life) }
+                if self.process.start() != Some(*life)
+                    && !self.config.defects.has(Defect::ForgottenRelayDrains) =>
+            {
                 let Some(reading) = self.fresh(now) else { return false };
                 if reading.restart_drops_relay_log() {
                     let why = "its database restarted since it was proven, and forgot with that what it had \

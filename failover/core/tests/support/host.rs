@@ -121,10 +121,8 @@ impl Host {
             DatabaseAct::Promote | DatabaseAct::LeaveSource => r.replica = None,
             DatabaseAct::Rejoin { source, acks } => {
                 r.replica = Some(replica_of(source));
-                if *acks {
-                    r.semi_sync.replica_enabled = true;
-                    r.settings.sync_relay_log = 1;
-                }
+                r.semi_sync.replica_enabled = *acks;
+                r.settings.sync_relay_log = if *acks { 1 } else { 10_000 };
             }
             DatabaseAct::DropSockets
             | DatabaseAct::Sentinel { .. }

@@ -355,8 +355,9 @@ fn act(act: &DatabaseAct) -> String {
         DatabaseAct::Sentinel { epoch, g } => format!("{name} of epoch {epoch}, g{g}"),
         DatabaseAct::Gather { source, gtid } => format!("{name} {} from {source}", names::set(gtid)),
         DatabaseAct::SaveExtra { extra } => format!("{name} {}", names::set(extra)),
-        DatabaseAct::Rebuild { donor: s } | DatabaseAct::Rejoin { source: s, .. } => {
-            format!("{name} from {s}")
+        DatabaseAct::Rebuild { donor } => format!("{name} from {donor}"),
+        DatabaseAct::Rejoin { source, acks } => {
+            format!("{name} from {source}, {}", if *acks { "acknowledging" } else { "silent" })
         }
         _ => name.into(),
     }

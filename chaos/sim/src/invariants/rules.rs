@@ -1,0 +1,84 @@
+//! Rules of single acts: what a guard does on its server, held against what it knows and what was committed.
+
+use failover_core::{DatabaseAct, Durability, GateAct, Phase};
+use model::{Epoch, ProcessStart};
+
+use crate::options::Invariant;
+use crate::world::World;
+
+impl World {
+    /// A guard makes its server writable: only while the group serves, as far as it knows itself, and with all that
+    /// clients were told of (the one rule to open).
+    pub(crate) fn check_opens_by_the_rule(&mut self, h: usize, act: &DatabaseAct) {
+        if !matches!(act, DatabaseAct::SetWritable { .. }) {
+            return;
+        }
+        let seen = self.hosts[h].guard.as_ref().map(|g| g.guard.seen());
+        let Some(authority) = self.group().and_then(|g| g.authority.as_ref()) else { return };
+        let authority_stamp = authority.stamp();
+        if seen == Some(authority_stamp) && authority.phase != Phase::Serving {
+            let text = format!(
+                "{} is made writable, and knows that it is {}",
+                self.names.servers[h], authority.phase
+            );
+            self.violate(Invariant::I4, text);
+        }
+        let missing = self.missing_from(h).len();
+        if seen == Some(authority_stamp) && missing > 0 {
+            let text = format!(
+                "{} is made writable, and lacks {missing} acknowledged writes",
+                self.names.servers[h]
+            );
+            self.violate(Invariant::Lost, text);
+        }
+    }
+
+    /// A guard confirms a fence.
+    pub(crate) fn fence_confirmed(&mut self, h: usize) {
+        let through = self.hosts[h].latch.as_ref().map_or(Epoch(0), |l| l.fenced_through);
+        self.truth.fenced[h] = through.max(self.truth.fenced[h]);
+    }
+
+    /// The kernel takes a change of the gate: behind a confirmed fence none opens it.
+    pub(crate) fn check_gate_stays_shut(&mut self, h: usize, act: GateAct) {
+        let GateAct::Open { epoch, .. } = act else { return };
+        if epoch <= self.truth.fenced[h] {
+            let text = format!(
+                "the gate of {} opens for epoch {epoch}, and it had confirmed its fence through {}",
+                self.names.servers[h], self.truth.fenced[h]
+            );
+            self.violate(Invariant::I4, text);
+        }
+    }
+
+    /// A guard kills its database. Behind a gate only a fence asks for that: a lease that runs out shuts the gate, and
+    /// that is all (rung 1).
+    pub(crate) fn check_kill(&mut self, h: usize, life: ProcessStart) {
+        let opened = self.hosts[h].latch.as_ref().and_then(|l| l.opened.as_ref()).filter(|o| o.life == life);
+        let epoch = opened.map_or(Epoch(0), |o| o.epoch);
+        let stands = self.group().and_then(|g| g.authority.as_ref()).is_some_and(|a| a.epoch == epoch);
+        if stands && !self.ladder.alone {
+            let text =
+                format!("{} is killed by its guard, and nobody revoked epoch {epoch}", self.names.servers[h]);
+            self.violate(Invariant::Service, text);
+        }
+    }
+
+    /// A failover gives acknowledged writes up: only where the policy lets it, or a person who was told.
+    pub(crate) fn check_given_up(&mut self, lost: usize) {
+        let Some(revoked) = self.group().and_then(|g| g.revoked.as_ref()) else { return };
+        let own = &self.policy.groups[&self.names.group];
+        let accepted = match revoked.reason.by.as_str() {
+            "twofold" => own.async_failover == failover_core::AsyncFailover::Allow,
+            by => by != crate::fault::TOLD_OF_NO_LOSS,
+        };
+        if lost > 0 && revoked.durability != Durability::Sync && !accepted {
+            let text = format!(
+                "epoch {} was {} when {} ended it, and {lost} acknowledged writes were given up that nobody had accepted \
+                 to lose",
+                revoked.epoch, revoked.durability, revoked.reason.by
+            );
+            self.violate(Invariant::Lost, text);
+        }
+    }
+}
