@@ -25,11 +25,19 @@ pub enum Defect {
     LeaseFromTheAnswer,
     /// A server becomes writable before that is on its guard's disk.
     OpensBeforeIntent,
+    /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
+    StartWithoutSuperset,
+    /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
+    ActsOnEntries,
+    /// There is no second sentinel where the ack of the first one was lost (24).
+    OneSentinel,
+    /// A guard adopts the lease of an earlier boot of its host, for as long as that says (29).
+    AdoptsAnyBoot,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 9] = [
+    pub const ALL: [Defect; 13] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -39,6 +47,10 @@ impl Defect {
         Defect::NoWait,
         Defect::LeaseFromTheAnswer,
         Defect::OpensBeforeIntent,
+        Defect::StartWithoutSuperset,
+        Defect::ActsOnEntries,
+        Defect::OneSentinel,
+        Defect::AdoptsAnyBoot,
     ];
 }
 
