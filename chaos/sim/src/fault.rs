@@ -84,11 +84,17 @@ pub enum Kind {
     SlowDisk,
     /// A person moves the group to the other site.
     Switchover,
+    /// Accounts are made on the primary: until each is acknowledged nobody new gets in.
+    AccountChanges,
+    /// Clients write nothing, and a replica's acks are lost with their connections, those of every other one.
+    AckLost,
+    /// The kernel's rules are flushed on a database host.
+    Flush,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 27] = [
+    pub const ALL: [Kind; 30] = [
         Kind::SiteKill,
         Kind::HostCrash,
         Kind::DiskLies,
@@ -116,6 +122,9 @@ impl Kind {
         Kind::Drift,
         Kind::SlowDisk,
         Kind::Switchover,
+        Kind::AccountChanges,
+        Kind::AckLost,
+        Kind::Flush,
     ];
 
     /// How long it lasts at least and at most, milliseconds.
@@ -128,6 +137,7 @@ impl Kind {
             Kind::HostPause | Kind::GuardPause | Kind::MysqlPause | Kind::NodePause => (150, 25_000),
             Kind::Cut | Kind::CutOneWay | Kind::Isolate | Kind::IsolateAll => (200, 30_000),
             Kind::Loss | Kind::Slow | Kind::Double | Kind::SlowDisk | Kind::ApplierLag => (1_000, 30_000),
+            Kind::AccountChanges | Kind::AckLost => (1_000, 20_000),
             _ => (0, 0),
         }
     }

@@ -14,12 +14,17 @@ use failover_core::Defect;
 const SEEDS: u64 = 200;
 
 /// The first seed that breaks something.
-fn first_broken(options: &Options) -> Option<(u64, Violation)> {
-    (1..=SEEDS).find_map(|seed| Some((seed, run(seed, options).violation?)))
+fn first_broken(first: u64, options: &Options) -> Option<(u64, Violation)> {
+    (first..first + SEEDS).find_map(|seed| Some((seed, run(seed, options).violation?)))
 }
 
 fn check(what: &str, options: &Options, expected: &[Invariant]) {
-    let Some((seed, violation)) = first_broken(options) else {
+    check_from(1, what, options, expected);
+}
+
+/// The same from a later seed on, where those before it are known to show nothing: that is time saved, not proof.
+fn check_from(first: u64, what: &str, options: &Options, expected: &[Invariant]) {
+    let Some((seed, violation)) = first_broken(first, options) else {
         panic!("{what} was not noticed in {SEEDS} seeds");
     };
     println!("{what}: seed {seed}, {:?}: {}", violation.invariant, violation.text);
@@ -43,8 +48,8 @@ const MOVES: [Kind; 6] =
 /// Goal: every defect of the core is caught and named. Method: the table; `Defect::ALL` is covered.
 #[test]
 fn every_defect_of_the_protocol_is_caught_and_named() {
-    use Invariant::{I1, I2, I3, I4, I5, I6, Lost};
-    let table: [(Defect, &[Kind], &[Invariant]); 9] = [
+    use Invariant::{I1, I2, I3, I4, I5, I6, Liveness, Lost};
+    let table: [(Defect, &[Kind], &[Invariant]); 13] = [
         (Defect::PromoteOnWaitAlone, &MOVES, &[I4]),
         (Defect::AckersNotStopped, &MOVES, &[I4]),
         (Defect::WeakenBeforeCommit, &[Kind::Cut, Kind::Isolate, Kind::LeaderKill], &[I3]),
@@ -54,12 +59,16 @@ fn every_defect_of_the_protocol_is_caught_and_named() {
         (Defect::NoWait, &MOVES, &[I4]),
         (Defect::LeaseFromTheAnswer, &[Kind::Slow, Kind::Isolate, Kind::IsolateAll], &[I2]),
         (Defect::OpensBeforeIntent, &[Kind::GuardCrash, Kind::MysqlDown, Kind::SiteKill], &[I6]),
+        (Defect::StartWithoutSuperset, &[Kind::MysqlKill], &[I5]),
+        (Defect::ActsOnEntries, &MOVES, &[I4]),
+        (Defect::OneSentinel, &[Kind::AckLost, Kind::AckerRestart], &[Liveness]),
+        (Defect::AdoptsAnyBoot, &[Kind::HostCrash, Kind::Isolate, Kind::Cut], &[I2, I1]),
     ];
     let covered: BTreeSet<Defect> = table.iter().map(|(defect, _, _)| *defect).collect();
     assert_eq!(covered.len(), Defect::ALL.len(), "every defect has its row");
     for (defect, kinds, expected) in table {
         // A defect may also keep the cluster from converging; what it endangers is looked for.
-        let muted = BTreeSet::from([Invariant::Liveness]);
+        let muted = BTreeSet::from([Liveness]).into_iter().filter(|i| !expected.contains(i)).collect();
         let options = Options { defect: Some(defect), muted, ..faults(kinds) };
         check(&format!("{defect:?}"), &options, expected);
     }
@@ -97,5 +106,32 @@ fn every_broken_surrounding_is_noticed() {
         let servers = if mutant == Mutant::GathersNothing { Some(4) } else { Some(2) };
         let options = Options { mutant: Some(mutant), servers, ..faults(kinds) };
         check(&format!("{mutant:?}"), &options, expected);
+    }
+}
+
+/// Goal: rows of the interleavings that are rules about servers, sessions and gates each have theirs broken and
+/// noticed. Method: as above, with as many servers as the row takes; the first seed is one shortly before the rarest.
+#[test]
+fn every_rule_about_servers_and_gates_is_noticed_when_broken() {
+    use Invariant::{I1, I2, I3, I4, Liveness};
+    let table: [(Mutant, usize, u64, &[Kind], &[Invariant]); 8] = [
+        (Mutant::ArmsForOne, 4, 1, &[Kind::MysqlPause, Kind::AckerRestart, Kind::ApplierLag], &[I3]),
+        (Mutant::StopsInOrder, 2, 1, &[Kind::MysqlShutdown, Kind::AckerRestart, Kind::Cut], &[I3]),
+        (Mutant::ForgottenListener, 2, 1, &[Kind::GuardPause, Kind::IsolateAll], &[I2, I1]),
+        (Mutant::StaleAnswers, 2, 100, &[Kind::Slow, Kind::AckerRestart, Kind::Cut], &[I3]),
+        (Mutant::NoKeptSession, 2, 20, &[Kind::AccountChanges, Kind::AckerRestart], &[Liveness]),
+        (Mutant::StartsWhatItFinds, 4, 1, &MOVES, &[Liveness]),
+        (Mutant::BelievesTheVariable, 2, 15, &[Kind::Switchover, Kind::Slow], &[I4]),
+        (
+            Mutant::RulesNotAsserted,
+            2,
+            1,
+            &[Kind::Flush, Kind::IsolateAll, Kind::Isolate, Kind::GuardPause],
+            &[I2, I1],
+        ),
+    ];
+    for (mutant, servers, first, kinds, expected) in table {
+        let options = Options { mutant: Some(mutant), servers: Some(servers), ..faults(kinds) };
+        check_from(first, &format!("{mutant:?}"), &options, expected);
     }
 }
