@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use model::Flavour;
 use serde::Serialize;
 
 use crate::{Kind, MINUTES, Options, Outcome, Replay, run};
@@ -37,6 +38,9 @@ pub struct SimCommand {
     /// Draw from these kinds of faults only.
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "calm")]
     pub faults: Vec<Kind>,
+    /// Whose the database servers are: `mysql`, or `mariadb` with one server a site.
+    #[arg(long, default_value = "mysql", value_parser = flavour)]
+    pub flavour: Flavour,
     /// Without faults.
     #[arg(long)]
     pub calm: bool,
@@ -52,6 +56,14 @@ pub struct SimCommand {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Form,
+}
+
+fn flavour(text: &str) -> Result<Flavour, String> {
+    match text {
+        "mysql" => Ok(Flavour::Mysql),
+        "mariadb" => Ok(Flavour::Mariadb),
+        other => Err(format!("{other:?} is neither mysql nor mariadb")),
+    }
 }
 
 /// What came out of all seeds.
@@ -136,6 +148,8 @@ pub fn run_command(command: &SimCommand) -> u8 {
             let options = Options {
                 minutes: command.minutes,
                 faults: command.faults.iter().copied().collect(),
+                servers: (command.flavour == Flavour::Mariadb).then_some(2),
+                flavour: command.flavour,
                 calm: command.calm,
                 until_settled: command.until_settled,
                 ..Options::default()

@@ -15,6 +15,11 @@ const CLIENTS: [(usize, Time, Time); 5] = [
     (OUTSIDE, 400 * MS, 120 * SECOND),
 ];
 
+/// A connection that is held up by the lock of all accounts is looked at again after this long.
+const ACCOUNTS_LOOK: Time = 5 * MS;
+/// A client that has nothing to write looks again after this long.
+const QUIET_LOOK: Time = 500 * MS;
+
 /// One client.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -78,6 +83,9 @@ impl World {
 
     fn client_writes(&mut self, c: usize) {
         let now = self.now;
+        if self.quiet {
+            return self.client_again(c, QUIET_LOOK);
+        }
         let known = self.clients[c].resolved.filter(|(_, until)| *until > now).map(|(host, _)| host);
         let Some(host) = known.or_else(|| self.resolve(c)) else {
             let wait = 150 * MS + self.chance.below(100 * MS);
@@ -111,7 +119,14 @@ impl World {
     /// Its packets reach the host: the gate, then the server.
     fn client_arrives(&mut self, c: usize, h: usize) {
         let host = &self.hosts[h];
-        if !host.up || host.paused || !host.gate.passes(self.now) {
+        if !host.up || host.paused || !self.passes(h) {
+            return;
+        }
+        // Its connection is a new one: while an account is being made it gets no further.
+        if host.mysql.accounts_locked() {
+            let attempt = self.clients[c].attempt;
+            let again = Event::Client { client: c, what: ClientEvent::Arrive { attempt, host: h } };
+            self.queue.push(self.now + ACCOUNTS_LOOK, again);
             return;
         }
         let attempt = self.clients[c].attempt;

@@ -91,11 +91,17 @@ pub enum Kind {
     Failover,
     /// The next time that `Sync` is committed its holder hears nothing of it, and its database is killed.
     Unheard,
+    /// Accounts are made on the primary: until each is acknowledged nobody new gets in.
+    AccountChanges,
+    /// Clients write nothing, and a replica's acks are lost with their connections, those of every other one.
+    AckLost,
+    /// The kernel's rules are flushed on a database host.
+    Flush,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 29] = [
+    pub const ALL: [Kind; 32] = [
         Kind::SiteKill,
         Kind::HostCrash,
         Kind::DiskLies,
@@ -125,6 +131,9 @@ impl Kind {
         Kind::Switchover,
         Kind::Failover,
         Kind::Unheard,
+        Kind::AccountChanges,
+        Kind::AckLost,
+        Kind::Flush,
     ];
 
     /// How long it lasts at least and at most, milliseconds.
@@ -139,6 +148,7 @@ impl Kind {
             Kind::Loss | Kind::Slow | Kind::Double | Kind::SlowDisk | Kind::ApplierLag => (1_000, 30_000),
             Kind::Failover => (500, 12_000),
             Kind::Unheard => (1_000, 6_000),
+            Kind::AccountChanges | Kind::AckLost => (1_000, 20_000),
             _ => (0, 0),
         }
     }

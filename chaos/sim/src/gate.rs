@@ -14,6 +14,9 @@ use crate::world::World;
 /// Within this time after a stop the guard performs what it decided before it.
 pub const RESUMED: Time = 500 * MS;
 
+/// Rules that were flushed are asserted anew within T_H, and the time that a call to nft takes.
+pub const ASSERTED: Time = 1_700 * MS;
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
@@ -23,6 +26,10 @@ pub struct Gate {
     pub element: Option<(Epoch, Time)>,
     /// A pause came between deciding on the element and its application: its end is no lease's end.
     pub tainted: bool,
+    /// When somebody flushed the rules, and nobody has asserted them since; 0 for never.
+    pub flushed: Time,
+    /// Its guard stood still when that was, or soon after: nobody was there to assert them.
+    pub unguarded: bool,
 }
 
 impl Gate {
@@ -38,6 +45,25 @@ impl Gate {
 }
 
 impl World {
+    /// Clients' packets pass on this host, one way or another.
+    pub(crate) fn passes(&self, h: usize) -> bool {
+        self.hosts[h].gate.passes(self.now) || self.broken(Mutant::ForgottenListener)
+    }
+
+    /// Somebody flushes the kernel's rules.
+    pub(crate) fn flush(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        let stands = !host.paused && host.guard.as_ref().is_some_and(|g| !g.paused);
+        host.gate = Gate { flushed: self.now, unguarded: !stands, ..Gate::default() };
+        self.dirty = true;
+    }
+
+    /// The guard stands still, or is no more.
+    pub(crate) fn gate_unguarded(&mut self, h: usize) {
+        let gate = &mut self.hosts[h].gate;
+        gate.unguarded |= gate.flushed > 0 && self.now < gate.flushed + ASSERTED;
+    }
+
     /// The guard has nft called.
     pub(crate) fn begin_gate_act(&mut self, h: usize, act: GateAct) {
         let takes = match self.chance.below(5) {
@@ -57,17 +83,20 @@ impl World {
         let now = self.now;
         let endless = self.broken(Mutant::GateWithoutTimeout);
         self.check_gate_stays_shut(h, act);
+        let silent = self.broken(Mutant::RulesNotAsserted);
         let host = &mut self.hosts[h];
         let gate = &mut host.gate;
         let read = match act {
             GateAct::Shut => {
-                *gate = Gate { rules: true, element: None, tainted: false };
+                let flushed = if silent { gate.flushed } else { 0 };
+                *gate = Gate { rules: flushed == 0, flushed, ..Gate::default() };
                 GateRead::Shut
             }
             GateAct::Open { epoch, left } => {
                 let ends = if endless { Time::MAX } else { now + host.clock.span(left) + MS };
                 let element = Some((epoch, ends));
-                *gate = Gate { rules: true, element, tainted };
+                let flushed = if silent { gate.flushed } else { 0 };
+                *gate = Gate { rules: flushed == 0, element, tainted, flushed, unguarded: false };
                 GateRead::Open { epoch, left }
             }
         };

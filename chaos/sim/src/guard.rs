@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use failover_core::{Effect, GateRead, Grant, Guard, GuardConfig, Input, Latch, Process, Renewal, Timing};
-use model::BootId;
+use failover_core::{
+    ActEnd, ActId, Effect, GateRead, Grant, Guard, GuardConfig, Input, Latch, Process, Renewal, Timing,
+};
+use model::{BootId, ProcessStart};
 use runbooks_core::{Evidence, Outcome};
 
 use crate::event::{Event, Message, Unit};
@@ -46,6 +48,14 @@ pub struct GuardProcess {
     pub next_call: u64,
     /// When each renewal was sent, on the host's clock.
     pub sent: VecDeque<(u64, u64)>,
+    /// The life of the database that its session is on, once it has one.
+    pub session: Option<ProcessStart>,
+    /// The sentinel whose answer it waits for.
+    pub sentinel: Option<ActId>,
+    /// Earlier ones, given up while their connection is used on.
+    pub given_up: Vec<ActId>,
+    /// What came of those: it lies on the connection, and is read by whoever asks next.
+    pub unread: VecDeque<ActEnd>,
     /// What it last said of being open.
     pub open: Option<model::Epoch>,
 }
@@ -93,6 +103,10 @@ impl World {
             calls: Vec::new(),
             next_call: 1,
             sent: VecDeque::new(),
+            session: None,
+            sentinel: None,
+            given_up: Vec::new(),
+            unread: VecDeque::new(),
             open: None,
         }));
         host.acts.clear();
@@ -110,6 +124,8 @@ impl World {
         let again = 100 * MS + self.chance.below(900) * MS;
         let host = &mut self.hosts[h];
         let Some(guard) = host.guard.take() else { return };
+        self.gate_unguarded(h);
+        let host = &mut self.hosts[h];
         if let Some(latch) = guard.writing.filter(|_| lucky) {
             host.latch = Some(*latch);
         }
@@ -133,6 +149,7 @@ impl World {
         let guard = self.hosts[h].guard.as_mut().expect("seen above");
         guard.nft_stalls = stalls;
         guard.paused = paused;
+        self.gate_unguarded(h);
         if !paused {
             self.hosts[h].resumed = self.now;
             let stash = std::mem::take(&mut self.hosts[h].stash_guard);
@@ -176,7 +193,11 @@ impl World {
         self.queue.push(next, Event::Read { host: h, life });
         let mysql = &self.hosts[h].mysql;
         let Some(start) = mysql.life.as_ref().map(|l| l.start) else { return };
-        let Some(reading) = mysql.reading(&self.names, &self.truth.marks) else { return };
+        // A new connection gets in only while no account change waits.
+        let way_in = self.kept_session(h) || !mysql.accounts_locked();
+        let reading = mysql.reading(&self.names, &self.truth.marks).filter(|_| way_in);
+        let Some(reading) = reading else { return };
+        self.hosts[h].guard.as_mut().expect("it reads").session = Some(start);
         if self.chance.below(32) == 0 {
             let at = now + MS + self.chance.below(250 * MS);
             let reading = Box::new(reading);
@@ -305,8 +326,12 @@ impl World {
         let clock = host.clock.read(self.now);
         let Some(guard) = host.guard.as_mut() else { return };
         let open = guard.guard.open_at(clock);
-        if open != guard.open {
-            guard.open = open;
+        let open_before = guard.open;
+        guard.open = open;
+        if open.is_some() {
+            self.check_holds_open(h);
+        }
+        if open != open_before {
             self.note_opening(h, open);
         }
     }

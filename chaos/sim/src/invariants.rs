@@ -74,6 +74,8 @@ impl World {
                     self.check_open_is_safe();
                     self.check_candidate_is_whole();
                 }
+                Change::Start { .. } => self.check_first_is_whole(),
+                Change::Async { .. } => self.check_weakened_for_a_cause(before.as_ref()),
                 Change::Sync { .. } => {
                     self.check_sync_is_true();
                     self.spring();

@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 
 use failover_core::{ActId, DatabaseAct, HowItEnded};
 use model::{
-    DatabaseReading, GtidSet, OpeningMark, ProcessStart, ReplicaReading, ReplicaThread, SemiSyncReading,
-    ServerUuid, SettingsReading,
+    DatabaseReading, Flavour, GtidSet, OpeningMark, ProcessStart, ReplicaReading, ReplicaThread,
+    SemiSyncReading, ServerUuid, SettingsReading,
 };
 
 use crate::place::{HOSTS, Names, Time};
@@ -30,6 +30,8 @@ const ARMED_TIMEOUT_MS: u64 = 4_294_967_295;
 pub struct Mysql {
     /// Its own place in every by-origin array.
     pub own: usize,
+    /// Whose it is: MariaDB keeps less of its promises (docs/design/0011).
+    pub flavour: Flavour,
     /// Committed, by origin: the identity of number `i + 1` stands at `i`.
     pub executed: [Vec<u32>; HOSTS],
     /// How many of each origin are no longer in the binary log.
@@ -55,8 +57,12 @@ pub struct Mysql {
     pub cnf_ack_timeout: Time,
     /// How long the applier takes for one transaction.
     pub lag: Time,
-    /// It is MariaDB: the start of its replication drops what was received and not applied.
-    pub mariadb: bool,
+    /// Acks of what it receives are lost with their connections, every other one's.
+    pub loses_acks: bool,
+    /// With every commit of a client an account is made, unless one is being made already.
+    pub accounts_change: bool,
+    /// When something was received last.
+    pub received: Time,
 }
 
 /// A replication channel.
@@ -79,6 +85,8 @@ pub enum Who {
     Client { client: usize, attempt: u32, sockets: u32 },
     /// The guard's sentinel.
     Sentinel { guard: u32, act: ActId },
+    /// Somebody who makes an account: nobody new gets in until it is committed.
+    Account,
     /// Nobody any more.
     Nobody,
 }
@@ -144,6 +152,8 @@ pub struct Attached {
     pub id: u32,
     /// It asked for semi-sync.
     pub semi: bool,
+    /// Since when.
+    pub since: Time,
 }
 
 /// A running process.
@@ -157,6 +167,10 @@ pub struct Life {
     pub paused: bool,
     /// `read_only` (and with it `super_read_only`).
     pub read_only: bool,
+    /// `super_read_only=ON` waits for commits under way: it reads 1 already.
+    pub read_only_pends: bool,
+    /// Clients whose statements stand behind it: number, attempt, sockets.
+    pub behind: Vec<(usize, u32, u32)>,
     /// `super_read_only` alone was taken away, as CLONE needs it.
     pub super_off: bool,
     /// `rpl_semi_sync_source_enabled`.
@@ -219,9 +233,10 @@ impl Life {
 
 impl Mysql {
     /// A fresh server.
-    pub fn new(own: usize, mariadb: bool) -> Self {
+    pub fn new(own: usize, flavour: Flavour) -> Self {
         Self {
             own,
+            flavour,
             executed: Default::default(),
             purged: [0; HOSTS],
             waiting: VecDeque::new(),
@@ -234,8 +249,17 @@ impl Mysql {
             life: None,
             cnf_ack_timeout: 10 * crate::place::SECOND,
             lag: 400,
-            mariadb,
+            loses_acks: false,
+            accounts_change: false,
+            received: 0,
         }
+    }
+
+    /// What was received and not applied is gone.
+    pub fn drop_relay_log(&mut self) {
+        self.relay.clear();
+        self.unsynced = 0;
+        self.relayed = [0; HOSTS];
     }
 
     /// How much of an origin it holds, applied or received.
@@ -246,11 +270,6 @@ impl Mysql {
     /// How much of each origin it holds, applied or received.
     pub fn all_held(&self) -> [usize; HOSTS] {
         std::array::from_fn(|origin| self.held(origin))
-    }
-
-    /// How much of each origin it has committed.
-    pub fn all_executed(&self) -> [usize; HOSTS] {
-        std::array::from_fn(|origin| self.executed[origin].len())
     }
 
     /// How much of an origin its binary log has.
@@ -294,6 +313,11 @@ impl Mysql {
         self.executed[mark.origin].get(mark.number - 1) == Some(&mark.transaction)
     }
 
+    /// An account change waits for its ack, with the lock of all accounts held: nobody new gets in.
+    pub fn accounts_locked(&self) -> bool {
+        self.life.is_some() && self.waiting.iter().any(|w| matches!(w.who, Who::Account))
+    }
+
     /// The process, if it runs and answers.
     pub fn answering(&self) -> Option<&Life> {
         self.life.as_ref().filter(|l| l.booted && !l.paused)
@@ -311,15 +335,24 @@ impl Mysql {
         out
     }
 
-    /// `gtid_executed`.
+    /// It is MariaDB.
+    pub fn maria(&self) -> bool {
+        self.flavour == Flavour::Mariadb
+    }
+
+    /// `gtid_executed`. MariaDB counts what waits for its ack already.
     pub fn gtid_executed(&self, names: &Names) -> GtidSet {
-        Self::set(&names.uuids, [0; HOSTS], self.all_executed())
+        let counted = |origin| if self.maria() { self.logged(origin) } else { self.executed[origin].len() };
+        Self::set(&names.uuids, [0; HOSTS], std::array::from_fn(counted))
     }
 
     /// What one look at it tells; none when it does not answer.
     pub fn reading(&self, names: &Names, marks: &[Mark]) -> Option<DatabaseReading> {
         let life = self.answering()?;
         let held = self.all_held();
+        let maria = self.maria();
+        // While it waits it reads 1 on MySQL, and 0 on MariaDB.
+        let read_only = life.read_only || (life.read_only_pends && !maria);
         let replica = self.channel.as_ref().map(|channel| ReplicaReading {
             source_host: names.servers[channel.source].as_str().to_owned(),
             source_port: 3306,
@@ -342,11 +375,11 @@ impl Mysql {
         });
         Some(DatabaseReading {
             server_uuid: names.uuids[self.own].clone(),
-            version: if self.mariadb { "10.11.6-MariaDB" } else { "9.7.0" }.to_owned(),
+            version: if maria { "10.11.19-MariaDB" } else { "9.7.0" }.to_owned(),
             gtid_executed: self.gtid_executed(names),
             gtid_purged: Self::set(&names.uuids, [0; HOSTS], self.purged),
-            read_only: life.read_only,
-            super_read_only: life.read_only && !life.super_off,
+            read_only,
+            super_read_only: read_only && !life.super_off,
             offline_mode: false,
             client_sessions: 0,
             connections: 1,
@@ -358,7 +391,7 @@ impl Mysql {
                 clients: life.ackers(),
                 waiting_sessions: u32::from(!self.waiting.is_empty()),
                 replica_enabled: life.replica_enabled,
-                acknowledged: None,
+                acknowledged: maria.then(|| self.executed[self.own].len() as u64),
             },
             replica,
             opening: self.opening(marks),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use failover_core::Defect;
+use model::Flavour;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Kind;
@@ -17,8 +18,8 @@ pub struct Options {
     pub minutes: u64,
     /// How many database servers there are, 2 to 4; by the seed where it is not said.
     pub servers: Option<usize>,
-    /// They are MariaDB servers, whose relay logs do not outlive them.
-    pub mariadb: bool,
+    /// Whose the database servers are.
+    pub flavour: Flavour,
     /// A rule removed on purpose.
     pub defect: Option<Defect>,
     /// A rule of the world broken on purpose.
@@ -40,7 +41,7 @@ impl Default for Options {
         Self {
             minutes: MINUTES,
             servers: None,
-            mariadb: false,
+            flavour: Flavour::Mysql,
             defect: None,
             mutant: None,
             muted: BTreeSet::new(),
@@ -76,6 +77,22 @@ pub enum Mutant {
     // Interleaving 8.
     /// No follower passes a renewal on, and no frame goes one hop through a third site.
     PassesNothingOn,
+    /// Semi-sync is armed for one ack, however many ackers there are (interleaving 4).
+    ArmsForOne,
+    /// A unit stops its database in order though commits wait for their acks (7).
+    StopsInOrder,
+    /// One listener is behind no gate (17).
+    ForgottenListener,
+    /// After a sentinel that was given up, its connection is used on: the late answer is taken for the next one's (21).
+    StaleAnswers,
+    /// No session is kept open: whatever is asked of a database needs a new connection (23).
+    NoKeptSession,
+    /// A server that comes back starts the replication that it finds (25).
+    StartsWhatItFinds,
+    /// `super_read_only` is believed by what it reads, not by the statement's return (26).
+    BelievesTheVariable,
+    /// A change of the gate sets the element and asserts no rules (38).
+    RulesNotAsserted,
 }
 
 /// An invariant, as DESIGN §4 numbers them.

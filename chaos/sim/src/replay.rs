@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use model::Flavour;
 use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
@@ -20,6 +21,9 @@ pub struct Replay {
     /// Kinds of faults to draw from; all when none is named.
     #[serde(default)]
     pub faults: Vec<crate::Kind>,
+    /// Whose the database servers were.
+    #[serde(default = "mysql")]
+    pub flavour: Flavour,
     /// No faults.
     #[serde(default)]
     pub calm: bool,
@@ -28,6 +32,10 @@ pub struct Replay {
     pub until_settled: bool,
     /// The version of the program that wrote it.
     pub commit: String,
+}
+
+fn mysql() -> Flavour {
+    Flavour::Mysql
 }
 
 /// Why a replay file cannot be used.
@@ -50,6 +58,7 @@ impl Replay {
             seed,
             minutes: options.minutes,
             faults: options.faults.iter().copied().collect(),
+            flavour: options.flavour,
             calm: options.calm,
             until_settled: options.until_settled,
             commit: option_env!("TWOFOLD_COMMIT").unwrap_or(env!("CARGO_PKG_VERSION")).to_owned(),
@@ -62,6 +71,8 @@ impl Replay {
         Options {
             minutes: self.minutes,
             faults: self.faults.iter().copied().collect(),
+            servers: (self.flavour == Flavour::Mariadb).then_some(2),
+            flavour: self.flavour,
             calm: self.calm,
             until_settled: self.until_settled,
             verbose: true,

@@ -85,6 +85,8 @@ pub struct Host {
     pub stash: Vec<Event>,
     /// Until when a lease was granted, on this host's clock.
     pub lease_until: u64,
+    /// Its clock missed a stop: a lease through this moment of it is no measure of true time.
+    pub unmeasured: u64,
     /// When guard or host last went on after a stop: what the guard asks for right then was decided before.
     pub resumed: Time,
     /// Microseconds that an fsync takes more.
@@ -111,6 +113,8 @@ pub struct World {
     pub(crate) next_connection: u32,
     /// Microseconds that one transaction takes on the replication's way.
     pub(crate) bandwidth: Time,
+    /// Clients write nothing.
+    pub(crate) quiet: bool,
     /// Something changed that bears on who can acknowledge.
     pub(crate) dirty: bool,
     pub(crate) faults: usize,
@@ -200,13 +204,14 @@ impl World {
                 guard: None,
                 watchdog: None,
                 guard_lives: 0,
-                mysql: Mysql::new(h, options.mariadb),
+                mysql: Mysql::new(h, options.flavour),
                 hold_mysql: false,
                 acts: Vec::new(),
                 stash_guard: Vec::new(),
                 stash_mysql: Vec::new(),
                 stash: Vec::new(),
                 lease_until: 0,
+                unmeasured: 0,
                 resumed: 0,
                 slow_disk: 0,
             })
@@ -245,6 +250,7 @@ impl World {
             plan,
             next_connection: 1,
             bandwidth,
+            quiet: false,
             dirty: false,
             faults: 0,
             violation: None,
@@ -280,6 +286,7 @@ impl World {
         };
         for number in 1..=second {
             let transaction = self.truth.write(PDC, number, 0);
+            self.truth.transactions[transaction as usize].told = true;
             for h in 0..self.hosts.len() {
                 if number <= [first, second][HOST_SITES[h]] {
                     self.hosts[h].mysql.executed[PDC].push(transaction);

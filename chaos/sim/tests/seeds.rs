@@ -63,6 +63,16 @@ fn four_thousand_storms_hold() {
     assert!(with_failover * 3 >= SEEDS, "only {with_failover} of {SEEDS} seeds had a failover");
 }
 
+/// Goal: what MariaDB keeps of MySQL's promises is enough (docs/design/0011). Method: one server a site, as it waits
+/// for one ack at most.
+#[test]
+fn a_hundred_seeds_of_mariadb_hold() {
+    const SEEDS: u64 = 100;
+    let options = Options { flavour: model::Flavour::Mariadb, servers: Some(2), ..Options::default() };
+    let outcomes = hold(1, SEEDS, &options);
+    assert!(outcomes.iter().any(|o| o.failovers > 0) && outcomes.iter().any(|o| o.acknowledged > 0));
+}
+
 /// Goal: a seed and a commit reproduce a run to the last event.
 #[test]
 fn the_same_seed_twice_is_the_same_run() {

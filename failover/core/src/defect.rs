@@ -71,11 +71,19 @@ pub enum Defect {
     GivenUpHoldsShut,
     /// A server that returns attaches as it was: acknowledging, if it did before (44).
     ReturnsAcknowledging,
+    /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
+    StartWithoutSuperset,
+    /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
+    ActsOnEntries,
+    /// There is no second sentinel where the ack of the first one was lost (24).
+    OneSentinel,
+    /// A guard adopts the lease of an earlier boot of its host, for as long as that says (29).
+    AdoptsAnyBoot,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 31] = [
+    pub const ALL: [Defect; 35] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -107,6 +115,10 @@ impl Defect {
         Defect::BesideHoldsShut,
         Defect::GivenUpHoldsShut,
         Defect::ReturnsAcknowledging,
+        Defect::StartWithoutSuperset,
+        Defect::ActsOnEntries,
+        Defect::OneSentinel,
+        Defect::AdoptsAnyBoot,
     ];
 }
 

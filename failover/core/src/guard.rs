@@ -108,7 +108,8 @@ pub struct Guard {
     gate_asked: Option<Timestamp>,
     /// A gate act that failed is tried again then, not in a tight loop.
     gate_retry: Timestamp,
-    /// An element without a timeout is asserted again then: whoever flushed the rules is not noticed else.
+    /// An element without a timeout, and a gate that is shut, are asserted again then: whoever flushed the rules is not
+    /// noticed else.
     gate_again: Timestamp,
     lanes: [Option<Doing>; 3],
     next_act: u64,
@@ -245,7 +246,10 @@ impl Guard {
             GateRead::Open { epoch, left } if endless.is_some_and(|l| l.epoch == epoch) => {
                 Gate::Open { epoch, until: now + left }
             }
-            GateRead::Open { epoch, left } if epoch > latch.fenced_through && left < ENDLESS => {
+            // Nor is one with a timeout believed in another boot: saved rules bring it back with its full time.
+            GateRead::Open { epoch, left }
+                if epoch > latch.fenced_through && left < ENDLESS && latch.opened_in(&config) =>
+            {
                 let until = now + left.min(config.timing.lease);
                 lease = Some(Lease { epoch, until });
                 Gate::Open { epoch, until }

@@ -4,6 +4,7 @@ use failover_core::{Durability, HowItEnded, Phase};
 
 use crate::event::Event;
 use crate::fault::{Hit, Kind, Planned};
+use crate::options::Mutant;
 use crate::place::{HOST_SITES, MDC, MS, NODES, OUTSIDE, PDC, SECOND, Time, WIT, nodes_at};
 use crate::world::World;
 
@@ -104,9 +105,12 @@ impl World {
                 Hit::Host(host)
             }
             Kind::MysqlShutdown => {
-                let calm = self.hosts[host].mysql.waiting.is_empty()
-                    && self.hosts[host].mysql.answering().is_some_and(|l| !l.rebuilding);
-                if calm {
+                let rebuilding = self.hosts[host].mysql.answering().is_none_or(|l| l.rebuilding);
+                // Its unit is made so that a server whose commits wait is killed: interleaving 7.
+                let waits = !self.hosts[host].mysql.waiting.is_empty();
+                if !rebuilding && waits && !self.broken(Mutant::StopsInOrder) {
+                    self.mysql_end(host, HowItEnded::Killed, true);
+                } else if !rebuilding {
                     self.mysql_shutdown(host);
                 }
                 Hit::Nothing
@@ -179,6 +183,20 @@ impl World {
                 Hit::Nothing
             }
             Kind::Unheard => Hit::Nothing,
+            Kind::AccountChanges => {
+                self.hosts[host].mysql.accounts_change = true;
+                Hit::Host(host)
+            }
+            Kind::AckLost => {
+                let acker = self.primary_host().map_or(host, |p| self.another(p, more));
+                self.hosts[acker].mysql.loses_acks = true;
+                self.quiet = true;
+                Hit::Host(acker)
+            }
+            Kind::Flush => {
+                self.flush(host);
+                Hit::Nothing
+            }
             Kind::SlowDisk => {
                 let slow = (5 + more % 300) * MS;
                 if more & 32 == 0 {
@@ -245,6 +263,7 @@ impl World {
         }
         host.paused = true;
         host.paused_at = self.now;
+        self.gate_unguarded(h);
         self.tell_replicas(h, false);
         self.dirty = true;
         Hit::Host(h)

@@ -1,5 +1,7 @@
 //! How each fault ends, and how everything is healed.
 
+use failover_core::Timing;
+
 use crate::event::{Event, Unit};
 use crate::fault::{Hit, Kind};
 use crate::gate::Gate;
@@ -31,6 +33,11 @@ impl World {
             }
             (Kind::MysqlPause, Hit::Host(h)) => self.mysql_pause(h, false),
             (Kind::ApplierLag, Hit::Host(h)) => self.hosts[h].mysql.lag = 400,
+            (Kind::AckLost, Hit::Host(h)) => {
+                self.hosts[h].mysql.loses_acks = false;
+                self.quiet = false;
+            }
+            (Kind::AccountChanges, Hit::Host(h)) => self.hosts[h].mysql.accounts_change = false,
             (Kind::SlowDisk, Hit::Host(h)) => self.hosts[h].slow_disk = 0,
             (Kind::SlowDisk, Hit::Node(n)) => self.nodes[n].slow_disk = 0,
             (Kind::NodePause, Hit::Node(n)) => self.node_pause(n, false),
@@ -74,7 +81,7 @@ impl World {
         host.boot += 1;
         host.clock.boot(self.now);
         host.gate = Gate { rules, ..Gate::default() };
-        host.lease_until = 0;
+        (host.lease_until, host.unmeasured) = (0, 0);
         let (guard, mysql) = (host.guard_lives, host.mysql.lives as u32);
         let one = self.now + SECOND + self.chance.below(2_000) * MS;
         let two = self.now + SECOND + self.chance.below(2_000) * MS;
@@ -98,6 +105,8 @@ impl World {
         }
         if detail & 1 == 1 {
             host.clock.miss(now, lost);
+            // Whatever was asked for before the stop ends by then.
+            host.unmeasured = host.clock.read(now).0 + Timing::METRO.lease.as_micros() as u64;
         }
         let stash = std::mem::take(&mut host.stash);
         self.unstash(stash);
@@ -108,6 +117,7 @@ impl World {
     fn heal(&mut self) {
         self.note(format_args!("everything is healed"));
         self.net.heal(self.now);
+        self.quiet = false;
         for n in 0..NODES {
             self.nodes[n].slow_disk = 0;
             if self.nodes[n].paused {
@@ -120,6 +130,8 @@ impl World {
             self.hosts[h].slow_disk = 0;
             self.hosts[h].hold_mysql = false;
             self.hosts[h].mysql.lag = 400;
+            self.hosts[h].mysql.loses_acks = false;
+            self.hosts[h].mysql.accounts_change = false;
             self.guard_pause(h, false);
             self.mysql_pause(h, false);
             self.host_on(h);

@@ -9,7 +9,7 @@ impl World {
     /// packets through both ways, and where it waits for acks, enough ackers are attached.
     pub(crate) fn can_acknowledge(&self, h: usize) -> bool {
         let host = &self.hosts[h];
-        if !host.up || host.paused || !host.gate.passes(self.now) {
+        if !host.up || host.paused || !self.passes(h) {
             return false;
         }
         let Some(life) = host.mysql.answering() else { return false };

@@ -3,7 +3,7 @@
 
 use model::Epoch;
 
-use crate::gate::RESUMED;
+use crate::gate::{ASSERTED, RESUMED};
 use crate::options::Invariant;
 use crate::world::World;
 
@@ -11,11 +11,29 @@ use crate::world::World;
 const SLACK_US: u64 = 60_000;
 
 impl World {
+    /// A guard holds its server open: it was granted a lease for that, in this boot of its host.
+    pub(crate) fn check_holds_open(&mut self, h: usize) {
+        let host = &self.hosts[h];
+        let clock = host.clock.read(self.now).0;
+        let stood = host.gate.tainted || (host.resumed > 0 && self.now < host.resumed + RESUMED);
+        if !stood && clock > host.lease_until + SLACK_US {
+            let over = clock - host.lease_until;
+            let text =
+                format!("the guard of {} holds it open {over} µs after its lease", self.names.servers[h]);
+            self.violate(Invariant::I2, text);
+        }
+    }
+
     /// An answer leaves the host.
     pub(crate) fn check_leaves(&mut self, h: usize, transaction: u32) {
         let host = &self.hosts[h];
         // Before the first start there is no lease: a live pair is adopted as it is.
         if self.truth.opened[h] == Epoch(0) || host.gate.tainted {
+            return;
+        }
+        // Rules that somebody flushed stand again with the next assertion, within T_H, if there is a guard to make it.
+        let gate = &host.gate;
+        if gate.flushed > 0 && (gate.unguarded || self.now < gate.flushed + ASSERTED) {
             return;
         }
         let clock = host.clock.read(self.now).0;

@@ -28,7 +28,7 @@ impl World {
             // (DESIGN §4, Durability), and no promotion of it does.
             let ended = host
                 .map(|a| &self.hosts[a].mysql)
-                .filter(|m| m.mariadb)
+                .filter(|m| m.maria())
                 .is_some_and(|m| m.life.as_ref().map(|l| l.start) != Some(acker.process_start));
             !ended
                 && !host.is_some_and(|a| self.hosts[a].mysql.holds(known.origin, known.number, transaction))

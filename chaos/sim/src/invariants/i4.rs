@@ -2,6 +2,7 @@
 
 use failover_core::Durability;
 use model::Epoch;
+use runbooks_core::Evidence;
 
 use crate::mysql::Io;
 use crate::options::Invariant;
@@ -24,10 +25,21 @@ impl World {
             return Err(format!("{name} can still acknowledge writes of epoch {}", revoked.epoch));
         }
         let host = &self.hosts[old];
+        // A fence is confirmed of what is so, not of what is about to be: nothing commits behind it.
+        let fenced = group.running().and_then(|e| e.done("fence"));
+        let lives = host.mysql.answering().filter(|l| {
+            let opened = host.latch.as_ref().and_then(|latch| latch.opened.as_ref());
+            opened.is_some_and(|o| o.life == l.start && o.epoch <= revoked.epoch)
+        });
+        if matches!(fenced, Some(Evidence::Fenced { .. })) && lives.is_some_and(|l| !l.read_only) {
+            return Err(format!("{name} was taken for fenced, and its read_only is not on"));
+        }
         let latched = host.latch.as_ref().map_or(Epoch(0), |l| l.fenced_through);
         let until = self.ladder.hold(host.lease_until);
-        // A host that is off holds nothing, whatever its clock missed while it stood still before.
-        let stands = host.up && !host.paused && !host.gate.tainted;
+        // A host that is off holds nothing, whatever its clock missed while it stood still before; and a lease that a
+        // missed stop went through is exempt, as I2 has it, where there is a gate to be tainted and where there is none.
+        let measured = host.lease_until > host.unmeasured;
+        let stands = host.up && !host.paused && !host.gate.tainted && measured;
         let lease_over = !stands || host.clock.read(self.now).0 > until;
         if latched < revoked.epoch {
             if revoked.durability != Durability::Sync {

@@ -58,6 +58,16 @@ impl World {
         }
     }
 
+    /// Epoch 1 was committed: whoever got it has all that clients were told of before there was a cluster.
+    pub(crate) fn check_first_is_whole(&mut self) {
+        let Some(first) = self.primary_host() else { return };
+        let missing = self.missing_from(first).len();
+        if missing > 0 {
+            let text = format!("{} got epoch 1 and lacks {missing} of the writes", self.names.servers[first]);
+            self.violate(Invariant::I5, text);
+        }
+    }
+
     /// Transactions that somebody was told of, were not given up, and are not committed here.
     pub(crate) fn missing_from(&self, h: usize) -> Vec<usize> {
         let executed = &self.hosts[h].mysql.executed;

@@ -1,17 +1,52 @@
 //! After healing everything comes together: one server serves, names follow it, the others have
 //! joined and durability is `Sync`; or one waits in quarantine for a person.
 
-use failover_core::{Durability, Phase};
+use failover_core::{Durability, Group, Phase};
 
 use crate::mysql::Io;
 use crate::options::Invariant;
+use crate::place::{HOST_SITES, SECOND, Time};
 use crate::world::World;
+
+/// A server that holds everything and has received nothing for so long has nothing on its way.
+const ACKED_LONG_AGO: Time = 3 * SECOND;
 
 impl World {
     /// At the end of a run.
     pub(crate) fn check_converged(&mut self) {
         if let Err(why) = self.converged() {
             let text = format!("{why} (the last decision held still because: {})", self.truth.held);
+            self.violate(Invariant::Liveness, text);
+        }
+    }
+
+    /// `CatchUp` was given up for want of acks, though the ackers have long had everything: an ack that was lost is
+    /// made up for by the next one's (interleaving 24). Not where the guard or a server stood still.
+    pub(crate) fn check_weakened_for_a_cause(&mut self, before: Option<&Group>) {
+        let Some(authority) = before.and_then(|g| g.authority.as_ref()) else { return };
+        let Some(primary) = self.names.host(&authority.primary.server) else { return };
+        let host = &self.hosts[primary];
+        let long = |since: Time| self.now > since + ACKED_LONG_AGO;
+        let Some(life) = host.mysql.answering().filter(|l| l.source_enabled && l.operating) else { return };
+        let stands = !host.paused && long(host.resumed) && !host.mysql.waiting.is_empty();
+        let idle = authority.acker_set.iter().all(|acker| {
+            let Some(h) = self.names.host(&acker.server) else { return false };
+            let (other, link) = (&self.hosts[h], self.net.both(HOST_SITES[primary], HOST_SITES[h]));
+            let listens = life.attached.iter().any(|a| a.host == h && a.semi && long(a.since));
+            let receives = other.mysql.answering().and_then(|l| l.connection);
+            let connected = receives.is_some_and(|c| c.stalled.is_none() && c.source == primary);
+            let all = other.mysql.held(primary) == host.mysql.logged(primary);
+            link && listens
+                && connected
+                && all
+                && long(other.mysql.received)
+                && long(other.resumed)
+                && !other.paused
+        });
+        if stands && idle && matches!(authority.durability, Durability::CatchUp { .. }) {
+            let name = &authority.primary.server;
+            let text =
+                format!("{name} waited for acks in vain, of transactions that its ackers have long had");
             self.violate(Invariant::Liveness, text);
         }
     }

@@ -22,6 +22,11 @@ const COPY: Time = 120 * SECOND;
 /// Waits are looked at this often.
 const LOOK: Time = 20 * MS;
 
+/// `super_read_only=ON` is part of it: it waits for commits under way, up to its deadline.
+fn makes_read_only(what: &DatabaseAct) -> bool {
+    matches!(what, DatabaseAct::Fence | DatabaseAct::SetReadOnly)
+}
+
 enum Progress {
     Done(Option<model::GtidSet>),
     Failed(&'static str),
@@ -48,6 +53,9 @@ impl World {
         };
         let takes = MS + self.chance.below(4 * MS);
         self.hosts[h].acts.push(id);
+        if matches!(what, DatabaseAct::Sentinel { .. }) && self.broken(Mutant::StaleAnswers) {
+            self.use_connection_on(h, id);
+        }
         let start = self.hosts[h].mysql.life.as_ref().filter(|l| l.booted).map(|l| l.start);
         let act = Box::new(Act { id, guard, what, until: now + deadline, begun: false });
         match start {
@@ -66,12 +74,34 @@ impl World {
         }
     }
 
+    /// A sentinel takes the place of the one before, on the same connection: what comes of that one is taken for
+    /// what comes of this one.
+    fn use_connection_on(&mut self, h: usize, id: ActId) {
+        let host = &mut self.hosts[h];
+        let Some(guard) = host.guard.as_mut() else { return };
+        if let Some(before) = guard.sentinel.replace(id) {
+            host.acts.retain(|a| *a != before);
+            guard.given_up.push(before);
+        }
+        let life = guard.life;
+        if let Some(end) = guard.unread.pop_front() {
+            guard.given_up.push(id);
+            self.act_ended(h, life, id, end);
+        }
+    }
+
     /// An act is over, if it was not over before.
     pub(crate) fn act_ended(&mut self, h: usize, guard: u32, act: ActId, end: ActEnd) {
         if self.hosts[h].guard.as_ref().is_none_or(|g| g.life != guard) {
             return;
         }
-        let Some(position) = self.hosts[h].acts.iter().position(|a| *a == act) else { return };
+        let Some(position) = self.hosts[h].acts.iter().position(|a| *a == act) else {
+            let late = self.hosts[h].guard.as_mut().filter(|g| g.given_up.contains(&act));
+            if let Some(guard) = late.filter(|_| matches!(end, ActEnd::Done { .. })) {
+                guard.unread.push_back(end);
+            }
+            return;
+        };
         self.hosts[h].acts.swap_remove(position);
         let event = Event::ActEnded { host: h, life: guard, act, end: Box::new(end) };
         self.queue.push(self.now + 300, event);
@@ -80,26 +110,55 @@ impl World {
     /// The server gets to it. An act whose guard gave up on it is carried out all the same: its
     /// statement was in the server's socket.
     pub(crate) fn act_run(&mut self, h: usize, mut act: Box<Act>) {
-        let progress = self.act_step(h, &mut act);
+        let progress =
+            if self.no_way_in(h, &act) { Progress::Again(LOOK) } else { self.act_step(h, &mut act) };
         let end = match progress {
             Progress::Done(reached) => ActEnd::Done { reached },
             Progress::Failed(why) => ActEnd::Failed { why: why.into() },
             Progress::Unknown(why) => ActEnd::Unknown { why: why.into() },
             Progress::Elsewhere => return,
             Progress::Again(after) if self.now + after <= act.until => {
+                if makes_read_only(&act.what) && self.broken(Mutant::BelievesTheVariable) {
+                    let reached = Some(self.hosts[h].mysql.gtid_executed(&self.names));
+                    self.act_ended(h, act.guard, act.id, ActEnd::Done { reached });
+                }
                 let Some(start) = self.hosts[h].mysql.life.as_ref().map(|l| l.start) else { return };
                 self.queue.push(self.now + after, Event::ActRun { host: h, start, act });
                 return;
             }
-            Progress::Again(_) => ActEnd::Failed { why: "it was not so at the deadline".into() },
+            Progress::Again(_) => {
+                if makes_read_only(&act.what) {
+                    self.read_only_ends(h);
+                }
+                ActEnd::Failed { why: "it was not so at the deadline".into() }
+            }
         };
         self.dirty = true;
         self.act_ended(h, act.guard, act.id, end);
     }
 
+    /// While an account change waits for its ack only a session that is there already is of use: the guard's own,
+    /// which has the short acts.
+    fn no_way_in(&self, h: usize, act: &Act) -> bool {
+        let kept = act.what.lane() == Lane::Admin && self.kept_session(h);
+        act.what != DatabaseAct::DropSockets && self.hosts[h].mysql.accounts_locked() && !kept
+    }
+
+    /// The guard has a session on this life of its database.
+    pub(crate) fn kept_session(&self, h: usize) -> bool {
+        let host = &self.hosts[h];
+        let life = host.mysql.life.as_ref().map(|l| l.start);
+        let session = host.guard.as_ref().and_then(|g| g.session);
+        life.is_some() && session == life && !self.broken(Mutant::NoKeptSession)
+    }
+
     fn act_step(&mut self, h: usize, act: &mut Act) -> Progress {
         let waits = !self.hosts[h].mysql.waiting.is_empty();
+        let maria = self.hosts[h].mysql.maria();
         match &act.what {
+            DatabaseAct::Fence if maria => {
+                Progress::Failed("the end of a session would tell whoever waits there that it is done")
+            }
             DatabaseAct::Fence => {
                 if !act.begun {
                     act.begun = true;
@@ -116,6 +175,7 @@ impl World {
                 let life = self.life(h);
                 life.read_only = false;
                 life.super_off = false;
+                self.read_only_ends(h);
                 self.check_writable(h);
                 let start = self.life(h).start;
                 let number = self.hosts[h].mysql.logged(h) + 1;
@@ -131,11 +191,15 @@ impl World {
             }
             DatabaseAct::ArmSource { count } => {
                 let count = *count;
+                let one = self.broken(Mutant::ArmsForOne);
                 let life = self.life(h);
+                if maria && count != 1 {
+                    return Progress::Failed("commits wait for one ack at most");
+                }
                 if life.ackers() != count {
                     return Progress::Failed("another number of semi-sync replicas is attached");
                 }
-                life.wait_count = count;
+                life.wait_count = if one { 1 } else { count };
                 life.ack_timeout = None;
                 life.source_enabled = true;
                 life.operating = true;
@@ -171,6 +235,12 @@ impl World {
                 if self.hosts[h].mysql.channel.is_none() {
                     return Progress::Failed("it has no source");
                 }
+                if maria && self.life(h).io == Io::Stopped && !self.life(h).sql {
+                    if self.life(h).replica_enabled && !self.hosts[h].mysql.relay.is_empty() {
+                        return Progress::Failed("a start would drop what was acknowledged and not applied");
+                    }
+                    self.hosts[h].mysql.drop_relay_log();
+                }
                 if self.life(h).io == Io::Stopped {
                     self.start_io(h);
                 }
@@ -182,6 +252,9 @@ impl World {
                 if self.life(h).read_only {
                     return Progress::Failed("the server is read-only");
                 }
+                if self.life(h).read_only_pends {
+                    return Progress::Again(LOOK);
+                }
                 self.write(h, Who::Sentinel { guard: act.guard, act: act.id });
                 Progress::Elsewhere
             }
@@ -189,7 +262,8 @@ impl World {
                 if self.hosts[h].mysql.channel.is_none() {
                     return Progress::Done(None);
                 }
-                self.life(h).sql = true;
+                // A stopped applier is never started there: that drops the relay log.
+                self.life(h).sql |= !maria;
                 self.start_applier(h);
                 if self.hosts[h].mysql.relay.is_empty() {
                     Progress::Done(Some(self.hosts[h].mysql.gtid_executed(&self.names)))
@@ -206,13 +280,16 @@ impl World {
             }
             DatabaseAct::Promote => self.promote(h),
             DatabaseAct::SaveExtra { .. } => self.takes(act, 500 * MS).unwrap_or(Progress::Done(None)),
+            DatabaseAct::Rebuild { .. } if maria => Progress::Failed("MariaDB has no CLONE"),
             DatabaseAct::Rebuild { .. } => self.rebuild(h, act),
             DatabaseAct::Rejoin { source, acks } => {
                 let acks = *acks;
                 let Some(source) = self.names.host(source).filter(|s| *s != h) else {
                     return Progress::Failed("that is not another server");
                 };
-                self.repoint(h, source);
+                if self.hosts[h].mysql.channel.is_none() || !self.broken(Mutant::StartsWhatItFinds) {
+                    self.repoint(h, source);
+                }
                 let as_it_was = self.defects.has(Defect::ReturnsAcknowledging);
                 let life = self.life(h);
                 if acks || !as_it_was {
@@ -242,9 +319,7 @@ impl World {
     /// The channel leads to another source; what was received and not applied is asked for again.
     fn repoint(&mut self, h: usize, source: usize) {
         let mysql = &mut self.hosts[h].mysql;
-        mysql.relay.clear();
-        mysql.unsynced = 0;
-        mysql.relayed = [0; HOSTS];
+        mysql.drop_relay_log();
         let from = mysql.all_held();
         mysql.channel = Some(Channel { source, connected: false, from, io_error: String::new() });
     }
@@ -286,12 +361,14 @@ impl World {
     }
 
     fn set_read_only(&mut self, h: usize, waits: bool) -> Progress {
-        if waits {
+        let life = self.life(h);
+        if waits && !life.read_only {
+            life.read_only_pends = true;
             return Progress::Again(LOOK);
         }
-        let life = self.life(h);
         life.read_only = true;
         life.super_off = false;
+        self.read_only_ends(h);
         Progress::Done(None)
     }
 
@@ -346,10 +423,7 @@ impl World {
         }
         let time = 3 * SECOND + self.chance.below(4_000) * MS;
         if let Some(again) = self.takes(act, time) {
-            let mysql = &mut self.hosts[h].mysql;
-            mysql.relay.clear();
-            mysql.unsynced = 0;
-            mysql.relayed = [0; HOSTS];
+            self.hosts[h].mysql.drop_relay_log();
             let life = self.life(h);
             life.io = Io::Stopped;
             life.connection = None;

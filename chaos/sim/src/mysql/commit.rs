@@ -19,7 +19,23 @@ impl World {
         if life.read_only || life.rebuilding {
             return self.refuse_client(h, client, attempt);
         }
+        if life.read_only_pends {
+            self.hosts[h].mysql.life.as_mut().expect("seen above").behind.push((client, attempt, sockets));
+            return;
+        }
         self.write(h, Who::Client { client, attempt, sockets });
+        if self.hosts[h].mysql.accounts_change && !self.hosts[h].mysql.accounts_locked() {
+            self.write(h, Who::Account);
+        }
+    }
+
+    /// A `super_read_only` that was waited for holds, or was given up: whoever stood behind it goes on.
+    pub(crate) fn read_only_ends(&mut self, h: usize) {
+        let Some(life) = self.hosts[h].mysql.life.as_mut() else { return };
+        life.read_only_pends = false;
+        for (client, attempt, sockets) in std::mem::take(&mut life.behind) {
+            self.mysql_commit(h, client, attempt, sockets);
+        }
     }
 
     /// Commits a transaction for `who`, or lets it wait for its ack.
@@ -47,7 +63,7 @@ impl World {
     /// Whoever waited is told that it is committed.
     fn told(&mut self, h: usize, who: Who, transaction: u32) {
         match who {
-            Who::Nobody => {}
+            Who::Nobody | Who::Account => {}
             Who::Sentinel { guard, act } => {
                 self.act_ended(h, guard, act, failover_core::ActEnd::Done { reached: None });
             }
@@ -109,9 +125,8 @@ impl World {
     }
 
     fn answer_passes(&self, h: usize, client: usize) -> bool {
-        let host = &self.hosts[h];
         let place = self.clients[client].place;
-        host.gate.passes(self.now) && self.net.both(crate::place::HOST_SITES[h], place)
+        self.passes(h) && self.net.both(crate::place::HOST_SITES[h], place)
     }
 
     fn answer_leaves(&mut self, h: usize, queued: Queued) {

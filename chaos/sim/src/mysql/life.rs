@@ -28,6 +28,8 @@ impl World {
             booted: false,
             paused: false,
             read_only: !writable,
+            read_only_pends: false,
+            behind: Vec::new(),
             super_off: false,
             source_enabled: false,
             operating: true,
@@ -70,12 +72,15 @@ impl World {
         self.note_host(h, format_args!("database ends ({ended:?})"));
         let forgets = self.broken(Mutant::RelayForgotten);
         let mysql = &mut self.hosts[h].mysql;
-        let forgets = forgets || mysql.mariadb;
         mysql.ended = Some(ended);
-        if forgets {
-            mysql.relay.clear();
-            mysql.unsynced = 0;
-            mysql.relayed = Default::default();
+        // The next start of MariaDB's replication drops it, and knows its source no more.
+        if forgets || mysql.maria() {
+            mysql.drop_relay_log();
+        }
+        if mysql.maria()
+            && let Some(channel) = mysql.channel.as_mut()
+        {
+            channel.connected = false;
         }
         if ended == HowItEnded::Killed {
             for waiter in &mut mysql.waiting {
@@ -89,6 +94,9 @@ impl World {
         let guard = self.hosts[h].guard.as_ref().map_or(0, |g| g.life);
         for act in pending {
             self.act_ended(h, guard, act, ActEnd::Unknown { why: "the connection was lost".into() });
+        }
+        if let Some(guard) = self.hosts[h].guard.as_mut() {
+            (guard.sentinel, guard.given_up, guard.unread) = Default::default();
         }
         if reset {
             self.hang_up(h);
@@ -113,9 +121,11 @@ impl World {
         }
     }
 
-    /// A graceful shutdown tells every waiter OK, acked or not.
+    /// A graceful shutdown tells every waiter OK, acked or not; MariaDB's tells them nothing and commits all the same.
     pub(crate) fn mysql_shutdown(&mut self, h: usize) {
-        self.release(h, usize::MAX);
+        if !self.hosts[h].mysql.maria() {
+            self.release(h, usize::MAX);
+        }
         self.mysql_end(h, HowItEnded::Graceful, true);
     }
 

@@ -102,10 +102,15 @@ impl World {
         let (semi, at_leisure) = (connection.semi, life.at_leisure);
         mysql.relay.push_back((origin, transaction.expect("seen above")));
         mysql.relayed[origin] += 1;
+        mysql.received = now;
+        let lost = mysql.loses_acks && id.is_multiple_of(2);
         // One sync puts all of the file on the disk.
         mysql.unsynced = if at_leisure { mysql.unsynced + 1 } else { 0 };
         self.start_applier(h);
         if semi && origin == source {
+            if lost {
+                return self.drop_connection(h);
+            }
             self.send_ack(h, source, Inside::Ack { connection: id, number }, source_start);
         }
         if number.is_multiple_of(16) || self.hosts[h].mysql.relay.is_empty() {
@@ -150,6 +155,7 @@ impl World {
 
     /// The receiver tries to connect.
     pub(crate) fn mysql_connect(&mut self, h: usize) {
+        let now = self.now;
         let connection_id = self.next_connection;
         let Some(source) = self.hosts[h].mysql.channel.as_ref().map(|c| c.source) else {
             if let Some(life) = self.hosts[h].mysql.life.as_mut().filter(|l| l.io == Io::Connecting) {
@@ -157,6 +163,10 @@ impl World {
             }
             return;
         };
+        if source == h {
+            self.follows_itself(h);
+            return;
+        }
         let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
         let [to, from] = self.hosts.get_disjoint_mut([h, source]).expect(TWO);
         let held = to.mysql.all_held();
@@ -167,7 +177,9 @@ impl World {
             return;
         }
         let channel = to.mysql.channel.as_mut().expect("it has a source");
-        let answers = !from.paused && from.mysql.life.as_ref().is_some_and(|l| l.booted && !l.paused);
+        let answers = !from.paused
+            && from.mysql.life.as_ref().is_some_and(|l| l.booted && !l.paused)
+            && !from.mysql.accounts_locked();
         if !link || !answers {
             let (start, what) = (life.start, Inside::Connect);
             self.queue.push(self.now + CONNECT_RETRY, Event::Mysql { host: h, start, what });
@@ -190,9 +202,18 @@ impl World {
         // A dump thread of the same replica that is still there is ended.
         let attached = &mut from.mysql.life.as_mut().expect("it answers").attached;
         attached.retain(|a| a.host != h);
-        attached.push(Attached { host: h, id: connection_id, semi });
+        attached.push(Attached { host: h, id: connection_id, semi, since: now });
         self.stream(source);
         self.dirty = true;
+    }
+
+    /// A channel that leads back to its own server is refused.
+    fn follows_itself(&mut self, h: usize) {
+        let mysql = &mut self.hosts[h].mysql;
+        if let (Some(channel), Some(life)) = (mysql.channel.as_mut(), mysql.life.as_mut()) {
+            channel.io_error = "1593: the source has the same identity as this replica".into();
+            life.io = Io::Stopped;
+        }
     }
 
     /// A stuck connection goes on, or is given up.

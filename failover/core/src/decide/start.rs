@@ -2,7 +2,7 @@
 //! account that could undo it.
 
 use super::View;
-use crate::{Change, Primary, Promotion, Reason};
+use crate::{Change, Defect, Primary, Promotion, Reason};
 
 pub(super) fn start(view: &View) -> Result<Change, String> {
     let mut read = Vec::new();
@@ -25,7 +25,8 @@ pub(super) fn start(view: &View) -> Result<Change, String> {
         return Err(format!("{} are all writable: make all but one read-only", names.join(" and ")));
     }
     let covers = |one: &model::DatabaseReading| {
-        read.iter().all(|(_, _, other)| one.gtid_executed.contains(&other.gtid_held()))
+        view.policy.defects.has(Defect::StartWithoutSuperset)
+            || read.iter().all(|(_, _, other)| one.gtid_executed.contains(&other.gtid_held()))
     };
     // A live primary is adopted as it is: its replicas hold nothing that it has not, but its newest
     // transactions move on between two readings, so only foreign origins are compared.

@@ -34,7 +34,7 @@ impl Ladder {
 impl Guard {
     /// Through which epoch this server must be harmless, as far as the known authority says.
     fn revoked_through(&self) -> Option<Epoch> {
-        let known = self.known.as_ref()?;
+        let known = self.known.as_ref().filter(|_| !self.config.defects.has(Defect::ActsOnEntries))?;
         // Above the highest authority there is: it was granted in an earlier life of the cluster, by voters that
         // the present life has not heard out (incarnation-ahead.txt). Nothing will ever revoke it by its number.
         let gate = match self.gate {

@@ -170,7 +170,8 @@ impl Guard {
 
     fn sentinel(&mut self, known: &Authority, now: Timestamp, out: &mut Vec<Effect>) {
         let lane = &mut self.lanes[Lane::Sentinel as usize];
-        if lane.as_ref().is_some_and(|d| now.since(d.since).as_micros() >= u128::from(SENTINEL_US)) {
+        let again = !self.config.defects.has(Defect::OneSentinel);
+        if again && lane.as_ref().is_some_and(|d| now.since(d.since).as_micros() >= u128::from(SENTINEL_US)) {
             *lane = None; // the first one's answer is not waited for any more
         }
         let act = DatabaseAct::Sentinel { epoch: known.epoch, g: known.g };

@@ -4,7 +4,7 @@ use model::{BootId, Epoch, GtidSet, ProcessStart, SyncGeneration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{FOREVER, GuardConfig, Lease};
-use crate::{HowItEnded, Stamp};
+use crate::{Defect, HowItEnded, Stamp};
 
 /// The latches (DESIGN §4, "Fences latch").
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,12 +44,23 @@ pub struct LeaseOnDisk {
 }
 
 impl Latch {
+    /// The last opening was in this boot of the host.
+    pub(super) fn opened_in(&self, config: &GuardConfig) -> bool {
+        let any = config.defects.has(Defect::AdoptsAnyBoot);
+        self.opened.as_ref().is_some_and(|o| any || o.boot == config.boot)
+    }
+
     /// The lease that a guard may adopt at its start: of this boot, above the fence, for at most `T_H`
     /// unless it was endless.
     pub(super) fn lease_left(&self, config: &GuardConfig, now: Timestamp) -> Option<Lease> {
         let lease = self.lease.as_ref()?;
-        let holds = lease.boot == config.boot && lease.epoch > self.fenced_through && lease.until > now;
-        let until = if lease.until == FOREVER { FOREVER } else { lease.until.min(now + config.timing.lease) };
+        let any = config.defects.has(Defect::AdoptsAnyBoot);
+        let boot = any || lease.boot == config.boot;
+        let holds = boot && lease.epoch > self.fenced_through && lease.until > now;
+        let until = match lease.until {
+            until if until == FOREVER || any => until,
+            until => until.min(now + config.timing.lease),
+        };
         holds.then_some(Lease { epoch: lease.epoch, until })
     }
 }

@@ -260,7 +260,8 @@ impl Guard {
             }
             None => {
                 let leave = match self.gate {
-                    Gate::Shut => true,
+                    // Asserted again now and then: flushed rules would let everybody in (interleaving 38).
+                    Gate::Shut => now < self.gate_again,
                     // Never adopted, and nobody said that it must be harmless.
                     Gate::Untouched => self.known.is_none() || self.to_be_adopted(),
                     _ => false,
@@ -346,7 +347,10 @@ impl Guard {
     pub(super) fn on_gate(&mut self, read: super::GateRead, now: Timestamp) {
         self.gate_busy = false;
         self.gate = match read {
-            super::GateRead::Shut => Gate::Shut,
+            super::GateRead::Shut => {
+                self.gate_again = now + self.config.timing.lease;
+                Gate::Shut
+            }
             super::GateRead::Open { epoch, left } => {
                 let until =
                     self.gate_asked.unwrap_or(now + left).min(now + left.max(self.config.timing.lease));
