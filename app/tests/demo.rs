@@ -90,6 +90,21 @@ fn a_hung_disk_and_a_full_one_move_the_group_and_clocks_do_not() {
     }
 }
 
+/// Goal: in `Async` no more is lost than was stated to the person who accepted it, by the clients' own count, and the
+/// old primary, which has it still, waits for a person.
+#[test]
+fn out_of_async_no_more_is_lost_than_a_person_accepted() {
+    let report = demo("async-failover", &[]);
+    let run = &report["runs"][0];
+    assert_eq!(run["durability_at_fault"], "Async", "{run:#}");
+    let (lost, stated) = (run["lost_acked_writes"].as_u64(), run["stated_loss"].as_u64());
+    assert!(lost > Some(0), "a cut link and a dead site lose something, or this shows nothing: {run:#}");
+    assert!(stated.is_some() && lost <= stated, "{run:#}");
+    assert_eq!(run["dual_writable_ms"].as_f64(), Some(0.0), "{run:#}");
+    assert_eq!(run["epoch_after"].as_u64(), run["epoch_before"].as_u64().map(|e| e + 1), "{run:#}");
+    assert!(run["quarantined"].is_string() && run["rejoin_ms"].is_null(), "{run:#}");
+}
+
 #[test]
 fn a_killed_primary_moves_the_group() {
     moves("kill-primary", &[]);

@@ -198,6 +198,9 @@ pub struct ServerStatus {
     pub unapplied: Option<u64>,
     /// What a person should know of it.
     pub note: Option<String>,
+    /// `prefer` or `must-not`, where the configuration says so of its promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<String>,
     /// It takes writes (`read_only` is off), as last reported; none when it was never read.
     #[serde(default)]
     pub writable: Option<bool>,
@@ -542,6 +545,10 @@ pub struct Loss {
     pub none: bool,
     /// Transactions known to be missing on the candidate.
     pub transactions: u64,
+    /// At most so many more, which the primary may have acknowledged unseen: at the fastest pace of its last looks, until
+    /// its lease was over. None where nothing bounds them.
+    #[serde(default)]
+    pub unseen: Option<u64>,
     /// Age of the primary's last reading; what it acknowledged since is not known.
     pub unknown_ms: Option<u64>,
     /// Whose writes `none` promises nothing for.

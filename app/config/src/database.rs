@@ -67,6 +67,19 @@ pub struct Server {
     pub guard_dir: PathBuf,
     /// Who starts the server again after the guard killed it.
     pub restart: Restart,
+    /// Whether it is to become primary.
+    pub promotion: Promotion,
+}
+
+/// What is wanted of a server when a primary is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promotion {
+    /// Before others, where nothing is lost by it.
+    Prefer,
+    /// As it comes.
+    Neutral,
+    /// Never, and it acknowledges nothing.
+    MustNot,
 }
 
 /// How a guard fences its server.

@@ -140,6 +140,8 @@ fn refusal(path: &[&str], gone: bool, old: &Config, new: &Config) -> Option<&'st
         ["databases"] | ["databases", _] if !gone => None,
         // Guards tell of every account; which of them are excepted, the leader judges.
         ["databases", _, "privileged-accounts"] => None,
+        // Nor do guards ask who is to take over.
+        ["databases", _, "servers", _, "promotion"] => None,
         ["databases", ..] => Some("its guards hold their servers by these facts since their start"),
         ["groups"] | ["groups", _] if gone => Some("it holds an authority that would be forgotten"),
         ["groups", _, "database"] => Some("the group's epochs are those of its database; add a new group"),
@@ -253,6 +255,16 @@ mod tests {
         let new = SMALLEST.replace("    admin:", "    privileged-accounts: [\"dba@10.0.0.%\"]\n    admin:");
         assert_eq!(said(SMALLEST, &new), ["+ databases.main.privileged-accounts: [dba@10.0.0.%]"]);
         assert_eq!(said(&new, SMALLEST), ["- databases.main.privileged-accounts: [dba@10.0.0.%]"]);
+    }
+
+    #[test]
+    fn who_is_to_be_promoted_is_hot() {
+        let server = "address: 192.0.2.12}";
+        let new = SMALLEST.replace(server, "address: 192.0.2.12, promotion: prefer}");
+        assert_ne!(SMALLEST, new);
+        let found = differences(&config(SMALLEST), &config(&new));
+        let told: Vec<_> = found.iter().map(|d| (d.path.as_str(), d.refused.as_deref())).collect();
+        assert_eq!(told, [("databases.main.servers.west-db.promotion", None)]);
     }
 
     #[test]

@@ -32,7 +32,9 @@ mod zone;
 
 pub use check::{Checked, check};
 pub use config::{AuditLimits, Config, IdentityFiles, Node, Role, Site, Tls};
-pub use database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server, Watchdog};
+pub use database::{
+    AsyncFailover, Database, Failover, Fence, Flavour, Group, Promotion, Restart, Server, Watchdog,
+};
 pub use diff::{Difference, differences};
 pub use name::{CheckId, ClusterName, DatabaseId, DnsName, DnsNameError};
 pub use problem::Problem;

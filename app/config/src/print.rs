@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::config::Config;
-use crate::database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server};
+use crate::database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Promotion, Restart, Server};
 use crate::scalar::show;
 use crate::secret::{Account, SecretSource};
 use crate::timing::Timing;
@@ -143,10 +143,16 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     }
     writeln!(f, "        guard-dir: {}", path(&server.guard_dir))?;
     match &server.restart {
-        Restart::Supervisor => writeln!(f, "        restart: supervisor"),
-        Restart::Systemd { unit } => writeln!(f, "        restart: {{systemd: {}}}", quote(unit)),
-        Restart::Command(command) => writeln!(f, "        restart: {{command: {}}}", words(command)),
+        Restart::Supervisor => writeln!(f, "        restart: supervisor")?,
+        Restart::Systemd { unit } => writeln!(f, "        restart: {{systemd: {}}}", quote(unit))?,
+        Restart::Command(command) => writeln!(f, "        restart: {{command: {}}}", words(command))?,
     }
+    let promotion = match server.promotion {
+        Promotion::Prefer => "prefer",
+        Promotion::Neutral => "neutral",
+        Promotion::MustNot => "must-not",
+    };
+    writeln!(f, "        promotion: {promotion}")
 }
 
 fn group(f: &mut Formatter<'_>, group: &Group, manual: bool) -> fmt::Result {

@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use app_config::{Checked, Config, Failover, Fence, Follows, NoQuorum, Role, SecretSource, Timing, check};
+use app_config::{
+    Checked, Config, Failover, Fence, Follows, NoQuorum, Promotion, Role, SecretSource, Timing, check,
+};
 
 const GOOD: &str = "\
 version: 1
@@ -79,6 +81,25 @@ fn refused(cases: &[(&str, &str, &str)]) {
 #[test]
 fn the_good_file_is_good() {
     assert_eq!(checked(GOOD).problems, []);
+}
+
+#[test]
+fn who_is_promoted_is_one_of_three_words_and_a_site_keeps_somebody() {
+    let server = "mdc-db: {site: mdc, address: 10.77.2.21}";
+    let with = |word: &str| format!("mdc-db: {{site: mdc, address: 10.77.2.21, promotion: {word}}}");
+    refused(&[
+        (server, &with("never"), "never"),
+        (server, &with("must-not"), "has no server in site \"mdc\" that may be promoted"),
+    ]);
+    let two =
+        format!("mdc-db2: {{site: mdc, address: 10.77.2.22, promotion: must-not}}\n      {}", with("prefer"));
+    let config = accepted(server, &two);
+    let database = config.databases().values().next().unwrap();
+    let wanted: Vec<_> = database.servers.values().map(|s| (s.id.as_str(), s.promotion)).collect();
+    assert_eq!(
+        wanted,
+        [("mdc-db", Promotion::Prefer), ("mdc-db2", Promotion::MustNot), ("pdc-db", Promotion::Neutral)]
+    );
 }
 
 #[test]

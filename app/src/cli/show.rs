@@ -442,12 +442,17 @@ pub fn loss(loss: &Loss) -> String {
     if let Some(server) = &loss.on {
         return format!("{} that {server} has and the primary has not", transactions(loss.transactions));
     }
-    let unknown = match loss.unknown_ms {
-        Some(ms) => format!(
-            "and whatever it acknowledged in the last {:.1} s, which is not known",
-            seconds(i64::try_from(ms).unwrap_or(i64::MAX))
+    let ago = |ms: u64| seconds(i64::try_from(ms).unwrap_or(i64::MAX));
+    let unknown = match (loss.unknown_ms, loss.unseen) {
+        (Some(ms), Some(unseen)) => format!(
+            "and what it acknowledged since it was last seen {:.1} s ago, at most {} at the pace it had",
+            ago(ms),
+            transactions(unseen)
         ),
-        None => "and the primary was never read, so what it acknowledged is not known".to_owned(),
+        (Some(ms), None) => {
+            format!("and whatever it acknowledged in the last {:.1} s, which is not known", ago(ms))
+        }
+        (None, _) => "and the primary was never read, so what it acknowledged is not known".to_owned(),
     };
     format!("{} that the primary is known to have had, {unknown}", transactions(loss.transactions))
 }
@@ -565,7 +570,15 @@ mod tests {
         let text = shown(&GroupStatus { except: except.clone(), ..serving() }, Seen::Now);
         assert!(text.contains("is on pdc-db, but for those of killed sessions"), "{text}");
         assert!(text.contains("losing nothing acknowledged, but for those of killed sessions"), "{text}");
-        let none = Loss { id: "x".into(), none: true, transactions: 0, unknown_ms: None, except, on: None };
+        let none = Loss {
+            id: "x".into(),
+            none: true,
+            transactions: 0,
+            unseen: Some(0),
+            unknown_ms: None,
+            except,
+            on: None,
+        };
         assert_eq!(loss(&none), "nothing that was acknowledged, but for those of killed sessions");
     }
 
@@ -641,6 +654,7 @@ mod tests {
             behind: None,
             unapplied: None,
             note: None,
+            promotion: None,
             writable: None,
             connections: None,
             max_connections: None,

@@ -312,6 +312,7 @@ async fn failover(shared: &Arc<Shared>, group: &str, request: &FailoverRequest) 
         id: loss.id.clone(),
         none: loss.none,
         transactions: loss.missing.count(),
+        unseen: loss.unseen,
         unknown_ms: loss.reading_age_us.map(|us| us / 1_000),
         except: super::view::except(shared, &id),
         on: None,

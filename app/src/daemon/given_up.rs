@@ -74,6 +74,7 @@ pub async fn rebuild(
             id: given_up.id,
             none: given_up.none,
             transactions,
+            unseen: Some(0),
             unknown_ms: None,
             except: None,
             on: Some(server.to_string()),

@@ -335,6 +335,7 @@ mod tests {
                 behind: Some(12),
                 unapplied: Some(4),
                 note: None,
+                promotion: None,
                 writable: None,
                 connections: None,
                 max_connections: None,

@@ -1,11 +1,11 @@
 //! The configuration in force on this node: it is swapped whole when another generation is committed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use app_config::Config;
-use failover_core::{AsyncFailover, Defects, FailoverMode, GroupPolicy, Policy};
-use model::Generation;
+use failover_core::{AsyncFailover, Defects, FailoverMode, GroupPolicy, Policy, Promotion};
+use model::{Generation, ServerId};
 
 use super::roster::Roster;
 use crate::links;
@@ -77,7 +77,9 @@ fn policy(config: &Config, defects: Defects) -> Policy {
             let fence_max = g.timing.fence_max;
             let database = config.databases().get(&g.database);
             let privileged_accounts = database.map(|d| d.privileged_accounts.clone()).unwrap_or_default();
-            let policy = GroupPolicy { failover, async_failover, prefer, fence_max, privileged_accounts };
+            let promotion = database.map(promotion).unwrap_or_default();
+            let policy =
+                GroupPolicy { failover, async_failover, prefer, fence_max, privileged_accounts, promotion };
             (g.id.clone(), policy)
         })
         .collect();
@@ -85,6 +87,19 @@ fn policy(config: &Config, defects: Defects) -> Policy {
     let timing = links::timing(&config.timing());
     // Which site is a quorum by itself depends on who votes at the moment: `Shared::policy`.
     Policy { timing, groups, sites, alone: BTreeSet::new(), defects }
+}
+
+/// Of the servers that are not neutral.
+fn promotion(database: &app_config::Database) -> BTreeMap<ServerId, Promotion> {
+    let wanted = database.servers.values().filter_map(|server| {
+        let wanted = match server.promotion {
+            app_config::Promotion::Prefer => Promotion::Prefer,
+            app_config::Promotion::Neutral => return None,
+            app_config::Promotion::MustNot => Promotion::MustNot,
+        };
+        Some((server.id.clone(), wanted))
+    });
+    wanted.collect()
 }
 
 #[cfg(test)]

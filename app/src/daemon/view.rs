@@ -135,9 +135,12 @@ fn group(
     // The primary first: that is what a person looks for.
     let mut names: Vec<&ServerId> = g.servers.keys().collect();
     names.sort_by_key(|s| (primary != Some(*s), (*s).clone()));
+    let policy = shared.policy();
+    let own = policy.groups.get(id);
     let servers = names
         .into_iter()
         .map(|s| ServerStatus {
+            promotion: own.and_then(|own| server::promotion(own.promotion(s))),
             diagnoses: server::diagnoses(explained, s),
             ..server::shown(g, s, facts, fresh_within, now)
         })

@@ -60,9 +60,8 @@ pub enum LabCommand {
     Heal(HealArgs),
     /// Load, fault, measurement, report: brings a lab up, breaks it, and takes it away.
     ///
-    /// A lab that is up in the directory, and that no demo made, is left alone: the demo is refused with
-    /// exit code 3. Of a demo that fails or breaks off, logs and report are kept in
-    /// /tmp/twofold-lab-ID-failed, which it prints.
+    /// A lab that is up in the directory, and that no demo made, is left alone: the demo is refused with exit code 3.
+    /// Of a demo that fails or breaks off, logs and report are kept in /tmp/twofold-lab-ID-failed, which it prints.
     Demo(DemoArgs),
     /// The WAN hub.
     #[command(hide = true)]
@@ -189,6 +188,8 @@ pub enum Fault {
     DiskFull,
     /// No write to the disk under the primary's data comes back (fsfreeze), which moves the group likewise.
     HungDisk,
+    /// A cut link, Async, then the active site is powered off; a person accepts the stated loss, which must be kept.
+    AsyncFailover,
     /// The wall clocks of all daemons step: an hour ahead in the active site, an hour behind elsewhere.
     ClockStep,
 }

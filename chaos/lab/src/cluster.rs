@@ -31,6 +31,9 @@ pub const DATABASE_NAME: &str = "db.gslb.example.com.";
 /// The name of the web application, balanced over both sites.
 pub const WEB_NAME: &str = "www.gslb.example.com.";
 
+/// The identity of the person who accepts a loss.
+pub const APPROVER: &str = "lab-approver";
+
 /// The protection group.
 pub const GROUP: &str = "shop";
 

@@ -69,6 +69,10 @@ pub struct Run {
     pub acked_writes: u64,
     /// Of those, not on the final primary.
     pub lost_acked_writes: Option<u64>,
+    /// Transactions that a person was told would be lost at most, and accepted; `lost_acked_writes` must not be more.
+    /// Null where nobody had to.
+    #[serde(default)]
+    pub stated_loss: Option<u64>,
     /// Of those, not on the standby after it came back to `Sync`.
     pub missing_on_standby: Option<u64>,
     /// Swaps of registers that returned.

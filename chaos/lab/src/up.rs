@@ -368,7 +368,9 @@ fn make_certificates(lab: &Lab, spec: &LabSpec) -> anyhow::Result<()> {
             leaf(kind, host.name, &["--address", &host.address().to_string()])?;
         }
     }
-    leaf("client", "client", &[])
+    leaf("client", "client", &[])?;
+    // Who may accept a loss; an operator may not.
+    leaf("client", cluster::APPROVER, &["--role", "approver"])
 }
 
 /// Makes each node's first log, once in its life.

@@ -216,6 +216,7 @@ impl World {
             prefer: Some(names.sites[0].clone()),
             fence_max: ladder.max(),
             privileged_accounts: Default::default(),
+            promotion: Default::default(),
         };
         let groups = BTreeMap::from([(names.group.clone(), own)]);
         let policy = Policy { timing: Timing::METRO, groups, sites: 3, alone: Default::default(), defects };

@@ -14,6 +14,7 @@ mod given_up;
 mod held;
 mod ordered;
 mod planned;
+mod receivers;
 mod returning;
 mod servers;
 mod start;
@@ -115,7 +116,7 @@ fn decide_group(view: &View) -> Explanation {
     };
     let act = |change| Some(Act { expect: authority.version, change });
     if !authority.phase.grants() {
-        match called_off(view) {
+        match called_off(view).or_else(|| unfit(view)) {
             Some(change) => out.act = act(change),
             None => out.holds = Some("the failover is under way".into()),
         }
@@ -178,6 +179,14 @@ fn called_off(view: &View) -> Option<Change> {
     }
     let name = view.group.execution.as_ref().map_or("failover", |e| e.runbook.name.as_str());
     Some(abort(&format!("{name}-called-off"), called_off_because(view)))
+}
+
+/// The candidate is looked at again before each step, with the eyes of before Begin: one that has turned unfit is
+/// not waited for until the step's own patience ends, which for draining is ten minutes.
+fn unfit(view: &View) -> Option<Change> {
+    let name = &view.group.running()?.runbook.name;
+    let why = candidate::turned(view);
+    (!why.is_empty()).then(|| abort(&format!("{name}-called-off"), why.join("; ")))
 }
 
 /// An automatic failover, if every condition for it holds.

@@ -2,7 +2,7 @@
 //! says when a lease has been outwaited (DESIGN §4, Waiting). Every node keeps the reports that
 //! guards send to all voters, so that a new leader knows the servers at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use model::{Epoch, GroupId, GtidSet, ProcessStart, ServerId, ServerUuid, SiteId, Timestamp, WallTime};
@@ -80,6 +80,106 @@ pub struct ServerFacts {
     pub report: GuardReport,
     /// On this node's clock.
     pub received: Timestamp,
+    /// What its database was last seen to have, also when its process is gone now and the report brings none.
+    pub last: Option<LastLook>,
+    /// Something new from its source; none before two looks showed it.
+    pub flow: Option<Flow>,
+    /// How fast it has executed transactions lately.
+    pub pace: Pace,
+}
+
+/// How many transactions a server had executed at each of its last looks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pace(VecDeque<(Timestamp, u64)>);
+
+impl Pace {
+    /// Looks older than this, against the newest, are forgotten: a burst of a minute ago says nothing of now.
+    const OVER: Duration = Duration::from_secs(10);
+    /// A pace is taken over this at least: two looks in one instant would make it any number.
+    const SPAN: Duration = Duration::from_secs(1);
+    /// A look comes every renewal or so; past these the oldest are forgotten, and the pace is taken over less.
+    const LOOKS_MAX: usize = 64;
+
+    fn noted(mut self, at: Timestamp, count: u64) -> Pace {
+        if self.0.back().is_none_or(|(last, _)| *last < at) {
+            self.0.push_back((at, count));
+        }
+        while self.0.len() > Pace::LOOKS_MAX
+            || self.0.front().is_some_and(|(first, _)| at.since(*first) > Pace::OVER)
+        {
+            self.0.pop_front();
+        }
+        self
+    }
+
+    /// At most so many in so long, at the fastest pace of the last looks.
+    #[must_use]
+    pub fn within(&self, window: Duration) -> u64 {
+        let looks: Vec<_> = self.0.iter().collect();
+        let mut most: u128 = 0;
+        for (index, (to, after)) in looks.iter().enumerate() {
+            let long_ago = |(from, _): &&&(Timestamp, u64)| to.since(*from) >= Pace::SPAN;
+            // Where no look lies a whole span before, the first one does.
+            let from = looks[..index].iter().rev().find(long_ago).or(looks[..index].first());
+            let Some((from, before)) = from else { continue };
+            let grown = u128::from(after.saturating_sub(*before)) * window.as_micros();
+            most = most.max(grown.div_ceil(to.since(*from).as_micros().max(1)));
+        }
+        u64::try_from(most).unwrap_or(u64::MAX)
+    }
+}
+
+/// What is kept of a reading when later reports bring none: a database that is gone still has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastLook {
+    /// Its identity.
+    pub uuid: ServerUuid,
+    /// What it had executed.
+    pub executed: GtidSet,
+    /// With what its relay log held.
+    pub held: GtidSet,
+    /// When it was looked at, on this node's clock.
+    pub at: Timestamp,
+    /// The epoch of its newest mark of an opening.
+    mark: Option<Epoch>,
+    replica: bool,
+}
+
+impl LastLook {
+    fn of(report: &GuardReport, received: Timestamp) -> Option<LastLook> {
+        let reading = report.reading.as_ref()?;
+        Some(LastLook {
+            uuid: reading.server_uuid.clone(),
+            held: reading.gtid_held(),
+            executed: reading.gtid_executed.clone(),
+            at: Timestamp(received.0.saturating_sub(report.reading_age_us)),
+            mark: reading.opening.map(|mark| mark.epoch),
+            replica: reading.replica.is_some(),
+        })
+    }
+}
+
+/// A replica's receiver has got new transactions: a sign of life of its source that does not come from the
+/// source's own host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow {
+    /// Who sent them.
+    pub source: ServerUuid,
+    /// They came after this moment: that of the last look which did not show them yet. So a source that is dead
+    /// is never taken for one that lived longer.
+    pub after: Timestamp,
+}
+
+impl Flow {
+    /// What the looks of two reports in succession tell.
+    fn between(before: &ServerFacts, report: &GuardReport) -> Option<Flow> {
+        let (earlier, later) = (before.report.reading.as_ref()?, report.reading.as_ref()?);
+        let (was, is) = (earlier.replica.as_ref()?, later.replica.as_ref()?);
+        let source = is.source_uuid.clone().filter(|uuid| was.source_uuid.as_ref() == Some(uuid))?;
+        let new = is.gtid_received.subtract(&earlier.gtid_held());
+        let looked = before.received.0.saturating_sub(before.report.reading_age_us);
+        (!new.is_empty()).then_some(Flow { source, after: Timestamp(looked) })
+    }
 }
 
 /// What the nodes of one site hear directly.
@@ -124,34 +224,14 @@ pub struct Desk {
     waits: BTreeMap<GroupId, Duration>,
     defects: Defects,
     facts: Facts,
-    /// What each server had when it was read last, also when its process is gone now.
-    last_read: BTreeMap<ServerId, LastRead>,
     withheld: BTreeSet<GroupId>,
-}
-
-/// What is kept of a reading when later reports bring none.
-#[derive(Debug, Clone)]
-struct LastRead {
-    uuid: ServerUuid,
-    held: GtidSet,
-    executed: GtidSet,
-    /// The epoch of its newest mark of an opening.
-    mark: Option<Epoch>,
-    replica: bool,
 }
 
 impl Desk {
     /// An empty desk; `waits` is W of each group, `timing`'s own where none is given.
     #[must_use]
     pub fn new(timing: Timing, waits: BTreeMap<GroupId, Duration>, defects: Defects) -> Self {
-        Self {
-            timing,
-            waits,
-            defects,
-            facts: Facts::default(),
-            last_read: BTreeMap::new(),
-            withheld: BTreeSet::new(),
-        }
+        Self { timing, waits, defects, facts: Facts::default(), withheld: BTreeSet::new() }
     }
 
     /// Goes by another policy from now on; what is known stays.
@@ -175,21 +255,20 @@ impl Desk {
         {
             return;
         }
-        if let Some(reading) = &report.reading {
-            let last = LastRead {
-                uuid: reading.server_uuid.clone(),
-                held: reading.gtid_held(),
-                executed: reading.gtid_executed.clone(),
-                mark: reading.opening.map(|mark| mark.epoch),
-                replica: reading.replica.is_some(),
-            };
-            self.last_read.insert(report.server.clone(), last);
-        }
         if let Some(kine) = report.reading.as_ref().and_then(|reading| reading.kine) {
             let newest = self.facts.kine.entry(report.server.clone()).or_default();
             *newest = kine.revision.max(*newest);
         }
-        self.facts.servers.insert(report.server.clone(), ServerFacts { report, received: now });
+        let known = self.facts.servers.get(&report.server);
+        let flow = known.and_then(|before| Flow::between(before, &report).or_else(|| before.flow.clone()));
+        let last = LastLook::of(&report, now).or_else(|| known.and_then(|before| before.last.clone()));
+        let pace = known.map(|before| before.pace.clone()).unwrap_or_default();
+        let pace = match &last {
+            Some(last) if report.reading.is_some() => pace.noted(last.at, last.executed.count()),
+            _ => pace,
+        };
+        let facts = ServerFacts { report, received: now, last, flow, pace };
+        self.facts.servers.insert(facts.report.server.clone(), facts);
     }
 
     /// The wall clock was read.
@@ -296,8 +375,8 @@ impl Desk {
     #[must_use]
     pub fn peers(&self, group: &Group, but: &ServerId, now: Timestamp) -> Vec<PeerFact> {
         let others = group.last_of_others(but);
-        let told = self.facts.servers.get(but).map(|f| &f.report).zip(self.last_read.get(but));
-        let former = |last: &LastRead| {
+        let told = self.facts.servers.get(but).and_then(|f| Some((&f.report, f.last.as_ref()?)));
+        let former = |last: &LastLook| {
             told.map(|(report, mine)| {
                 let theirs = (&last.executed, last.mark);
                 of_a_former_run(theirs, &mine.uuid, report.promoted.as_ref(), &mine.held, others)
@@ -309,7 +388,7 @@ impl Desk {
             .filter(|s| *s != but)
             .filter_map(|server| {
                 let facts = self.facts.servers.get(server)?;
-                let last = self.last_read.get(server)?;
+                let last = facts.last.as_ref()?;
                 let former = former(last).unwrap_or_else(GtidSet::empty);
                 Some(PeerFact {
                     server: server.clone(),
@@ -343,6 +422,23 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: what may have been executed unseen is bounded by the fastest second of the last ten.
+    #[test]
+    fn a_pace_is_the_fastest_of_the_last_looks_and_forgets_what_is_long_past() {
+        let at = |ms: u64| Timestamp(ms * 1_000);
+        let second = Duration::from_secs(1);
+        let looks = |looks: &[(u64, u64)]| {
+            looks.iter().fold(Pace::default(), |pace, (ms, count)| pace.noted(at(*ms), *count))
+        };
+        assert_eq!(Pace::default().within(second), 0);
+        assert_eq!(looks(&[(0, 5)]).within(second), 0, "one look has no pace");
+        assert_eq!(looks(&[(0, 5), (500, 55)]).within(second), 100);
+        let uneven = looks(&[(0, 0), (1_000, 100), (2_000, 400), (3_000, 410)]);
+        assert_eq!(uneven.within(second * 2), 600);
+        assert_eq!(looks(&[(0, 0), (1_000, 900), (12_000, 910), (13_000, 910)]).within(second), 0);
+        assert_eq!(looks(&[(0, 7), (0, 9)]).within(second), 0, "one instant has none either");
+    }
 
     /// Goal: W counts from the later of election and last answered renewal, whichever order.
     #[test]

@@ -40,7 +40,7 @@ pub use decide::{
     plan_switchover, release_of,
 };
 pub use defect::{Defect, Defects};
-pub use desk::{Answer, Desk, Facts, Grant, PeerFact, Renewal, ServerFacts, Vantage};
+pub use desk::{Answer, Desk, Facts, Flow, Grant, LastLook, Pace, PeerFact, Renewal, ServerFacts, Vantage};
 pub use event::Event;
 pub use guard::{
     ActEnd, ActId, CallId, DatabaseAct, DiskWrite, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard,
@@ -48,7 +48,7 @@ pub use guard::{
 };
 pub use people::{Alarm, People, PeopleChange, TOKEN_LIFE_MAX_MS, TOKENS_MAX, Terms, Token};
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};
-pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy};
+pub use policy::{AsyncFailover, FailoverMode, GroupPolicy, Policy, Promotion};
 pub use report::{
     DiskRefusal, DiskReport, Drained, GateReport, GuardReport, HowItEnded, LatchReport, Marked, Process,
 };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{GroupId, SiteId};
+use model::{GroupId, ServerId, SiteId};
 
 use crate::{Defects, Desk, Timing};
 
@@ -25,6 +25,18 @@ pub enum AsyncFailover {
     Allow,
 }
 
+/// What an administrator wants of a server when a primary is chosen (orchestrator's promotion rules).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Promotion {
+    /// Before others, where nothing is lost by it.
+    Prefer,
+    /// As it comes.
+    #[default]
+    Neutral,
+    /// Never: by nobody, and its acks do not count.
+    MustNot,
+}
+
 /// Policy of one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupPolicy {
@@ -39,6 +51,16 @@ pub struct GroupPolicy {
     pub fence_max: Duration,
     /// Accounts, as `user@host`, that may hold rights by which a client could undo what is proven.
     pub privileged_accounts: BTreeSet<String>,
+    /// Servers that are not neutral.
+    pub promotion: BTreeMap<ServerId, Promotion>,
+}
+
+impl GroupPolicy {
+    /// What is wanted of a server.
+    #[must_use]
+    pub fn promotion(&self, server: &ServerId) -> Promotion {
+        self.promotion.get(server).copied().unwrap_or_default()
+    }
 }
 
 /// Policy of the cluster.

@@ -10,7 +10,9 @@ use model::{GroupId, ServerId};
 use super::places::{Sites, Sockets};
 use super::{or, path};
 use crate::config::Role;
-use crate::database::{AsyncFailover, Database, Failover, Fence, Flavour, Group, Restart, Server, Watchdog};
+use crate::database::{
+    AsyncFailover, Database, Failover, Fence, Flavour, Group, Promotion, Restart, Server, Watchdog,
+};
 use crate::fields::{At, quoted, suggest};
 use crate::name::DatabaseId;
 use crate::problem::Problems;
@@ -93,6 +95,7 @@ impl Reader<'_, '_> {
         }
         if servers.len() == written.servers.len() && self.sites.counted() {
             self.cover(id, &servers, &written.place);
+            self.may_serve(id, &servers, written);
         }
         let admin = account(written.admin.as_ref(), self.folder);
         let replication = account(written.replication.as_ref(), self.folder);
@@ -137,6 +140,34 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// A site whose servers must all not be promoted could never take over, and nobody in it would acknowledge.
+    fn may_serve(
+        &mut self,
+        id: &At<DatabaseId>,
+        servers: &BTreeMap<ServerId, Server>,
+        written: &DatabaseFile,
+    ) {
+        for site in self.sites.data() {
+            let mut here = servers.values().filter(|server| server.site == *site).peekable();
+            if here.peek().is_none() || here.any(|server| server.promotion != Promotion::MustNot) {
+                continue;
+            }
+            let last = written.servers.iter().rev().find_map(|(_, server)| {
+                let here = server.site.as_ref().is_some_and(|at| at.value == *site);
+                server.promotion.as_ref().filter(|_| here)
+            });
+            self.problems.add(
+                last.map_or(&written.place, |at| &at.place),
+                format!(
+                    "database {} has no server in site {} that may be promoted",
+                    quoted(id.value.as_str()),
+                    quoted(site.as_str())
+                ),
+                "write `promotion: neutral` at one of them",
+            );
+        }
+    }
+
     fn server(&mut self, id: &At<ServerId>, written: &ServerFile, flavour: Flavour) -> Option<Server> {
         let name = id.value.as_str();
         let site = written.site.as_ref().and_then(|site| {
@@ -178,6 +209,7 @@ impl Reader<'_, '_> {
             watchdog: self.watchdog(written.watchdog.as_ref(), fence?)?,
             guard_dir,
             restart: written.restart.as_ref().map_or(Restart::Supervisor, |at| at.value.clone()),
+            promotion: or(&written.promotion, Promotion::Neutral),
         };
         self.own_files(&server, written, place);
         Some(server)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{ServerId, SiteId};
 
 use super::{Keyed, section};
-use crate::database::{AsyncFailover, Failover, Flavour, Restart};
+use crate::database::{AsyncFailover, Failover, Flavour, Promotion, Restart};
 use crate::fields::{At, Fields, keyed, list, quoted};
 use crate::name::DatabaseId;
 use crate::problem::Problems;
@@ -16,6 +16,10 @@ use crate::tree::{Kind, Node, Place};
 
 /// MariaDB's longest user and host, 128 and 255 characters, and the `@`.
 const ACCOUNT_MAX: usize = 128 + 1 + 255;
+
+/// What is wanted of a server when a primary is chosen.
+const PROMOTIONS: [(&str, Promotion); 3] =
+    [("prefer", Promotion::Prefer), ("neutral", Promotion::Neutral), ("must-not", Promotion::MustNot)];
 
 /// A database.
 #[derive(Debug)]
@@ -55,6 +59,7 @@ pub(crate) struct ServerFile {
     pub watchdog: Option<At<String>>,
     pub guard_dir: Option<At<String>>,
     pub restart: Option<At<Restart>>,
+    pub promotion: Option<At<Promotion>>,
 }
 
 /// `nftables`, `ladder`, or `{ladder: 3s}`.
@@ -178,6 +183,7 @@ impl ServerFile {
             watchdog: fields.optional("watchdog", text),
             guard_dir: fields.optional("guard-dir", text),
             restart: fields.optional("restart", restart),
+            promotion: fields.optional("promotion", |node, problems| choice(node, problems, &PROMOTIONS)),
         };
         fields.close();
         Some(read)

@@ -138,7 +138,8 @@ fn state(server: &ServerStatus) -> String {
         _ => String::new(),
     };
     let kine = server.kine_revision.map_or(String::new(), |revision| format!(", kine at {revision}"));
-    format!("database {}, {word}{taken}{kine}", server.process)
+    let wanted = server.promotion.as_ref().map_or(String::new(), |wanted| format!(", promotion {wanted}"));
+    format!("database {}, {word}{taken}{kine}{wanted}", server.process)
 }
 
 fn threads(server: &ServerStatus) -> Option<String> {
@@ -175,6 +176,7 @@ mod tests {
         let server = group.servers.last_mut().unwrap();
         server.name = "mdc-db".into();
         server.writable = Some(true);
+        server.promotion = Some("must-not".into());
         server.accounts = Some(UNREADABLE.into());
         (server.connections, server.max_connections) = (Some(9), Some(151));
         server.replication = Some(app_api::v1::ReplicationStatus {
@@ -200,7 +202,7 @@ mod tests {
     fn a_sick_server_is_shown_with_its_threads_and_its_diagnoses() {
         for text in [status(&sick()), topology(&sick())] {
             for part in [
-                "writable, 9 of 151 connections",
+                "writable, 9 of 151 connections, promotion must-not",
                 "<── 10.0.0.1:3306   receiver running, applier stopped, lag unknown, 7 s on purpose, filters \
                  Replicate_Do_DB: shop, 1 more channels",
                 "!! replication-stopped: applier: error 1062\n         next: see",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use app_api::v1::{ReplicationStatus, ServerDiagnosis, ServerStatus};
-use failover_core::{Facts, Group, Process, ServerFacts};
+use failover_core::{Facts, Group, Process, Promotion, ServerFacts};
 use model::{AccountsReading, GtidSet, ReplicaReading, ReplicaThread, ServerId, Timestamp};
 
 use super::ms;
@@ -64,6 +64,7 @@ pub(super) fn shown(
             .and_then(|r| r.replica.as_ref().map(|x| x.gtid_received.subtract(&r.gtid_executed)))
             .map(|set: GtidSet| set.count()),
         note: note(g, id, known),
+        promotion: None,
         writable: reading.map(|r| !r.read_only),
         connections: counted.map(|r| r.connections),
         max_connections: counted.map(|r| r.max_connections),
@@ -109,6 +110,15 @@ fn replication(channel: &ReplicaReading) -> ReplicationStatus {
         delay_s: channel.delay_s,
         filters: channel.filters.clone(),
         other_channels: channel.other_channels,
+    }
+}
+
+/// As it is written; nothing of a server of which nothing is.
+pub(super) fn promotion(wanted: Promotion) -> Option<String> {
+    match wanted {
+        Promotion::Prefer => Some("prefer".into()),
+        Promotion::Neutral => None,
+        Promotion::MustNot => Some("must-not".into()),
     }
 }
 

@@ -86,7 +86,8 @@ pub fn judge(seen: Seen) -> Run {
         dual_writable_ms: Some(tenths(measure::dual_writable_ms(&seen.acks, &sides))),
         epoch_before: before.and_then(|g| g.epoch()),
         epoch_after: after.and_then(|g| g.epoch()),
-        durability_at_fault: before.map(|g| durability(&g)),
+        stated_loss: seen.injected.stated_loss,
+        durability_at_fault: seen.injected.durability.clone().or_else(|| before.map(|g| durability(&g))),
         dns_queries: queries.values().map(|(sent, _)| sent).sum(),
         dns_failures: queries.values().map(|(_, failed)| failed).sum(),
         dns_failures_reachable: failed_at_reachable.map(|(_, (_, failed))| failed).sum(),
@@ -131,11 +132,18 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
             failures.push(what);
         }
     };
+    let loses = faults::loses(seen.fault);
     match &seen.lost {
+        Ok(lost) if loses => {
+            let held = kept(*lost, run.stated_loss);
+            hold(held.is_ok(), held.err().unwrap_or_default());
+        }
         Ok(lost) => hold(*lost == 0, format!("{lost} acknowledged writes are not on the final primary")),
         Err(e) => hold(false, format!("the audit of the writes could not be made: {e:#}")),
     }
     match &seen.registers {
+        // A register whose swaps were lost is seen to go back: that is the loss which was stated.
+        Ok(_) if loses => {}
         Ok(verdict) => {
             for wrong in verdict.wrong.iter().take(WRONG_SHOWN) {
                 hold(false, format!("no single history explains what clients saw: {wrong}"));
@@ -165,7 +173,8 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
     let dual = run.dual_writable_ms.unwrap_or_default();
     hold(dual == 0.0, format!("both databases acknowledged writes, for {dual} ms"));
     let durability = run.durability_at_fault.as_deref().unwrap_or("unknown");
-    hold(durability == "Sync", format!("durability at the fault was {durability}, not Sync"));
+    let wanted = faults::durability(seen.fault);
+    hold(durability == wanted, format!("durability at the fault was {durability}, not {wanted}"));
     let rate = run.commits_per_second;
     hold(
         rate >= rate_min(),
@@ -173,6 +182,10 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
     );
     let last = seen.statuses.last().map_or("no status at all", |l| l.what.as_str());
     let ended_well = seen.rejoined.is_some() || seen.quarantined.is_some();
+    if loses {
+        let kept = seen.quarantined.is_some();
+        hold(kept, "the old primary, which has what was lost, was not kept for a person".to_owned());
+    }
     hold(ended_well, format!("the group did not return to Sync; last seen: {last}"));
     if let Some(at) = seen.rejoined {
         let written = seen.acks.last().is_some_and(|ack| ack.at > at);
@@ -218,6 +231,17 @@ fn failures(run: &Run, seen: &Seen) -> Vec<String> {
         }
     }
     failures
+}
+
+/// In `Async` the loss is at most what was stated to the person who accepted it.
+fn kept(lost: u64, stated: Option<u64>) -> Result<(), String> {
+    match stated {
+        Some(stated) if lost <= stated => Ok(()),
+        Some(stated) => {
+            Err(format!("{lost} acknowledged writes are lost, and a loss of {stated} was stated"))
+        }
+        None => Err(format!("{lost} acknowledged writes are lost, and no loss was stated")),
+    }
 }
 
 fn timeline(seen: &Seen, moments: Moments) -> Vec<Moment> {
@@ -339,6 +363,13 @@ fn tenths(ms: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loss_is_kept_to_what_was_stated_and_never_to_nothing() {
+        assert_eq!((kept(700, Some(700)), kept(0, Some(0))), (Ok(()), Ok(())));
+        assert!(kept(701, Some(700)).is_err_and(|why| why.contains("701") && why.contains("700 was stated")));
+        assert!(kept(0, None).is_err_and(|why| why.contains("no loss was stated")));
+    }
 
     /// Goal: a blink is no line of the story, a silence and a new address are.
     #[test]

@@ -135,7 +135,8 @@ pub fn one(
     progress.say(&format!("  healed: {}", healed.what));
     let epoch = epoch + u64::from(aim.expect.moves());
     // MariaDB's extra transactions are for a person: no command of this version takes the server back.
-    let waits_for_a_person = spec.flavour == Flavour::Mariadb && aim.expect.moves();
+    // So are those that were acknowledged in `Async`.
+    let waits_for_a_person = (spec.flavour == Flavour::Mariadb && aim.expect.moves()) || faults::loses(fault);
     let (rejoined, quarantined) = match await_sync(&watch, healed.at, epoch, interrupt, progress, || {
         watch.quarantined_since(healed.at).filter(|_| waits_for_a_person)
     })? {
@@ -208,7 +209,7 @@ impl Drop for Undo<'_> {
     fn drop(&mut self) {
         if self.needed {
             let now = clock::now();
-            let begun = Injected { began: now, ended: now, what: String::new() };
+            let begun = Injected::new(now, now, String::new());
             // The run has failed already, and says why; a lab that cannot be mended is taken away.
             let _ = faults::heal(self.scene, self.fault, &begun);
         }

@@ -10,7 +10,7 @@ pub fn fill(lab: &Lab, host: &Host) -> Result<Injected, FaultError> {
     let began = clock::now();
     disk::fill(lab, host)?;
     let what = format!("the disk under the data of {} is full", host.name);
-    Ok(Injected { began, ended: clock::now(), what })
+    Ok(Injected::new(began, clock::now(), what))
 }
 
 /// It has room again.
@@ -24,7 +24,7 @@ pub fn freeze(lab: &Lab, host: &Host) -> Result<Injected, FaultError> {
     let began = clock::now();
     disk::freeze(lab, host)?;
     let what = format!("the disk under the data of {} is frozen", host.name);
-    Ok(Injected { began, ended: clock::now(), what })
+    Ok(Injected::new(began, clock::now(), what))
 }
 
 /// Writes go on.

@@ -8,7 +8,7 @@ use crate::supervisor::{self, SupervisorRequest};
 pub fn power_off(lab: &Lab, host: &Host) -> Result<Injected, FaultError> {
     let acted = supervisor::tell(lab, &SupervisorRequest::HostOff { host: host.name.to_owned() })?;
     let what = format!("host {} silent, then all of its processes killed", host.name);
-    Ok(Injected { began: acted.began, ended: acted.ended, what })
+    Ok(Injected::new(acted.began, acted.ended, what))
 }
 
 /// Gives the power back; the host boots.

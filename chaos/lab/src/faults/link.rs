@@ -50,7 +50,7 @@ pub fn flap_data_sites(lab: &Lab, interrupt: &Interrupt) -> Result<Injected, Fau
         flaps += 1;
     }
     let what = format!("link pdc-mdc cut and mended {flaps} times within {} s", FLAPPING.as_secs());
-    Ok(Injected { began, ended: clock::now(), what })
+    Ok(Injected::new(began, clock::now(), what))
 }
 
 /// Mends everything.
@@ -62,5 +62,5 @@ pub fn mend(lab: &Lab) -> Result<Healed, FaultError> {
 fn cut(lab: &Lab, directions: Vec<Direction>, what: String) -> Result<Injected, FaultError> {
     let began = clock::now();
     let ended = wan::tell(lab, &WanRequest::Cut { directions })?;
-    Ok(Injected { began, ended, what })
+    Ok(Injected::new(began, ended, what))
 }

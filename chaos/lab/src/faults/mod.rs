@@ -6,6 +6,7 @@
 mod disk;
 mod host;
 mod link;
+mod lossy;
 mod nature;
 mod order;
 mod process;
@@ -23,7 +24,7 @@ use crate::spec::LabSpec;
 use crate::supervisor::SupervisorError;
 use crate::wan::WanError;
 
-pub use nature::{Expect, dark_site, expect, lasts, needs, takes_entry};
+pub use nature::{Expect, dark_site, durability, expect, lasts, loses, needs, takes_entry};
 
 /// What the fault needs to know of the cluster at this moment.
 #[derive(Debug, Clone)]
@@ -62,6 +63,18 @@ pub struct Injected {
     pub ended: Timestamp,
     /// What was done, for the timeline.
     pub what: String,
+    /// The group's durability just before it, where the fault itself brought that about.
+    pub durability: Option<String>,
+    /// Transactions that a person was told would be lost at most, and accepted.
+    pub stated_loss: Option<u64>,
+}
+
+impl Injected {
+    /// One that leaves durability alone, and asks nobody.
+    #[must_use]
+    pub fn new(began: Timestamp, ended: Timestamp, what: String) -> Injected {
+        Injected { began, ended, what, durability: None, stated_loss: None }
+    }
 }
 
 /// A fault that was undone.
@@ -106,6 +119,9 @@ pub enum FaultError {
     /// A fault that strikes in the middle of a failover saw none.
     #[error("no failover began within {0:?} of the first blow, so there was no middle of it to strike")]
     NotBegun(std::time::Duration),
+    /// A fault that strikes in `Async` saw none.
+    #[error("the group was not in Async within {0:?} of the cut, so a loss could not be shown")]
+    NotAsync(std::time::Duration),
     /// A database that is to be written to did not take it.
     #[error("database {host}: {why}")]
     Database {
@@ -148,6 +164,7 @@ pub fn inject(scene: &Scene<'_>, fault: Fault) -> Result<Injected, FaultError> {
         Fault::ReplicationError => rows::collide(scene),
         Fault::DiskFull => disk::fill(lab, primary),
         Fault::HungDisk => disk::freeze(lab, primary),
+        Fault::AsyncFailover => lossy::async_failover(scene),
         Fault::ClockStep => wall::step(lab, scene.spec, active),
     }
 }
@@ -177,6 +194,7 @@ pub fn heal(scene: &Scene<'_>, fault: Fault, injected: &Injected) -> Result<Heal
         Fault::ReplicationError => rows::part(scene),
         Fault::DiskFull => disk::empty(lab, primary),
         Fault::HungDisk => disk::thaw(lab, primary),
+        Fault::AsyncFailover => lossy::heal(scene),
         Fault::ClockStep => wall::right(lab, scene.spec.servers),
     }
 }

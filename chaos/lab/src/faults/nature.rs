@@ -48,7 +48,9 @@ pub fn expect(fault: Fault, servers: u32) -> Expect {
                 Expect::Failover
             }
         }
-        Fault::KillSite | Fault::CutSite | Fault::Switchover | Fault::EarlyReturn => Expect::Failover,
+        Fault::KillSite | Fault::CutSite | Fault::Switchover | Fault::EarlyReturn | Fault::AsyncFailover => {
+            Expect::Failover
+        }
         Fault::KillLeader
         | Fault::LoseWitness
         | Fault::CutLink
@@ -67,7 +69,11 @@ pub fn expect(fault: Fault, servers: u32) -> Expect {
 #[must_use]
 pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
     match fault {
-        Fault::KillSite | Fault::CutSite | Fault::SecondFailure | Fault::EarlyReturn => Some(active),
+        Fault::KillSite
+        | Fault::CutSite
+        | Fault::SecondFailure
+        | Fault::EarlyReturn
+        | Fault::AsyncFailover => Some(active),
         Fault::LoseWitness => Some(LabSite::Wit),
         Fault::LoseStandby => active.peer(),
         Fault::KillPrimary
@@ -91,11 +97,27 @@ pub fn dark_site(fault: Fault, active: LabSite) -> Option<LabSite> {
 }
 
 /// Whether it takes the active site's entry away, so that its web clients must follow the pooled name.
-/// One that is given back within a check's patience (`early-return`) or is gone with the other
+/// One whose pages wait for a person (`async-failover`), one that is given back within a check's patience (`early-return`) or is gone with the other
 /// site's (`both-restart`) moves nobody surely.
 #[must_use]
 pub fn takes_entry(fault: Fault) -> bool {
     matches!(fault, Fault::KillSite | Fault::CutSite | Fault::KillEntry | Fault::SecondFailure)
+}
+
+/// What the group's durability must have been when it struck.
+#[must_use]
+pub fn durability(fault: Fault) -> &'static str {
+    match fault {
+        Fault::AsyncFailover => "Async",
+        _ => "Sync",
+    }
+}
+
+/// Whether acknowledged writes may be lost by it, up to what was stated and accepted. The old primary has them still,
+/// and waits for a person.
+#[must_use]
+pub fn loses(fault: Fault) -> bool {
+    fault == Fault::AsyncFailover
 }
 
 /// It is not undone before it has lasted so long.
@@ -148,6 +170,6 @@ mod tests {
             in_site.join(" "),
             "kill-primary kill-host pause-primary pause-host pause-guard disk-full hung-disk"
         );
-        assert_eq!(other.join(" "), "kill-site cut-site switchover early-return");
+        assert_eq!(other.join(" "), "kill-site cut-site switchover early-return async-failover");
     }
 }

@@ -29,7 +29,7 @@ pub fn switchover(lab: &Lab, spec: &LabSpec, active: LabSite) -> Result<Injected
     if !output.status.success() {
         return Err(FaultError::Ordered(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    Ok(Injected { began, ended: clock::now(), what: format!("a person switches over to {to}") })
+    Ok(Injected::new(began, clock::now(), format!("a person switches over to {to}")))
 }
 
 /// Nothing is broken.

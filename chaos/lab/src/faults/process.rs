@@ -24,7 +24,7 @@ pub fn hold_entry(lab: &Lab, active: LabSite) -> Result<Injected, FaultError> {
     let target = Target::process(host.name, "haproxy");
     let what = format!("SIGKILL to {target}, which stays down");
     let acted = supervisor::tell(lab, &SupervisorRequest::Hold { target })?;
-    Ok(Injected { began: acted.began, ended: acted.ended, what })
+    Ok(Injected::new(acted.began, acted.ended, what))
 }
 
 /// What was held down is started.
@@ -49,7 +49,7 @@ pub fn pause(lab: &Lab, targets: &[Target]) -> Result<Injected, FaultError> {
     for target in targets {
         supervisor::tell(lab, &SupervisorRequest::Stop { target: target.clone() })?;
     }
-    Ok(Injected { began, ended: clock::now(), what: format!("SIGSTOP to {}", list(targets)) })
+    Ok(Injected::new(began, clock::now(), format!("SIGSTOP to {}", list(targets))))
 }
 
 /// SIGCONT. What died stopped, and runs anew, is not hurt by it.
@@ -76,5 +76,5 @@ fn kill(lab: &Lab, targets: &[Target]) -> Result<Injected, FaultError> {
         began = began.or(Some(acted.began));
         ended = acted.ended;
     }
-    Ok(Injected { began: began.unwrap_or(ended), ended, what: format!("SIGKILL to {}", list(targets)) })
+    Ok(Injected::new(began.unwrap_or(ended), ended, format!("SIGKILL to {}", list(targets))))
 }

@@ -68,7 +68,7 @@ pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
         row.0,
         host(scene).name
     );
-    Ok(Injected { began, ended: clock::now(), what })
+    Ok(Injected::new(began, clock::now(), what))
 }
 
 /// Puts a row of one of the run's writers into the standby that it has not written yet; says which.

@@ -16,7 +16,7 @@ const BEGIN_DEADLINE: Duration = Duration::from_secs(15);
 pub fn power_off(lab: &Lab, site: LabSite) -> Result<Injected, FaultError> {
     let acted = supervisor::tell(lab, &SupervisorRequest::PowerOff { site })?;
     let what = format!("site {site} silent, then all of its processes killed");
-    Ok(Injected { began: acted.began, ended: acted.ended, what })
+    Ok(Injected::new(acted.began, acted.ended, what))
 }
 
 /// Gives the power back; the hosts boot.
@@ -40,7 +40,7 @@ pub fn early_return(scene: &Scene<'_>) -> Result<Injected, FaultError> {
     let seen = failover_begun(scene)?;
     let on = power_on(scene.lab, active)?;
     let what = format!("site {active} without power, and again with it when the cluster was {seen}");
-    Ok(Injected { began: off.began, ended: on.at, what })
+    Ok(Injected::new(off.began, on.at, what))
 }
 
 /// Cuts the active site's power, and kills the other site's databases, the candidate's among them, as soon
@@ -51,7 +51,7 @@ pub fn second_failure(scene: &Scene<'_>) -> Result<Injected, FaultError> {
     let seen = failover_begun(scene)?;
     let second = process::kill_databases(scene.lab, &standby_hosts(scene))?;
     let what = format!("site {active} without power, and {} when the cluster was {seen}", second.what);
-    Ok(Injected { began: off.began, ended: second.ended, what })
+    Ok(Injected::new(off.began, second.ended, what))
 }
 
 /// Cuts the power of both data sites, one right after the other, and gives it back.
@@ -61,7 +61,7 @@ pub fn both_restart(lab: &Lab) -> Result<Injected, FaultError> {
     power_on(lab, LabSite::Pdc)?;
     power_on(lab, LabSite::Mdc)?;
     let what = "all processes of pdc and mdc killed, then both sites have power again".to_owned();
-    Ok(Injected { began: first.began, ended: clock::now(), what })
+    Ok(Injected::new(first.began, clock::now(), what))
 }
 
 /// Waits until the old epoch is revoked, and says in which phase that was seen.

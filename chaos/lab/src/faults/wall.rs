@@ -40,7 +40,7 @@ pub fn step(lab: &Lab, spec: &LabSpec, active: LabSite) -> Result<Injected, Faul
     let began = clock::now();
     set(lab, spec.servers, |host| if host.site == active { "+1h\n" } else { "-1h\n" })?;
     let what = format!("the wall clocks step: an hour ahead in {active}, an hour behind everywhere else");
-    Ok(Injected { began, ended: clock::now(), what })
+    Ok(Injected::new(began, clock::now(), what))
 }
 
 /// All go right.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use model::{GtidSet, ServerId, SiteId};
 
 use super::View;
-use crate::{AsyncFailover, Defect, Durability, FailoverMode, Primary};
+use crate::{AsyncFailover, Defect, Durability, FailoverMode, Primary, Promotion};
 
 /// One server's standing as a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +27,13 @@ pub(super) fn all(view: &View) -> Vec<Candidacy> {
     let mut servers: Vec<_> =
         view.group.servers.iter().filter(|(s, _)| **s != authority.primary.server).collect();
     // In `Sync` nothing acknowledged is lost with any of them, and a move within the site costs no other site its
-    // traffic. Else whoever has most loses least.
+    // traffic; who is preferred comes first among those that are as near. Else whoever has most loses least.
     servers.sort_by_cached_key(|(server, spec)| {
-        let elsewhere = spec.site != authority.primary.site;
+        let elsewhere = u64::from(spec.site != authority.primary.site);
+        let wanted = view.own.promotion(server) as u64;
         match authority.durability {
-            Durability::Sync => (u64::from(elsewhere), lacks(view, server)),
-            _ => (lacks(view, server), u64::from(elsewhere)),
+            Durability::Sync => (elsewhere, wanted, lacks(view, server)),
+            _ => (lacks(view, server), elsewhere, wanted),
         }
     });
     servers.into_iter().map(|(s, _)| one(view, s)).collect()
@@ -54,9 +55,9 @@ pub(super) fn best_in<'a>(view: &View, all: &'a [Candidacy], site: &SiteId) -> R
 /// How many transactions that the primary was last seen to have executed, or another server to hold, are not held
 /// there; of one that was not read nothing counts as held.
 fn lacks(view: &View, server: &ServerId) -> u64 {
-    let last = |s: &ServerId| view.facts.servers.get(s).and_then(|f| f.report.reading.as_ref());
+    let last = |s: &ServerId| view.facts.servers.get(s).and_then(|f| f.last.as_ref());
     let seen = view.group.servers.keys().filter_map(last);
-    let all = seen.fold(GtidSet::empty(), |all, reading| all.union(&reading.gtid_held()));
+    let all = seen.fold(GtidSet::empty(), |all, last| all.union(&last.held));
     match view.reading(server) {
         Some(mine) => all.subtract(&mine.gtid_held()).count(),
         None => u64::MAX,
@@ -178,22 +179,15 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
         }
         Some(_) => {}
     }
-    hard.extend(set_apart(reading).iter().map(|why| format!("{server} {why}")));
+    hard.extend(set_apart(view, server, reading).iter().map(|why| format!("{server} {why}")));
     hard.extend(weak_settings(reading));
-    // I5: what it has and the primary never had. The primary's own newest transactions may be
-    // missing from its last reading; those of any other origin may not.
     let last = view.facts.servers.get(&authority.primary.server).map(|f| &f.report);
     let told = last.and_then(|r| Some((r.marked.as_ref()?, r.reading.as_ref()?)));
     if told.is_some_and(|(marked, primary)| marked.contradicts(primary, reading)) {
         hard.push(format!("{server} has other transactions under numbers that the primary gave out again"));
     }
-    if let Some(primary) = last.and_then(|r| r.reading.as_ref()) {
-        let extra = reading.gtid_held().subtract(&primary.gtid_executed);
-        let errant = extra.subtract(&extra.of(&authority.primary.uuid));
-        if !errant.is_empty() {
-            hard.push(format!("errant transactions on {server}: {errant}"));
-        }
-    }
+    let errant = errant(view, &authority.primary, reading);
+    hard.extend(errant.map(|errant| format!("errant transactions on {server}: {errant}")));
 }
 
 /// Settings under which what was acknowledged does not survive a crash (DESIGN §4, Durability). The
@@ -211,9 +205,12 @@ pub(super) fn weak_settings(reading: &model::DatabaseReading) -> Vec<String> {
 
 /// What an administrator made of a replica that is to be no primary: it never takes over, and its acks do not
 /// count.
-pub(super) fn set_apart(reading: &model::DatabaseReading) -> Vec<String> {
-    let Some(replica) = &reading.replica else { return vec![] };
+pub(super) fn set_apart(view: &View, server: &ServerId, reading: &model::DatabaseReading) -> Vec<String> {
     let mut why = Vec::new();
+    if view.own.promotion(server) == Promotion::MustNot {
+        why.push("must not be promoted, by the configuration".into());
+    }
+    let Some(replica) = &reading.replica else { return why };
     if replica.delay_s > 0 {
         why.push(format!("is delayed by {} s on purpose", replica.delay_s));
     }
@@ -224,6 +221,38 @@ pub(super) fn set_apart(reading: &model::DatabaseReading) -> Vec<String> {
         why.push(format!("replicates from other sources as well: {} more channels", replica.other_channels));
     }
     why
+}
+
+/// What has come to stand against the candidate of the move that is under way, by what is fresh. That it is silent,
+/// or down for a moment, is for the steps' own limits: they span a supervisor's restart.
+pub(super) fn turned(view: &View) -> Vec<String> {
+    let mut why = Vec::new();
+    let (Some(authority), Some(revoked)) = (&view.group.authority, &view.group.revoked) else { return why };
+    let server = &authority.primary.server;
+    if let Some(waiting) = view.group.returns.get(server) {
+        why.push(format!("{server} is quarantined: {}", waiting.reason.why));
+    }
+    why.extend(super::disk::trouble(view, server).map(|t| t.told(&format!("{server}'s"))));
+    let Some(reading) = view.reading(server) else { return why };
+    if let Some(replica) = reading.replica.as_ref().filter(|r| !r.sql_error.is_empty()) {
+        why.push(format!("the applier of {server} stopped: {}", replica.sql_error));
+    }
+    why.extend(set_apart(view, server, reading).iter().map(|what| format!("{server} {what}")));
+    why.extend(weak_settings(reading).iter().map(|what| format!("{server}: {what}")));
+    why.extend(
+        errant(view, &revoked.primary, reading).map(|e| format!("errant transactions on {server}: {e}")),
+    );
+    why
+}
+
+/// I5: what it has and the primary never had. The primary's own newest transactions may be missing from its last
+/// reading; those of any other origin may not.
+pub(super) fn errant(view: &View, primary: &Primary, reading: &model::DatabaseReading) -> Option<GtidSet> {
+    // Also of one whose process is gone: what it had, it had.
+    let last = view.facts.servers.get(&primary.server)?.last.as_ref().filter(|l| l.uuid == primary.uuid)?;
+    let extra = reading.gtid_held().subtract(&last.executed);
+    let errant = extra.subtract(&extra.of(&primary.uuid));
+    (!errant.is_empty()).then_some(errant)
 }
 
 /// The candidate as Begin names it.

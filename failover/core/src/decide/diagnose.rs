@@ -49,6 +49,27 @@ pub enum Diagnosis {
 }
 
 impl Diagnosis {
+    /// Every one, in the order in which they are looked for.
+    pub const ALL: [Diagnosis; 17] = [
+        Diagnosis::NotStarted,
+        Diagnosis::Observing,
+        Diagnosis::Unconfirmed,
+        Diagnosis::HostSilent,
+        Diagnosis::SiteDead,
+        Diagnosis::DatabaseDead,
+        Diagnosis::DatabaseHung,
+        Diagnosis::DiskStalled,
+        Diagnosis::DiskFull,
+        Diagnosis::DiskFailing,
+        Diagnosis::PrimaryLacks,
+        Diagnosis::Moving,
+        Diagnosis::SemiSyncBlocked,
+        Diagnosis::LinkCut,
+        Diagnosis::Misconfigured,
+        Diagnosis::ReplicaMissing,
+        Diagnosis::Well,
+    ];
+
     /// Stable name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -124,12 +145,20 @@ fn silent(view: &View, authority: &Authority) -> Option<Finding> {
     }];
     let opinions = opinions(view, authority);
     because.push(opinions.to_string());
-    let dwelt = age.is_none_or(|a| a >= timing.dwell) && led >= timing.renew;
+    because.extend(super::receivers::told(view, authority));
+    let mut dwelt = age.is_none_or(|a| a >= timing.dwell) && led >= timing.renew;
     if !opinions.unreachable(view.policy.sites, &authority.primary.site) {
         return Some(found(Diagnosis::Unconfirmed, because, false));
     }
     let site_heard = super::candidate::site_heard(view, &authority.primary.site);
     let diagnosis = if site_heard { Diagnosis::HostSilent } else { Diagnosis::SiteDead };
+    // Its guard is silent and it is not: until its lease is over clients are served, and the guard may be back.
+    if let Some(why) =
+        age.filter(|a| *a < timing.lease).and_then(|_| super::receivers::commits(view, authority))
+    {
+        because.push(format!("{why}; it is not left before its lease is over"));
+        dwelt = false;
+    }
     Some(found(diagnosis, because, dwelt))
 }
 
@@ -142,19 +171,25 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
     let since = view.now.since(facts.received);
     if let Process::Gone { for_us } = report.process {
         let gone = Duration::from_micros(for_us) + since;
-        let because = vec![format!("guard of {server} sees no database process for {}", ms(gone))];
+        let mut because = vec![format!("guard of {server} sees no database process for {}", ms(gone))];
+        because.extend(super::receivers::told(view, authority));
         return Some(found(Diagnosis::DatabaseDead, because, gone >= timing.dwell_process()));
     }
     let reading_age = Duration::from_micros(report.reading_age_us) + since;
     let hung_after = timing.dwell * 3;
     if report.process.start().is_some() && report.latch.opened == authority.epoch && reading_age >= hung_after
     {
-        let because = vec![format!("{server} has a process but answered nothing for {}", ms(reading_age))];
-        return Some(found(Diagnosis::DatabaseHung, because, true));
+        let mut because =
+            vec![format!("{server} has a process but answered nothing for {}", ms(reading_age))];
+        because.extend(super::receivers::told(view, authority));
+        let move_now = stands_still(view, authority, &mut because);
+        return Some(found(Diagnosis::DatabaseHung, because, move_now));
     }
     if let Some(trouble) = super::disk::trouble(view, server) {
-        let because = vec![trouble.told(&format!("{server}'s"))];
-        let move_now = trouble.lasts() >= timing.disk_patience();
+        let mut because = vec![trouble.told(&format!("{server}'s"))];
+        because.extend(super::receivers::told(view, authority));
+        let move_now =
+            trouble.lasts() >= timing.disk_patience() && stands_still(view, authority, &mut because);
         return Some(found(trouble.of_primary(), because, move_now));
     }
     let shut = Duration::from_micros(report.shut_us);
@@ -184,6 +219,15 @@ fn beside_it(view: &View, authority: &Authority) -> Option<Finding> {
         }
     }
     None
+}
+
+/// What its guard sees, a full connection table or a disk of another kind may explain; what its replicas receive,
+/// nothing but commits. One that commits serves its clients, and is not left on its guard's word alone.
+fn stands_still(view: &View, authority: &Authority, because: &mut Vec<String>) -> bool {
+    let commits = super::receivers::commits(view, authority);
+    let still = commits.is_none();
+    because.extend(commits.map(|why| format!("{why}; it is not left while that goes on")));
+    still
 }
 
 fn shut_line(shut: Duration) -> String {
@@ -230,7 +274,7 @@ fn second_rank(view: &View, authority: &Authority) -> Option<Finding> {
                     && r.io == model::ReplicaThread::Running
             })
         })
-        .map(|(s, reading)| (s, super::candidate::set_apart(reading)))
+        .map(|(s, reading)| (s, super::candidate::set_apart(view, s, reading)))
         .collect();
     if joined.is_empty() {
         let because = vec!["no server of the other site replicates from the primary".to_owned()];

@@ -78,7 +78,7 @@ fn quarantined(view: &View, authority: &Authority) -> Option<String> {
 /// Somebody made of an acker what may not take over: `Sync` would promise what no failover could keep.
 fn set_apart(view: &View, authority: &Authority) -> Option<String> {
     authority.acker_set.iter().find_map(|acker| {
-        let why = super::candidate::set_apart(view.reading(&acker.server)?);
+        let why = super::candidate::set_apart(view, &acker.server, view.reading(&acker.server)?);
         (!why.is_empty()).then(|| format!("acker {} {}", acker.server, why.join(", and ")))
     })
 }
@@ -158,7 +158,7 @@ fn arm(view: &View, authority: &Authority) -> Option<Change> {
         let durable = super::candidate::weak_settings(reading).is_empty();
         let lacks = primary.gtid_executed.subtract(&reading.gtid_held()).count();
         let same_history = reading.opening == Some(mark);
-        let whole = super::candidate::set_apart(reading).is_empty()
+        let whole = super::candidate::set_apart(view, server, reading).is_empty()
             && super::accounts::against(view, reading).is_none();
         if connected && durable && whole && same_history && lacks <= LACKS_MAX {
             ackers.insert(Acker {

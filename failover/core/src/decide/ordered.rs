@@ -4,7 +4,7 @@
 use model::{GroupId, GtidSet, SiteId, Timestamp};
 
 use super::{Act, View, candidate};
-use crate::{Change, Durability, Facts, FencedByHand, Policy, Reason, State};
+use crate::{Authority, Change, Durability, Facts, FencedByHand, Policy, Reason, State};
 
 /// What a failover now would lose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct LossStatement {
     pub id: String,
     /// Known to be on the primary and not on the candidate.
     pub missing: GtidSet,
+    /// At most so many more were acknowledged and never seen, at the fastest pace of the primary's last looks, from the
+    /// last of them until its lease was over. None where that has no bound: it was never read, or its lease does not
+    /// run out.
+    pub unseen: Option<u64>,
     /// More may be lost than is known, because the primary's last reading is this old (µs); none
     /// when it was never read.
     pub reading_age_us: Option<u64>,
@@ -47,25 +51,29 @@ pub fn loss_of(
     }
     let primary = candidate::as_primary(&view, &best.server).ok_or("the candidate's identity is unknown")?;
     let theirs = view.reading(&best.server).ok_or("the candidate has not been read")?;
-    let last = facts.servers.get(&authority.primary.server);
-    let known = last.and_then(|f| f.report.reading.as_ref().map(|r| (f, r)));
+    // Also of a database that is gone: its loss is not unknown for that.
+    let known = facts.servers.get(&authority.primary.server).and_then(|f| f.last.as_ref());
     let proven = authority.durability == Durability::Sync && best.automatic;
     let missing = match (&known, proven) {
-        (Some((_, reading)), false) => reading.gtid_executed.subtract(&theirs.gtid_held()),
+        (Some(last), false) => last.executed.subtract(&theirs.gtid_held()),
         _ => GtidSet::empty(),
     };
-    let reading_age_us = known.map(|(f, _)| {
-        let age = now.since(f.received).as_micros();
-        u64::try_from(age).unwrap_or(u64::MAX).saturating_add(f.report.reading_age_us)
-    });
-    let text = format!("{}|{}|{}|{missing}", authority.incarnation, authority.version, best.server);
-    let loss = LossStatement { id: short_hash(&text), missing, reading_age_us, none: proven };
+    let reading_age_us = known.map(|last| u64::try_from(now.since(last.at).as_micros()).unwrap_or(u64::MAX));
+    let unseen = if proven { Some(0) } else { unseen(&view, authority) };
+    let text =
+        format!("{}|{}|{}|{missing}|{unseen:?}", authority.incarnation, authority.version, best.server);
+    let loss = LossStatement { id: short_hash(&text), missing, unseen, reading_age_us, none: proven };
     let reason = Reason {
         why: "operator-failover".into(),
         by: by.to_owned(),
         evidence: [
             format!("to {to}"),
-            format!("stated loss {}: {} transactions known", loss.id, loss.missing.count()),
+            format!(
+                "stated loss {}: {} transactions known{}",
+                loss.id,
+                loss.missing.count(),
+                more(loss.unseen)
+            ),
         ]
         .into_iter()
         .chain(super::kine_told(&view))
@@ -75,6 +83,27 @@ pub fn loss_of(
     let fill = candidate::fill(&view, &best.server).0;
     let change = Change::Begin { candidate: primary, reason, fenced: None, kine, fill };
     Ok((loss, Act { expect: authority.version, change }))
+}
+
+/// Behind its last look a primary goes on until its lease is over, and nobody sees what it acknowledges. The bound is
+/// of one moment: it stands still, and the statement's id with it, once nothing more is heard of the primary.
+fn unseen(view: &View, authority: &Authority) -> Option<u64> {
+    if !authority.leases.is_timed() {
+        return None;
+    }
+    let known = view.facts.servers.get(&authority.primary.server)?;
+    let looked = known.last.as_ref()?.at;
+    let renewed = view.facts.renewals.get(view.id).filter(|(e, _)| *e == authority.epoch).map(|(_, at)| *at);
+    let heard = renewed.map_or(known.received, |at| at.max(known.received));
+    Some(known.pace.within(heard.since(looked) + view.policy.timing.wait_after(view.own.fence_max)))
+}
+
+fn more(unseen: Option<u64>) -> String {
+    match unseen {
+        Some(0) => String::new(),
+        Some(unseen) => format!(", at most {unseen} more unseen"),
+        None => ", and no bound for what was not seen".into(),
+    }
 }
 
 /// A person's word that the primary's host is fenced, where there is nobody else to confirm it: what is

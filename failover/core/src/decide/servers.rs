@@ -264,16 +264,12 @@ impl One<'_> {
         long.then(|| format!("a client has waited {} for an ack", ms(waiting)))
     }
 
-    /// What it has and the primary never had. The primary's own newest transactions may be missing from
-    /// its last reading; those of any other origin may not.
+    /// What it has and the primary never had.
     fn errant(&self) -> Option<GtidSet> {
         if self.primary {
             return None;
         }
-        let primary = self.view.facts.servers.get(&self.authority.primary.server)?.report.reading.as_ref()?;
-        let extra = self.reading()?.gtid_held().subtract(&primary.gtid_executed);
-        let errant = extra.subtract(&extra.of(&self.authority.primary.uuid));
-        (!errant.is_empty()).then_some(errant)
+        super::candidate::errant(self.view, &self.authority.primary, self.reading()?)
     }
 
     fn read_only(&self) -> Option<String> {

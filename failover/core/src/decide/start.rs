@@ -2,7 +2,7 @@
 //! account that could undo it.
 
 use super::View;
-use crate::{Change, Primary, Reason};
+use crate::{Change, Primary, Promotion, Reason};
 
 pub(super) fn start(view: &View) -> Result<Change, String> {
     let mut read = Vec::new();
@@ -40,8 +40,16 @@ pub(super) fn start(view: &View) -> Result<Change, String> {
         }
         return Ok(chosen(server, site, reading, "it is writable and has everything"));
     }
+    let wanted = |server: &model::ServerId| view.own.promotion(server);
     let mut whole: Vec<_> = read.iter().filter(|(_, _, r)| covers(r)).collect();
-    whole.sort_by_key(|(server, site, _)| (Some(*site) != view.own.prefer.as_ref(), (*server).clone()));
+    if let (Some((server, ..)), true) =
+        (whole.first(), whole.iter().all(|(server, ..)| wanted(server) == Promotion::MustNot))
+    {
+        return Err(format!("only {server} has everything the others have, and must not be promoted"));
+    }
+    whole.retain(|(server, ..)| wanted(server) != Promotion::MustNot);
+    let elsewhere = |site: &model::SiteId| Some(site) != view.own.prefer.as_ref();
+    whole.sort_by_key(|(server, site, _)| (elsewhere(site), wanted(server), (*server).clone()));
     match whole.first() {
         Some((server, site, reading)) => {
             Ok(chosen(server, site, reading, "it has everything the others have"))

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use failover_core::{
     AsyncFailover, Change, Command, Defects, Desk, DiskRefusal, DiskReport, Facts, FailoverMode, GateReport,
-    Grant, GroupPolicy, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Policy, Process, Renewal, State,
-    Timing, Vantage, apply, decide,
+    Grant, GroupPolicy, GuardReport, HowItEnded, LatchReport, Marked, Nonce, Policy, Process, Promotion,
+    Renewal, State, Timing, Vantage, apply, decide,
 };
 use model::{BootId, DatabaseReading, Epoch, GtidSet, OpeningMark, ProcessStart, SyncGeneration, Timestamp};
 use proptest::prelude::*;
@@ -17,12 +17,15 @@ use crate::world::{COMMANDS, Op, authority, command, group_id, ops, server, star
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
 fn policy(odd: u8) -> Policy {
+    let wanted = [Promotion::Neutral, Promotion::MustNot, Promotion::Prefer];
+    let promotion = (0..4).map(|i| (server(i), wanted[usize::from(odd >> (2 * i) & 3) % 3])).collect();
     let own = GroupPolicy {
         fence_max: Duration::ZERO,
         failover: FailoverMode::Automatic,
         async_failover: if odd.is_multiple_of(2) { AsyncFailover::Allow } else { AsyncFailover::Refuse },
         prefer: None,
         privileged_accounts: Default::default(),
+        promotion,
     };
     let groups = std::collections::BTreeMap::from([(group_id(), own)]);
     Policy { timing: Timing::METRO, groups, sites: 3, alone: Default::default(), defects: Defects::NONE }
@@ -124,6 +127,7 @@ fn is_permitted(state: &State, facts: &Facts, change: &Change, policy: &Policy) 
     let timing = &policy.timing;
     match change {
         Change::Begin { candidate, .. } => {
+            assert_ne!(policy.groups[&group_id()].promotion(&candidate.server), Promotion::MustNot);
             assert_ne!(candidate.site, a.primary.site);
             let report = facts.report(&candidate.server, timing.fresh(), NOW).expect("it is heard");
             let theirs = report.fresh_reading(timing.fresh()).expect("it was read");
@@ -143,6 +147,7 @@ fn is_permitted(state: &State, facts: &Facts, change: &Change, policy: &Policy) 
         }
         Change::CatchUp { ackers } => {
             for acker in ackers {
+                assert_ne!(policy.groups[&group_id()].promotion(&acker.server), Promotion::MustNot);
                 let reading =
                     facts.report(&acker.server, timing.fresh(), NOW).and_then(|r| r.reading.as_ref());
                 assert_eq!(reading.and_then(|r| r.opening), Some(MARK), "it has this primary's history");

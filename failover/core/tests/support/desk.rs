@@ -130,7 +130,7 @@ impl World {
         self.decided = explanation.act.clone();
     }
 
-    /// `loss SITE [by=WHO]`: what a failover by hand would lose; `commit decided` does it.
+    /// `loss SITE [by=WHO] [id]`: what a failover by hand would lose; `commit decided` does it.
     pub fn loss(&mut self, line: &mut Line, out: &mut String) {
         let site = line.word().parse().unwrap();
         let by = line.take("by").unwrap_or_else(|| "ana".into());
@@ -141,7 +141,14 @@ impl World {
                     format!("read {} ago", print::short_time(std::time::Duration::from_micros(us)))
                 });
                 let verdict = if loss.none { "nothing acknowledged can be lost" } else { "may lose" };
-                say(out, format!("{verdict}: known missing {} (primary {age})", names::set(&loss.missing)));
+                let more = match loss.unseen {
+                    Some(0) => String::new(),
+                    Some(unseen) => format!(", at most {unseen} more unseen"),
+                    None => ", more without a bound".into(),
+                };
+                let missing = names::set(&loss.missing);
+                let id = if line.flag("id") { format!("; id {}", loss.id) } else { String::new() };
+                say(out, format!("{verdict}: known missing {missing}{more} (primary {age}){id}"));
                 self.decided = Some(act);
             }
             Err(why) => say(out, format!("impossible: {why}")),

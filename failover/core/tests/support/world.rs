@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use failover_core::{
-    Act, Answer, AsyncFailover, Authority, Command, Defects, Desk, FailoverMode, GroupPolicy, Policy, State,
-    Timing,
+    Act, Answer, AsyncFailover, Authority, Command, Defects, Desk, FailoverMode, GroupPolicy, Policy,
+    Promotion, State, Timing,
 };
 use model::{ServerId, Timestamp, Version, WallTime};
 
@@ -44,6 +44,7 @@ impl World {
             async_failover: AsyncFailover::Refuse,
             prefer: None,
             privileged_accounts: BTreeSet::new(),
+            promotion: Default::default(),
         };
         Self {
             // Late enough that any age in a script lies behind it.
@@ -134,6 +135,16 @@ impl World {
         }
         if let Some(account) = line.take("except") {
             own.privileged_accounts = BTreeSet::from([account]);
+        }
+        for text in line.all("promotion") {
+            let (server, wanted) = text.split_once(':').unwrap_or_else(|| line.fail("promotion=SERVER:WORD"));
+            let wanted = match wanted {
+                "prefer" => Promotion::Prefer,
+                "neutral" => Promotion::Neutral,
+                "must-not" => Promotion::MustNot,
+                other => line.fail(&format!("promotion={other}")),
+            };
+            own.promotion.insert(server.parse().unwrap(), wanted);
         }
         if let Some(site) = line.take("alone") {
             self.policy.alone = BTreeSet::from([site.parse().unwrap()]);
