@@ -122,12 +122,15 @@ fn every_broken_surrounding_is_noticed() {
     }
 }
 
+/// A broken surrounding, how many servers, the first seed, the faults, and what may break.
+type Broken = (Mutant, usize, u64, &'static [Kind], &'static [Invariant]);
+
 /// Goal: rows of the interleavings that are rules about servers, sessions and gates each have theirs broken and
 /// noticed. Method: as above, with as many servers as the row takes; the first seed is one shortly before the rarest.
 #[test]
 fn every_rule_about_servers_and_gates_is_noticed_when_broken() {
     use Invariant::{I1, I2, I3, I4, Liveness, Service};
-    let table: [(Mutant, usize, u64, &[Kind], &[Invariant]); 8] = [
+    let table: [Broken; 8] = [
         (Mutant::ArmsForOne, 4, 1, &[Kind::MysqlPause, Kind::AckerRestart, Kind::ApplierLag], &[I3]),
         (Mutant::StopsInOrder, 2, 1, &[Kind::MysqlShutdown, Kind::AckerRestart, Kind::Cut], &[I3]),
         (Mutant::ForgottenListener, 2, 1, &[Kind::GuardPause, Kind::IsolateAll], &[I2, I1]),
