@@ -33,11 +33,12 @@ const TICK: Duration = Duration::from_millis(50);
 /// Puts a row into the standby that its primary is about to write, and waits until the applier has
 /// stopped at it.
 pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
-    let (run, show) = (scene.target.run, show_replica(scene.spec.flavour));
+    let (run, flavour) = (scene.target.run, scene.spec.flavour);
+    let show = show_replica(flavour);
     let began = clock::now();
     let row = at_standby(scene, move |mut conn: Conn| async move {
         conn.query_drop("SET SESSION sql_log_bin = 0").await?;
-        let (writer, seq) = put_ahead(&mut conn, run).await?;
+        let (writer, seq) = put_ahead(&mut conn, run, flavour).await?;
         let seen = tokio::time::timeout(TWIN, async {
             while !STOPPED.contains(&applier_error(&mut conn, show).await?) {
                 tokio::time::sleep(TICK).await;
@@ -72,7 +73,7 @@ pub fn collide(scene: &Scene<'_>) -> Result<Injected, FaultError> {
 }
 
 /// Puts a row of one of the run's writers into the standby that it has not written yet; says which.
-async fn put_ahead(conn: &mut Conn, run: u32) -> anyhow::Result<(u32, u64)> {
+async fn put_ahead(conn: &mut Conn, run: u32, flavour: Flavour) -> anyhow::Result<(u32, u64)> {
     let last = format!(
         "SELECT writer, MAX(seq) FROM {APPLICATION_SCHEMA}.{TABLE} WHERE run = {run} \
          GROUP BY writer ORDER BY writer LIMIT 1"
@@ -80,13 +81,21 @@ async fn put_ahead(conn: &mut Conn, run: u32) -> anyhow::Result<(u32, u64)> {
     let last: Option<(u32, u64)> = conn.query_first(last).await?;
     let (writer, seq) = last.ok_or_else(|| anyhow::anyhow!("no row of run {run} has arrived"))?;
     let seq = seq + AHEAD;
-    conn.query_drop("SET GLOBAL super_read_only = OFF").await?;
+    bind_everybody(conn, flavour, "OFF").await?;
     let put = conn
         .query_drop(format!("INSERT INTO {APPLICATION_SCHEMA}.{TABLE} VALUES ({run}, {writer}, {seq})"))
         .await;
-    conn.query_drop("SET GLOBAL super_read_only = ON").await?;
+    bind_everybody(conn, flavour, "ON").await?;
     put?;
     Ok((writer, seq))
+}
+
+/// Whether read-only binds this account too; on MariaDB it never does.
+async fn bind_everybody(conn: &mut Conn, flavour: Flavour, to: &str) -> anyhow::Result<()> {
+    if flavour == Flavour::Mysql {
+        conn.query_drop(format!("SET GLOBAL super_read_only = {to}")).await?;
+    }
+    Ok(())
 }
 
 /// Takes the row away again, and lets the applier go on, if it stands at it still.
@@ -97,14 +106,14 @@ pub fn part(scene: &Scene<'_>) -> Result<Healed, FaultError> {
             return Ok(false);
         }
         conn.query_drop("SET SESSION sql_log_bin = 0").await?;
-        conn.query_drop("SET GLOBAL super_read_only = OFF").await?;
+        bind_everybody(&mut conn, flavour, "OFF").await?;
         // Commits are applied in their order, so what stands before its time is the writer's last row.
         let gone = conn
             .query_drop(format!(
                 "DELETE FROM {APPLICATION_SCHEMA}.{TABLE} WHERE run = {run} ORDER BY writer, seq DESC LIMIT 1"
             ))
             .await;
-        conn.query_drop("SET GLOBAL super_read_only = ON").await?;
+        bind_everybody(&mut conn, flavour, "ON").await?;
         gone?;
         conn.query_drop(match flavour {
             Flavour::Mysql => "START REPLICA SQL_THREAD",

@@ -76,8 +76,9 @@ impl World {
             Kind::SiteKill => self.kill_site(if more.is_multiple_of(8) { WIT } else { HOST_SITES[host] }),
             Kind::HostCrash => self.crash_host(host),
             Kind::DiskLies => {
-                // Only where an acker is bound to have what is lost: nothing is promised elsewhere.
-                let Some(host) = self.synced_primary() else { return Hit::Nothing };
+                // Only where an acker is bound to have what is lost, and can say so: nothing is promised elsewhere.
+                let between = self.net.clear(PDC, MDC);
+                let Some(host) = self.synced_primary().filter(|_| between) else { return Hit::Nothing };
                 let hit = self.crash_host(host);
                 self.disk_lied(host);
                 hit

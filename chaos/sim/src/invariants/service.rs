@@ -153,14 +153,15 @@ impl World {
         Some(Fallen { host, ackers: ackers.collect() })
     }
 
-    /// The host of this database, and everything on it, runs and is in reach of a majority.
+    /// The host of this database, and everything on it, runs and is in reach of a majority. One whose semi-sync gave
+    /// up in silence, by somebody's hand on its timeout, has what no acker has: it rightly stays shut in `Sync`.
     fn is_well(&self, h: usize) -> bool {
         let host = &self.hosts[h];
         let runs = host.up
             && !host.paused
             && host.slow_disk == 0
             && host.guard.as_ref().is_some_and(|g| !g.paused)
-            && host.mysql.answering().is_some_and(|l| !l.rebuilding);
+            && host.mysql.answering().is_some_and(|l| !l.rebuilding && (l.operating || !l.source_enabled));
         runs && self.reaches_majority(HOST_SITES[h])
     }
 
