@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::{Kind, MINUTES, Options, Outcome, Replay, run};
+use crate::{Kind, MINUTES, Options, Outcome, Replay, Sites, run};
 
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +34,9 @@ pub struct SimCommand {
     /// Simulated minutes of each seed, healing included.
     #[arg(long, default_value_t = MINUTES, value_parser = clap::value_parser!(u64).range(3..))]
     pub minutes: u64,
+    /// Two sites without a witness: manual mode, with a person in it.
+    #[arg(long)]
+    pub two_sites: bool,
     /// Draw from these kinds of faults only.
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "calm")]
     pub faults: Vec<Kind>,
@@ -109,7 +112,7 @@ pub fn run_seeds(first: u64, seeds: u64, threads: usize, options: &Options, each
                     if offset >= seeds {
                         return;
                     }
-                    let named = Named(first + offset);
+                    let named = Named(first + offset, options.sites);
                     each(run(named.0, options));
                 }
             });
@@ -118,12 +121,13 @@ pub fn run_seeds(first: u64, seeds: u64, threads: usize, options: &Options, each
 }
 
 /// Says which seed it was when a run panics: the cores assert what must be true.
-struct Named(u64);
+struct Named(u64, Sites);
 
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("seed {} panicked; again: twofold sim --seed {} --seeds 1", self.0, self.0);
+            let sites = if self.1 == Sites::Two { " --two-sites" } else { "" };
+            eprintln!("seed {} panicked; again: twofold sim --seed {} --seeds 1{sites}", self.0, self.0);
         }
     }
 }
@@ -135,6 +139,7 @@ pub fn run_command(command: &SimCommand) -> u8 {
         None => {
             let options = Options {
                 minutes: command.minutes,
+                sites: if command.two_sites { Sites::Two } else { Sites::WithWitness },
                 faults: command.faults.iter().copied().collect(),
                 calm: command.calm,
                 until_settled: command.until_settled,

@@ -12,12 +12,15 @@ mod i8;
 mod i9;
 mod liveness;
 mod lost;
+mod manual;
 
 use failover_core::{Change, Command, Group};
+use model::Incarnation;
 
 use crate::world::World;
 
 pub use i9::Ordered;
+pub use manual::Survivor;
 
 impl World {
     /// The one group, as committed.
@@ -33,8 +36,8 @@ impl World {
     }
 
     /// An entry is applied by some node, perhaps for the first time anywhere.
-    pub(crate) fn check_committed(&mut self, index: u64, command: &Command) {
-        if index <= self.truth.applied {
+    pub(crate) fn check_committed(&mut self, life: Incarnation, index: u64, command: &Command) {
+        if life != self.truth.life || index <= self.truth.applied {
             return;
         }
         if let Some(text) = self.truth.forked.take() {

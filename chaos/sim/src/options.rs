@@ -15,6 +15,8 @@ pub const MINUTES: u64 = 10;
 pub struct Options {
     /// How long it is, healing included; at least 3.
     pub minutes: u64,
+    /// Which sites there are.
+    pub sites: Sites,
     /// How many database servers there are, 2 to 4; by the seed where it is not said.
     pub servers: Option<usize>,
     /// A rule removed on purpose.
@@ -37,6 +39,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             minutes: MINUTES,
+            sites: Sites::WithWitness,
             servers: None,
             defect: None,
             mutant: None,
@@ -47,6 +50,15 @@ impl Default for Options {
             verbose: false,
         }
     }
+}
+
+/// The sites of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sites {
+    /// Two data sites and a witness.
+    WithWitness,
+    /// Two data sites alone: manual mode, and a person who fences, forces, fails over and joins.
+    Two,
 }
 
 /// Something that the cores rely on in their surroundings, broken on purpose: a check that never
@@ -69,6 +81,9 @@ pub enum Mutant {
     RelayForgotten,
     /// A candidate beside the primary says that it took what the ackers have, and took nothing.
     GathersNothing,
+    /// In manual mode a host's boot goes unnoticed: its boot id stays, and its guard goes by the authority that it
+    /// heard last.
+    BootUnnoticed,
 }
 
 /// An invariant, as DESIGN §4 numbers them.

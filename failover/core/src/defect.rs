@@ -25,10 +25,14 @@ pub enum Defect {
     LeaseFromTheAnswer,
     /// A server becomes writable before that is on its guard's disk.
     OpensBeforeIntent,
+    /// Other incarnations of the cluster are not refused, neither by nodes nor by guards (15).
+    OtherLivesPass,
+    /// Where no lease ends, they end all the same (16).
+    EndlessLeasesExpire,
 }
 
 impl Defect {
-    /// All of them.
+    /// All that matter where there is a witness.
     pub const ALL: [Defect; 9] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
@@ -40,6 +44,8 @@ impl Defect {
         Defect::LeaseFromTheAnswer,
         Defect::OpensBeforeIntent,
     ];
+    /// All that matter in manual mode only.
+    pub const TWO_SITES: [Defect; 2] = [Defect::OtherLivesPass, Defect::EndlessLeasesExpire];
 }
 
 /// The set of rules removed.

@@ -31,7 +31,7 @@ use std::time::Duration;
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
 use crate::{
-    Authority, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing,
+    Authority, Defect, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing,
 };
 
 pub use disk::DiskWrite;
@@ -371,7 +371,7 @@ impl Guard {
         if self.refuses(authority.stamp()) {
             return;
         }
-        let newer = authority.stamp() > self.latch.seen;
+        let newer = authority.stamp() > self.latch.seen || self.passes(authority.stamp());
         if newer {
             self.latch.seen = authority.stamp();
             out.push(Effect::Persist(self.latch.clone()));
@@ -379,7 +379,7 @@ impl Guard {
             self.next_renewal = now;
             self.hurry_until = now + HURRY;
         }
-        if self.known.as_ref().is_none_or(|k| k.stamp() <= authority.stamp()) {
+        if self.known.as_ref().is_none_or(|k| k.stamp() <= authority.stamp()) || newer {
             self.known = Some(authority);
         }
     }
@@ -387,7 +387,15 @@ impl Guard {
     /// Lower than what was seen, or of another life than the one that is followed, where neither comes
     /// after the other: whichever was heard first is stuck to.
     fn refuses(&self, stamp: Stamp) -> bool {
+        if self.config.defects.has(Defect::OtherLivesPass) {
+            return (stamp.version, stamp.epoch) < (self.latch.seen.version, self.latch.seen.epoch);
+        }
         stamp < self.latch.seen || stamp.incarnation.is_rival_of(self.latch.seen.incarnation)
+    }
+
+    /// The defect: of another life, and not lower by its version.
+    fn passes(&self, stamp: Stamp) -> bool {
+        self.config.defects.has(Defect::OtherLivesPass) && stamp.incarnation != self.latch.seen.incarnation
     }
 
     fn on_process(

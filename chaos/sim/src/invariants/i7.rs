@@ -22,7 +22,7 @@ impl World {
             .filter(|record| record.primary.server != authority.primary.server);
         let first = before.is_some_and(|g| g.route.is_none());
         let epoch = authority.epoch;
-        if self.truth.opened[h] < epoch {
+        if self.truth.opened[h].epoch < epoch {
             let text = format!(
                 "names were moved to {} at epoch {}, where it was never open",
                 self.names.servers[h], epoch
@@ -39,6 +39,11 @@ impl World {
     /// Node `n` answered with host `h`.
     pub(crate) fn check_answered(&mut self, n: usize, h: usize) {
         let Some((at, away)) = self.truth.moved else { return };
+        // Without a witness a node that is cut off answers the last site that it knew, by its names' rule. One of an
+        // earlier life has heard of this one, or was off and believes nothing.
+        if self.two_sites() && !self.fresh(n) && self.nodes[n].incarnation == self.truth.life {
+            return;
+        }
         let bound = (Timing::METRO.lease * 2).as_micros() as Time + SLACK;
         if away == h && self.now > at + bound {
             let text = format!(

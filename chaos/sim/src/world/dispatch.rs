@@ -172,6 +172,10 @@ impl World {
                 self.watchdog_ends(host, ends);
             }
             Event::PowerOn { host } => self.host_on(host),
+            Event::Person => {
+                self.fold(11, 0, 0);
+                self.person_looks();
+            }
             Event::Sockets { host, boot } if self.hosts[host].boot == boot => self.retransmit(host),
             _ => {}
         }

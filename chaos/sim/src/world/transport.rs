@@ -19,7 +19,7 @@ impl World {
         let c = 3 - a - b;
         let up =
             |n: usize| place_of(n) == c && n != to && self.nodes[n].run.is_some() && !self.nodes[n].paused;
-        (0..NODES).any(up).then_some(c)
+        (0..self.nodes.len()).any(up).then_some(c)
     }
 
     /// Sends a message between processes of ours: directly, or through a node of the third site.
