@@ -21,9 +21,9 @@ use model::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::audit_file::AuditFile;
+use super::incarnation::{self, Superseded};
 use super::machine::Machine;
 use super::roster::Roster;
-use super::incarnation::{self, Superseded};
 use super::{identity, store_path};
 use crate::clock;
 

@@ -41,6 +41,9 @@ pub struct Person {
     pub fenced: BTreeMap<usize, u32>,
     /// The primary as it was last seen to serve, for the check of what an endless lease is worth.
     pub survivor: Option<Survivor>,
+    /// Since when the sites hear one another, and some node is of the present life: whoever is of another could hear
+    /// of it.
+    pub reach: Option<Time>,
     doing: Doing,
     unwell: Option<(Time, Time)>,
     /// When a quarantined server is looked at.
@@ -74,6 +77,8 @@ impl World {
         let next = self.now + LOOK / 2 + self.chance.below(LOOK);
         self.queue.push(next, Event::Person);
         self.check_survivor();
+        let heard = self.net.both(PDC, MDC) && (0..self.nodes.len()).any(|n| self.is_of_this_life(n));
+        self.person.reach = heard.then(|| self.person.reach.unwrap_or(self.now));
         let then = match std::mem::take(&mut self.person.doing) {
             Doing::Watching => self.person_watches(),
             Doing::Forcing(forcing) => self.person_forces(forcing),

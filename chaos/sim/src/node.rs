@@ -15,7 +15,7 @@ use model::{Incarnation, Timestamp};
 use runbooks_core::StepId;
 
 use crate::event::{Event, Message, Unit};
-use crate::place::{HOSTS, MS, NODE_SITES, NODES};
+use crate::place::{HOSTS, MS, NODE_SITES, NODES, Time};
 use crate::world::World;
 
 pub use executor::Task;
@@ -55,6 +55,8 @@ pub struct Node {
     pub stopped: bool,
     /// Its host's present boot.
     pub boot: u32,
+    /// When that began.
+    pub powered: Time,
     /// The boot in which a quorum last confirmed its names, on its disk.
     pub confirmed_boot: Option<u32>,
     /// Lives so far.

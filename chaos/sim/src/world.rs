@@ -188,6 +188,7 @@ impl World {
                 superseded: None,
                 stopped: false,
                 boot: 1,
+                powered: 0,
                 confirmed_boot: None,
                 lives: 0,
                 run: None,

@@ -55,12 +55,12 @@ fn two_hundred_seeds_of_two_sites_hold() {
 /// quorum by itself.
 #[test]
 fn two_calm_sites_call_for_nobody() {
-    for seed in [1, 2, 3, 5, 10, 16, 24] {
+    for seed in [1, 2, 3, 6, 10, 16, 24] {
         let options = Options { calm: true, minutes: 5, sites: Sites::Two, ..Options::default() };
         let outcome = run(seed, &options);
         assert_eq!(outcome.violation, None, "seed {seed}: {}", outcome.log.join("\n"));
         assert_eq!((outcome.failovers, outcome.counts.get("force")), (0, None));
-        let alone = seed % 5 == 0;
+        let alone = seed % 3 == 0;
         assert_eq!(outcome.counts.contains_key("sync"), alone, "seed {seed}: {}", outcome.log.join("\n"));
         assert!(outcome.acknowledged > 3_000, "seed {seed}: {} writes", outcome.acknowledged);
     }

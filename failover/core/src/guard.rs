@@ -31,7 +31,8 @@ use std::time::Duration;
 use model::{BootId, DatabaseReading, Epoch, ProcessStart, SyncGeneration, Timestamp};
 
 use crate::{
-    Authority, Defect, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp, Timing,
+    Authority, Defect, Defects, Drained, Durability, HowItEnded, Marked, PeerFact, Phase, Process, Stamp,
+    Timing,
 };
 
 pub use disk::DiskWrite;

@@ -58,6 +58,7 @@ impl World {
         }
         self.nodes[n].up = true;
         self.nodes[n].boot += 1;
+        self.nodes[n].powered = self.now;
         self.nodes[n].clock.boot(self.now);
         let life = self.nodes[n].lives;
         let at = self.now + SECOND + self.chance.below(2_000) * MS;

@@ -30,7 +30,11 @@ impl World {
         let stands = host.up && !host.paused && !host.gate.tainted;
         let lease_over = !stands || host.clock.read(self.now).0 > until;
         // Its host was powered off by hand, and holds no lease of the boot that came after, if one did.
-        let off = self.person.fenced.get(&old).is_some_and(|boot| !host.up || (host.boot > *boot && host.lease_until == 0));
+        let off = self
+            .person
+            .fenced
+            .get(&old)
+            .is_some_and(|boot| !host.up || (host.boot > *boot && host.lease_until == 0));
         if latched < revoked.epoch && !off {
             if revoked.durability != Durability::Sync {
                 return Err(format!(

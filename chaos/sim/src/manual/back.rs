@@ -20,8 +20,8 @@ const UNHEARD: Time = 20 * SECOND;
 pub struct Back {
     /// Not before; behind healing at once.
     after: Time,
-    /// The nodes without power are a quorum of the life that they know: they hear of the new one before their
-    /// databases have power, and get theirs only while the sites hear one another.
+    /// The nodes without power are a quorum of the life that they know, and would let their database write: it gets
+    /// its power only when they have heard of the new one.
     quorum: bool,
     /// The person waits for the link as well.
     linked: bool,
@@ -49,7 +49,7 @@ impl World {
         let healed = self.now >= self.plan.heals;
         match back.powered {
             None if self.now < back.after && !healed => {}
-            None if (back.quorum || back.linked) && !linked => {}
+            None if back.linked && !linked => {}
             None => {
                 let nodes: Vec<usize> = self.person.holds.iter().copied().filter(|e| *e < NODES).collect();
                 for n in nodes {
@@ -65,10 +65,11 @@ impl World {
             }
             Some(at) => {
                 let heard = (0..self.nodes.len()).all(|n| self.knows(n) || self.nodes[n].is_over());
-                if heard || self.now - at > UNHEARD {
+                let unheard = self.person.reach.is_some_and(|since| self.now - since.max(at) > UNHEARD);
+                if heard || unheard {
                     self.power_on_databases();
                 }
-                if self.person_joins_the_next(at) && self.person.holds.is_empty() {
+                if self.person_joins_the_next(unheard) && self.person.holds.is_empty() {
                     return Doing::Watching;
                 }
             }
@@ -101,15 +102,14 @@ impl World {
 
     /// One node after the other: its folder aside, `serve --join`, and the next when it holds the state. True when
     /// all are in.
-    fn person_joins_the_next(&mut self, powered: Time) -> bool {
+    fn person_joins_the_next(&mut self, unheard: bool) -> bool {
         let joining = |n: &usize| self.knows(*n) && self.nodes[*n].disk.is_blank();
         if (0..self.nodes.len()).any(|n| joining(&n)) {
             return false;
         }
         let Some(n) = (0..self.nodes.len()).find(|n| !self.knows(*n)) else { return true };
         let node = &self.nodes[n];
-        let heard = node.is_over() || self.now - powered > UNHEARD;
-        if !node.up || !(heard || node.stopped) {
+        if !node.up || !(node.is_over() || unheard || node.stopped) {
             return false;
         }
         if !node.stopped {

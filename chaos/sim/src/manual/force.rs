@@ -146,17 +146,15 @@ impl World {
     /// Another node, asked from `from` by a person.
     fn asked(&self, from: usize, other: usize, voters: &[usize]) -> Asked {
         let node = &self.nodes[other];
-        let reached = NODE_SITES[from] == NODE_SITES[other]
-            || self.net.both(NODE_SITES[from], NODE_SITES[other]);
+        let reached =
+            NODE_SITES[from] == NODE_SITES[other] || self.net.both(NODE_SITES[from], NODE_SITES[other]);
         let halted = node.up && !node.stopped && node.is_over();
         let run = node.run.as_ref().filter(|_| reached && node.answers());
         let clock = self.node_now(other);
         let said = run.map(|run| {
             let status = run.replica.status();
             let mute = |h: &usize| !voters.iter().any(|v| NODE_SITES[*v] == HOST_SITES[*h]);
-            let heard = |h: &usize| {
-                run.desk.facts().report(&self.names.servers[*h], HEARD, clock).is_some()
-            };
+            let heard = |h: &usize| run.desk.facts().report(&self.names.servers[*h], HEARD, clock).is_some();
             let hears = (0..self.hosts.len()).filter(mute).filter(heard);
             Said {
                 log: LogEnd {

@@ -37,7 +37,8 @@ impl World {
         if (serves && !off) || self.now > until {
             return Doing::BringingBack(back);
         }
-        let serving = self.group().and_then(|g| g.authority.as_ref()).is_some_and(|a| a.phase == Phase::Serving);
+        let serving =
+            self.group().and_then(|g| g.authority.as_ref()).is_some_and(|a| a.phase == Phase::Serving);
         if serving && let Some(leader) = self.leader_node() {
             self.order_failover(leader, site, off);
         }
@@ -53,8 +54,7 @@ impl World {
         };
         let (state, facts) = (&run.state, run.desk.facts());
         let stated = loss_of(state, facts, &self.policy, group, to, "a person", clock);
-        let word =
-            fenced_by_hand(state, facts, &self.policy, group, "a person", off.then_some(SEEN), clock);
+        let word = fenced_by_hand(state, facts, &self.policy, group, "a person", off.then_some(SEEN), clock);
         let (mut act, word) = match (stated, word) {
             (Ok((_, act)), Ok(word)) => (act, word),
             (Err(why), _) | (_, Err(why)) => {
