@@ -31,7 +31,8 @@ impl World {
     /// What nodes say to one another goes behind the life that it belongs to.
     pub(crate) fn is_of_another_life(&mut self, n: usize, message: &Message) -> bool {
         match message {
-            Message::Raft { life, .. } => !self.same_life(n, *life),
+            // Whatever is taken out, the logs of two lives are not one.
+            Message::Raft { life, .. } => !self.same_life(n, *life) || self.nodes[n].incarnation != *life,
             Message::Beat { life, .. } => self.two_sites() && !self.same_life(n, *life),
             _ => false,
         }
