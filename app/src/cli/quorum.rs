@@ -9,8 +9,7 @@ use app_api::v1::Status as Screen;
 use app_cert::Kind;
 use app_config::Config;
 use clap::{Args, Subcommand};
-use failover_core::FencedByHand;
-use failover_raft::Position;
+use failover_core::{Asked, FencedByHand, LogEnd, Said, against_following, against_force};
 use model::{Incarnation, NodeId};
 
 use super::operate::account;
@@ -116,9 +115,10 @@ fn begin(force: &Force, config: &Config) -> Result<u8> {
         return Err(BadInput(why.into()).into());
     }
     let survivor = Survivor::open(config, &force.node)?;
+    survivor.may_begin()?;
     let others = ask_all(config, &force.node, &force.client)?;
     show(&survivor, &force.node, &others);
-    let refused = against(config, &survivor, &voters, &others);
+    let refused = against_force(&survivor.log, &asked(config, &voters, &others));
     if !refused.is_empty() {
         err("twofold: nothing was done:");
         refused.iter().for_each(|line| err(format_args!("  {line}")));
@@ -163,25 +163,11 @@ fn begin(force: &Force, config: &Config) -> Result<u8> {
 fn follow(force: &Force, config: &Config, path: &std::path::Path) -> Result<u8> {
     let seed = Seed::read(path, config, &force.node)?;
     let survivor = Survivor::open(config, &force.node)?;
-    if survivor.incarnation == seed.incarnation {
+    if survivor.log.incarnation == seed.incarnation {
         out(format_args!("node {} is of incarnation {} already", force.node, seed.incarnation));
         return Ok(0);
     }
-    let mut refused = Vec::new();
-    if survivor.incarnation != seed.from {
-        refused.push(format!(
-            "its log is of incarnation {}, the seed continues {}",
-            survivor.incarnation, seed.from
-        ));
-    }
-    if later(survivor.end, Position { index: seed.index, term: seed.term }) {
-        let end = survivor.end;
-        refused.push(format!(
-            "its log ends at entry {} of term {}, behind the seed's end (entry {} of term {}): what stands there \
-             would be lost; begin the incarnation from this node instead",
-            end.index, end.term, seed.index, seed.term
-        ));
-    }
+    let refused = against_following(&survivor.log, survivor.heard(), &seed.continued());
     if !refused.is_empty() {
         err(format_args!("twofold: nothing was done on node {}:", force.node));
         refused.iter().for_each(|line| err(format_args!("  {line}")));
@@ -204,53 +190,36 @@ fn follow(force: &Force, config: &Config, path: &std::path::Path) -> Result<u8> 
     Ok(0)
 }
 
-/// Raft's order of logs.
-fn later(a: Position, b: Position) -> bool {
-    (a.term, a.index) > (b.term, b.index)
-}
-
-/// What stands against beginning from here.
-fn against(config: &Config, survivor: &Survivor, voters: &BTreeSet<NodeId>, others: &[Other]) -> Vec<String> {
+/// What the others said, as the rules want it.
+fn asked(config: &Config, voters: &BTreeSet<NodeId>, others: &[Other]) -> Vec<Asked> {
     let sites: BTreeSet<&str> =
         voters.iter().filter_map(|n| config.nodes().get(n)).map(|n| n.site.as_str()).collect();
-    let mut against = Vec::new();
-    for other in others {
-        let name = &other.node;
-        let lives = match &other.said {
-            Ok(_) => true,
-            Err(silent) => silent.lives,
+    let ask = |other: &Other| {
+        let (lives, said) = match &other.said {
+            Ok(said) => (true, Some(said)),
+            Err(silent) => (silent.lives, None),
         };
-        if lives && !voters.contains(name) {
-            against.push(format!("{name} answers and is not among --voters: it is not fenced"));
-        }
-        let Ok(said) = &other.said else { continue };
-        let life = Incarnation(said.incarnation);
-        if said.quorum {
-            against
-                .push(format!("{name} is confirmed by a quorum: there is one, and ordinary commands work"));
-        }
-        for server in said.groups.iter().flat_map(|g| &g.servers) {
-            let heard = server.heard_ms.is_some_and(|ms| ms < HEARD_MS);
-            if heard && !sites.contains(server.site.as_str()) {
-                against.push(format!("{name} hears the guard of {}: its host is not fenced", server.name));
+        let said = said.map(|said| {
+            let servers = said.groups.iter().flat_map(|g| &g.servers);
+            let fenced = servers.filter(|s| !sites.contains(s.site.as_str()));
+            let heard = fenced.filter(|s| s.heard_ms.is_some_and(|ms| ms < HEARD_MS));
+            let (term, index) = said.log_end;
+            Said {
+                log: LogEnd { incarnation: Incarnation(said.incarnation), term, index },
+                quorum: said.quorum,
+                hears: heard.filter_map(|s| s.name.parse().ok()).collect(),
             }
-        }
-        if life != survivor.incarnation {
-            against.push(format!("{name} is of incarnation {life}, this log is of {}", survivor.incarnation));
-        }
-        let end = Position { term: said.log_end.0, index: said.log_end.1 };
-        if life == survivor.incarnation && later(end, survivor.end) {
-            against.push(format!("the log of {name} ends later: run this on the host of {name}"));
-        }
-    }
-    against
+        });
+        Asked { node: other.node.clone(), voter: voters.contains(&other.node), lives, said }
+    };
+    others.iter().map(ask).collect()
 }
 
 fn show(survivor: &Survivor, node: &NodeId, others: &[Other]) {
-    let end = survivor.end;
+    let log = &survivor.log;
     out(format_args!(
         "{node:<12} this node, stopped    incarnation {}   log ends at entry {} of term {}",
-        survivor.incarnation, end.index, end.term
+        log.incarnation, log.index, log.term
     ));
     for other in others {
         match &other.said {

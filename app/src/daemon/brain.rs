@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use app_link::{Endpoint, Inbound};
-use failover_core::{Change, Command, Renewal, Told, Vantage, decide};
+use failover_core::{Change, Command, OtherLife, Renewal, Told, Vantage, decide, hear_life};
 use failover_raft::Role;
 use model::{GroupId, Incarnation, NodeId, ServerId, SiteId, Timestamp, Version};
 use runbooks_core::{ExecutionId, StepId};
@@ -264,8 +264,12 @@ impl Brain {
     fn another_life(&mut self, heard: Incarnation, from: &str) {
         let own = self.shared.incarnation;
         let blank = self.shared.state().incarnation == Incarnation(0);
-        if blank && heard.count() > 0 && heard.count() <= own.count() {
-            if !self.rival_told {
+        match hear_life(own, blank, heard, self.shared.settings().policy.defects) {
+            OtherLife::Same | OtherLife::Earlier => {}
+            OtherLife::Later => {
+                self.superseded = Some(Superseded { own, heard, from: from.to_owned() });
+            }
+            OtherLife::Unfounded if !self.rival_told => {
                 self.rival_told = true;
                 error!(
                     %own, %heard, from,
@@ -273,11 +277,11 @@ impl Brain {
                      again with --incarnation as heard"
                 );
             }
-        } else if heard.count() > own.count() {
-            self.superseded = Some(Superseded { own, heard, from: from.to_owned() });
-        } else if heard.is_rival_of(own) && !self.rival_told {
-            self.rival_told = true;
-            error!(%own, %heard, from, "another half of this cluster was forced as well: end one of the two");
+            OtherLife::Rival if !self.rival_told => {
+                self.rival_told = true;
+                error!(%own, %heard, from, "another half of this cluster was forced as well: end one of the two");
+            }
+            OtherLife::Unfounded | OtherLife::Rival => {}
         }
     }
 

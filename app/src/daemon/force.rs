@@ -15,15 +15,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use app_config::Config;
-use failover_core::{Command, FencedByHand, encode};
+use failover_core::{Continued, FencedByHand, LogEnd, encode, next_life};
 use failover_raft::{ANY_INCARNATION, Position, Recovered, StateMachine, Store};
 use model::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::audit_file::AuditFile;
+use super::incarnation::{self, Superseded};
 use super::machine::Machine;
 use super::roster::Roster;
-use super::{identity, incarnation, store_path};
+use super::{identity, store_path};
 use crate::clock;
 
 /// What every voter of a new incarnation starts from.
@@ -50,29 +51,47 @@ pub struct Survivor {
     path: PathBuf,
     folder: PathBuf,
     store: Store,
-    /// Life that it is of.
-    pub incarnation: Incarnation,
-    /// Where it ends.
-    pub end: Position,
+    /// Which it is.
+    pub log: LogEnd,
+    /// A later life that this node heard of.
+    heard: Option<Superseded>,
 }
 
 impl Survivor {
     /// Opens it.
     ///
     /// # Errors
-    /// It is in use, missing, damaged or another's; or a later incarnation was heard of here.
+    /// It is in use, missing, damaged or another's, or holds nothing.
     pub fn open(config: &Config, node: &NodeId) -> Result<Self> {
         let (path, folder) = (store_path(config, node), config.node_dir(node));
         let store = Store::open(&path, &identity(config, node, ANY_INCARNATION))?;
         let life = Incarnation(store.identity().incarnation);
-        if let Some(superseded) = incarnation::heard(&folder, life)? {
-            bail!("node {node} is out of the cluster: {superseded}; nothing can be forced from its log");
-        }
+        let heard = incarnation::heard(&folder, life)?;
         let end = store.recovered().end();
         if store.recovered().is_blank() {
             bail!("the log of node {node} is blank: it was to join a cluster and holds nothing of it");
         }
-        Ok(Self { node: node.clone(), path, folder, store, incarnation: life, end })
+        let log = LogEnd { incarnation: life, term: end.term, index: end.index };
+        Ok(Self { node: node.clone(), path, folder, store, log, heard })
+    }
+
+    /// A later life of the cluster that this node heard of: its own is over, and it can be made a voter of that one
+    /// and of no other.
+    #[must_use]
+    pub fn heard(&self) -> Option<Incarnation> {
+        self.heard.as_ref().map(|superseded| superseded.heard)
+    }
+
+    /// A new incarnation can begin here.
+    ///
+    /// # Errors
+    /// A later one was heard of.
+    pub fn may_begin(&self) -> Result<()> {
+        let node = &self.node;
+        if let Some(superseded) = &self.heard {
+            bail!("node {node} is out of the cluster: {superseded}; nothing can be forced from its log");
+        }
+        Ok(())
     }
 
     /// What a new incarnation of `voters` starts from.
@@ -80,20 +99,15 @@ impl Survivor {
     /// # Errors
     /// The state cannot be put together.
     pub fn seed(&self, config: &Config, voters: &[NodeId], fenced: FencedByHand) -> Result<Seed> {
-        let later = self.incarnation.after(rand::random());
-        let command = Command::Incarnate {
-            incarnation: later,
-            voters: voters.iter().map(ToString::to_string).collect(),
-            fenced,
-            at: clock::wall(),
-        };
+        let LogEnd { incarnation: from, term, index } = self.log;
+        let (incarnation, command) = next_life(from, rand::random(), voters, fenced, clock::wall());
         Ok(Seed {
             v: 1,
             cluster: config.cluster().to_string(),
-            from: self.incarnation,
-            index: self.end.index,
-            term: self.end.term,
-            incarnation: later,
+            from,
+            index,
+            term,
+            incarnation,
             voters: voters.to_vec(),
             state: self.state()?,
             entry: String::from_utf8(encode(&command)).expect("an entry is JSON"),
@@ -134,7 +148,7 @@ impl Survivor {
         let fresh = self.folder.join("forced.redb");
         let _ = fs::remove_file(&fresh);
         drop(Store::create(&fresh, &identity(config, &self.node, seed.incarnation.0), &genesis)?);
-        let kept = self.folder.join(format!("raft-incarnation-{}.redb", self.incarnation));
+        let kept = self.folder.join(format!("raft-incarnation-{}.redb", self.log.incarnation));
         let place = || -> std::io::Result<()> {
             let _ = fs::remove_file(&kept);
             fs::hard_link(&self.path, &kept)?;
@@ -148,6 +162,13 @@ impl Survivor {
 }
 
 impl Seed {
+    /// Its numbers.
+    #[must_use]
+    pub fn continued(&self) -> Continued {
+        let log = LogEnd { incarnation: self.from, term: self.term, index: self.index };
+        Continued { log, incarnation: self.incarnation }
+    }
+
     /// Where a node keeps the seed that it made, for the other voters.
     #[must_use]
     pub fn path(&self, config: &Config, node: &NodeId) -> PathBuf {

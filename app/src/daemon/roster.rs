@@ -78,17 +78,9 @@ impl Roster {
 
     /// Sites whose voters alone are a quorum: in a joint configuration, of both halves.
     pub fn alone(&self, members: &Members) -> BTreeSet<SiteId> {
-        let quorum_of = |half: &BTreeSet<u64>, site: &SiteId| {
-            let own = half.iter().filter(|n| self.by_number.get(*n).is_some_and(|e| e.site == *site)).count();
-            half.is_empty() || own > half.len() / 2
-        };
         let sites = self.by_number.values().map(|e| &e.site);
-        sites
-            .filter(|s| {
-                !members.voters.is_empty() && quorum_of(&members.voters, s) && quorum_of(&members.outgoing, s)
-            })
-            .cloned()
-            .collect()
+        let there = |site: &SiteId, n: u64| self.by_number.get(&n).is_some_and(|e| e.site == *site);
+        sites.filter(|s| members.suffice(|n| there(s, n))).cloned().collect()
     }
 
     /// The number of a node.

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use model::Flavour;
 use serde::Serialize;
 
-use crate::{Kind, MINUTES, Options, Outcome, Replay, run};
+use crate::{Kind, MINUTES, Options, Outcome, Replay, Sites, run};
 
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,6 +35,9 @@ pub struct SimCommand {
     /// Simulated minutes of each seed, healing included.
     #[arg(long, default_value_t = MINUTES, value_parser = clap::value_parser!(u64).range(3..))]
     pub minutes: u64,
+    /// Two sites without a witness: manual mode, with a person in it.
+    #[arg(long)]
+    pub two_sites: bool,
     /// Draw from these kinds of faults only.
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "calm")]
     pub faults: Vec<Kind>,
@@ -121,7 +124,7 @@ pub fn run_seeds(first: u64, seeds: u64, threads: usize, options: &Options, each
                     if offset >= seeds {
                         return;
                     }
-                    let named = Named(first + offset);
+                    let named = Named(first + offset, options.sites);
                     each(run(named.0, options));
                 }
             });
@@ -130,12 +133,13 @@ pub fn run_seeds(first: u64, seeds: u64, threads: usize, options: &Options, each
 }
 
 /// Says which seed it was when a run panics: the cores assert what must be true.
-struct Named(u64);
+struct Named(u64, Sites);
 
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("seed {} panicked; again: twofold sim --seed {} --seeds 1", self.0, self.0);
+            let sites = if self.1 == Sites::Two { " --two-sites" } else { "" };
+            eprintln!("seed {} panicked; again: twofold sim --seed {} --seeds 1{sites}", self.0, self.0);
         }
     }
 }
@@ -147,6 +151,7 @@ pub fn run_command(command: &SimCommand) -> u8 {
         None => {
             let options = Options {
                 minutes: command.minutes,
+                sites: if command.two_sites { Sites::Two } else { Sites::WithWitness },
                 faults: command.faults.iter().copied().collect(),
                 servers: (command.flavour == Flavour::Mariadb).then_some(2),
                 flavour: command.flavour,

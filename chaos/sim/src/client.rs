@@ -104,10 +104,13 @@ impl World {
 
     /// Asks one of the zone's servers.
     fn resolve(&mut self, c: usize) -> Option<usize> {
-        let n = self.chance.below(NODES as u64) as usize;
+        let n = self.chance.below(self.nodes.len() as u64) as usize;
         let node = &self.nodes[n];
         let run = node.run.as_ref().filter(|_| !node.paused)?;
         if !self.net.both(self.clients[c].place, NODE_SITES[n]) {
+            return None;
+        }
+        if !self.believed(n) {
             return None;
         }
         let host = self.dns.ask(&run.dns, self.fresh(n))?;

@@ -8,6 +8,7 @@ use gslb_core::{
 };
 use model::Generation;
 
+use crate::options::Sites;
 use crate::place::{HOST_SITES, HOSTS, MDC, Names, PDC};
 
 /// TTL of the name in seconds.
@@ -19,11 +20,12 @@ pub struct Dns {
     name: gslb_core::Name,
     question: Question,
     addresses: Vec<IpAddr>,
+    no_quorum: NoQuorum,
 }
 
 impl Dns {
     /// The zone of the simulated world.
-    pub fn new() -> Self {
+    pub fn new(sites: Sites) -> Self {
         let parse = |text: &str| text.parse::<gslb_core::Name>().expect("a name of ours");
         let name = parse("db.gslb.example.com");
         let mut asked = NameBuf::new();
@@ -42,7 +44,10 @@ impl Dns {
             class: gslb_core::CLASS_IN,
             client: Client::sender(IpAddr::from([203, 0, 113, 7])),
         };
-        Self { zone: parse("gslb.example.com"), name, question, addresses: addresses.collect() }
+        // Without a witness the loss of a site is the loss of the quorum.
+        let no_quorum = if sites == Sites::Two { NoQuorum::Last } else { NoQuorum::Servfail };
+        let zone = parse("gslb.example.com");
+        Self { zone, name, question, addresses: addresses.collect(), no_quorum }
     }
 
     /// What a node with this state answers from.
@@ -78,7 +83,7 @@ impl Dns {
             group: names.group.clone(),
             endpoints: endpoints.into(),
             active: route.map(|r| r.site.clone()),
-            no_quorum: NoQuorum::Servfail,
+            no_quorum: self.no_quorum,
             ttl: TTL,
         };
         let spec = SnapshotSpec {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use failover_core::{ActEnd, ActId, Answer, Authority, Command, GateAct, GateRead, Order, Renewal, Told};
-use model::{DatabaseReading, ProcessStart};
+use model::{DatabaseReading, Incarnation, ProcessStart};
 use runbooks_core::Outcome;
 
 use crate::place::Endpoint;
@@ -13,7 +13,7 @@ use crate::place::Endpoint;
 #[derive(Debug, Clone)]
 pub enum Message {
     /// Consensus.
-    Raft(Box<failover_raft::Message>),
+    Raft { life: Incarnation, message: Box<failover_raft::Message> },
     /// A guard's renewal; `via` is the follower that passed it on.
     Renewal { host: usize, via: Option<usize>, renewal: Rc<Renewal> },
     /// The leader's answer, on its way to `host`.
@@ -24,8 +24,8 @@ pub enum Message {
     Order { call: u64, authority: Rc<Authority>, order: Rc<Order> },
     /// Its answer.
     Reply { call: u64, outcome: Rc<Outcome> },
-    /// The guards that a node hears, one bit each.
-    Beat { node: usize, hears: u8 },
+    /// The guards that a node hears, one bit each, and the life that its state is of.
+    Beat { node: usize, hears: u8, life: Incarnation },
     /// A follower asks for a read index; `sent` is its own clock.
     AskRead { node: usize, sent: u64 },
     /// The answer to it.
@@ -77,6 +77,8 @@ pub enum Event {
     Watchdog { host: usize, boot: u32, ends: u64 },
     /// A host that was reset boots.
     PowerOn { host: usize },
+    /// A person looks at what there is, and does the next thing.
+    PersonLooks,
     /// Connections of old are retried: queued answers leave when they can.
     Sockets { host: usize, boot: u32 },
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
 use crate::event::Event;
-use crate::options::Options;
+use crate::options::{Options, Sites};
 use crate::place::{MS, SECOND, Time};
 use crate::world::World;
 
@@ -21,6 +21,8 @@ const BEGIN: Time = 25 * SECOND;
 /// Everything converges within this much after healing: three tries of a fence of ten seconds, a
 /// start of everything, a rebuild, and arming.
 pub const HEALING: Time = 110 * SECOND;
+/// Without a witness a person is under way besides: fences, forces, moves, and joins the rest again.
+const JOINING: Time = 60 * SECOND;
 /// Fewest faults of a run.
 const FAULTS_MIN: u64 = 5;
 /// Most.
@@ -199,18 +201,22 @@ impl Plan {
     /// Draws a plan.
     pub fn draw(chance: &mut Chance, options: &Options) -> Self {
         let end = options.minutes * 60 * SECOND;
-        let heals = end.saturating_sub(HEALING);
+        let two = options.sites == Sites::Two;
+        let heals = end.saturating_sub(if two { HEALING + JOINING } else { HEALING });
         if options.calm {
             return Self { heals, ..Self::default() };
         }
         let all: Vec<Kind> = Kind::ALL
             .into_iter()
             .filter(|k| options.faults.is_empty() || options.faults.contains(k))
+            .filter(|k| !two || *k != Kind::WitnessLoss)
             .collect();
         let mut kinds: BTreeSet<Kind> = all.iter().copied().filter(|_| chance.one_in(2)).collect();
         while kinds.len() < all.len().min(4) {
             kinds.insert(all[chance.below(all.len() as u64) as usize]);
         }
+        // What calls for a person.
+        kinds.extend(all.iter().filter(|k| two && **k == Kind::SiteKill));
         let kinds: Vec<Kind> = kinds.into_iter().collect();
         let count = chance.between(FAULTS_MIN, FAULTS_MAX);
         let room = heals.saturating_sub(BEGIN).max(SECOND);

@@ -3,7 +3,7 @@
 //! The timeout counts from the moment of application, on a timer that stops while the host is
 //! stopped. Each change is one transaction that makes the table anew.
 
-use failover_core::{GateAct, GateRead};
+use failover_core::{ENDLESS, GateAct, GateRead};
 use model::Epoch;
 
 use crate::event::Event;
@@ -93,6 +93,7 @@ impl World {
                 GateRead::Shut
             }
             GateAct::Open { epoch, left } => {
+                let endless = endless || left == ENDLESS;
                 let ends = if endless { Time::MAX } else { now + host.clock.span(left) + MS };
                 let element = Some((epoch, ends));
                 let flushed = if silent { gate.flushed } else { 0 };

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use failover_core::{
-    ActEnd, ActId, Effect, GateRead, Grant, Guard, GuardConfig, Input, Latch, Process, Renewal, Timing,
+    ActEnd, ActId, ENDLESS, Effect, GateRead, Grant, Guard, GuardConfig, Input, Latch, Process, Renewal,
+    Timing, Told,
 };
-use model::{BootId, ProcessStart};
+use model::{BootId, Incarnation, ProcessStart};
 use runbooks_core::{Evidence, Outcome};
 
 use crate::event::{Event, Message, Unit};
@@ -23,6 +24,9 @@ const READ_IN_A_HURRY: Time = 20 * MS;
 const INPUTS_MAX: usize = 256;
 /// Renewals remembered with the moment they were sent, for the checks.
 const SENT_MAX: usize = 128;
+
+/// The end of an endless lease, far beyond any run, with room behind it for what is added.
+const ENDLESS_LEASE: u64 = u64::MAX / 2;
 
 /// The process.
 pub struct GuardProcess {
@@ -60,10 +64,23 @@ pub struct GuardProcess {
     pub open: Option<model::Epoch>,
 }
 
+/// The authority in an input, as the guard is told one.
+fn told_by(input: &Input) -> Option<Told> {
+    match input {
+        Input::Told(told) => Some(told.clone()),
+        Input::Answer(answer) => {
+            let authority = answer.authority.clone()?;
+            Some(Told { authority, peers: answer.peers.clone() })
+        }
+        _ => None,
+    }
+}
+
 impl World {
     /// A supervisor starts the guard.
     pub(crate) fn guard_start(&mut self, h: usize) {
         let now = self.now;
+        let unnoticed = self.broken(Mutant::BootUnnoticed);
         let host = &mut self.hosts[h];
         if !host.up || host.guard.is_some() {
             return;
@@ -74,7 +91,7 @@ impl World {
         let read = match host.gate.element.filter(|(_, until)| *until > now) {
             _ if !host.gate.rules => GateRead::Absent,
             Some((epoch, until)) => {
-                let left = host.clock.read(until).since(clock);
+                let left = if until == Time::MAX { ENDLESS } else { host.clock.read(until).since(clock) };
                 GateRead::Open { epoch, left }
             }
             None => GateRead::Shut,
@@ -85,7 +102,7 @@ impl World {
             timing: self.policy.timing,
             fencing: self.ladder.fencing(),
             watchdog: self.ladder.watchdog,
-            boot: BootId(format!("boot-{h}-{}", host.boot)),
+            boot: BootId(format!("boot-{h}-{}", if unnoticed { 1 } else { host.boot })),
             defects: self.defects,
         };
         let nonce = self.chance.next();
@@ -115,6 +132,9 @@ impl World {
         let look = self.chance.below(15 * MS);
         self.queue.push(now + look, Event::Look { host: h, life });
         self.queue.push(now + look + 5 * MS, Event::Read { host: h, life });
+        if let Some(told) = self.hosts[h].told.clone().filter(|_| unnoticed) {
+            self.guard_input(h, Input::Told(told));
+        }
     }
 
     /// It dies. What nft was asked for may or may not come to pass.
@@ -230,6 +250,7 @@ impl World {
 
     /// Takes inputs and performs effects until a write is under way or nothing is left.
     pub(crate) fn perform(&mut self, h: usize) {
+        let remembers = self.broken(Mutant::BootUnnoticed);
         loop {
             let now = self.now;
             let host = &mut self.hosts[h];
@@ -246,11 +267,16 @@ impl World {
             }
             let Some(input) = guard.inputs.pop_front() else { break };
             let clock = host.clock.read(now);
+            if remembers && let Some(told) = told_by(&input) {
+                host.told = Some(told);
+            }
             if let Input::Answer(answer) = &input
                 && answer.grant == Grant::Held
                 && let Some((_, sent)) = guard.sent.iter().find(|(n, _)| *n == answer.nonce.0)
             {
-                host.lease_until = host.lease_until.max(sent + Timing::METRO.lease.as_micros() as u64);
+                let timed = answer.authority.as_ref().is_none_or(|a| a.leases.is_timed());
+                let until = if timed { sent + Timing::METRO.lease.as_micros() as u64 } else { ENDLESS_LEASE };
+                host.lease_until = host.lease_until.max(until);
             }
             let effects = guard.guard.on(input, clock);
             guard.effects.extend(effects);
@@ -315,7 +341,7 @@ impl World {
         }
         guard.sent.push_back((renewal.nonce.0, sent));
         let renewal = Rc::new(renewal);
-        for node in 0..NODES {
+        for node in 0..self.nodes.len() {
             let message = Message::Renewal { host: h, via: None, renewal: Rc::clone(&renewal) };
             self.send(NODES + h, node, message);
         }
@@ -339,7 +365,8 @@ impl World {
     fn note_opening(&mut self, h: usize, open: Option<model::Epoch>) {
         match open {
             Some(epoch) => {
-                self.truth.opened(h, epoch);
+                let life = self.hosts[h].latch.as_ref().map_or(Incarnation(0), |l| l.seen.incarnation);
+                self.truth.opened(h, life, epoch);
                 self.note_host(h, format_args!("open at epoch {epoch}"));
             }
             None => {

@@ -12,14 +12,17 @@ mod i8;
 mod i9;
 mod liveness;
 mod lost;
+mod manual;
 mod rules;
 mod service;
 
 use failover_core::{Change, Command, Group};
+use model::Incarnation;
 
 use crate::world::World;
 
 pub use i9::Ordered;
+pub use manual::Survivor;
 pub use service::Service;
 
 pub(crate) use service::LOOK;
@@ -47,8 +50,8 @@ impl World {
     }
 
     /// An entry is applied by some node, perhaps for the first time anywhere.
-    pub(crate) fn check_committed(&mut self, index: u64, command: &Command) {
-        if index <= self.truth.applied {
+    pub(crate) fn check_committed(&mut self, life: Incarnation, index: u64, command: &Command) {
+        if life != self.truth.life || index <= self.truth.applied {
             return;
         }
         if let Some(text) = self.truth.forked.take() {

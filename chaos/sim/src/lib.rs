@@ -22,6 +22,7 @@ mod gate;
 mod guard;
 mod invariants;
 mod ladder;
+mod manual;
 mod mysql;
 mod net;
 mod node;
@@ -33,6 +34,6 @@ mod truth;
 mod world;
 
 pub use fault::Kind;
-pub use options::{Invariant, MINUTES, Mutant, Options, Outcome, Violation};
+pub use options::{Invariant, MINUTES, Mutant, Options, Outcome, Sites, Violation};
 pub use replay::{Replay, ReplayError};
 pub use world::run;

@@ -3,6 +3,7 @@
 
 mod executor;
 mod leader;
+mod lives;
 mod reads;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,11 +11,11 @@ use std::collections::{BTreeMap, VecDeque};
 use failover_core::{Command, Desk, Event as Happened, Refusal, State, Timing, apply_without};
 use failover_raft::{Recovered, Replica, ReplicaConfig, Role, Work};
 use gslb_core::Snapshot;
-use model::Timestamp;
+use model::{Incarnation, Timestamp};
 use runbooks_core::StepId;
 
 use crate::event::{Event, Message, Unit};
-use crate::place::{HOSTS, MS, NODE_SITES, NODES};
+use crate::place::{HOSTS, MS, NODE_SITES, NODES, Time};
 use crate::world::World;
 
 pub use executor::Task;
@@ -46,6 +47,18 @@ pub enum Purpose {
 pub struct Node {
     /// Its disk.
     pub disk: Recovered,
+    /// The life of the cluster that its log is of.
+    pub incarnation: Incarnation,
+    /// A later one that it heard of, on its disk.
+    pub superseded: Option<Incarnation>,
+    /// Its service is stopped by a person.
+    pub stopped: bool,
+    /// Its host's present boot.
+    pub boot: u32,
+    /// When that began.
+    pub powered: Time,
+    /// The boot in which a quorum last confirmed its names, on its disk.
+    pub confirmed_boot: Option<u32>,
     /// Lives so far.
     pub lives: u32,
     /// The process.
@@ -120,7 +133,7 @@ impl World {
     /// A supervisor starts a node.
     pub(crate) fn node_start(&mut self, n: usize) {
         let node = &mut self.nodes[n];
-        if !node.up || node.run.is_some() {
+        if !node.up || node.run.is_some() || node.stopped || node.is_over() {
             return;
         }
         node.lives += 1;
@@ -300,8 +313,9 @@ impl World {
     }
 
     fn apply_entry(&mut self, n: usize, index: u64, term: u64, data: &[u8]) {
-        let command = self.truth.committed(index, term, data);
-        self.check_committed(index, &command);
+        let life = self.nodes[n].incarnation;
+        let command = self.truth.committed(life, index, term, data);
+        self.check_committed(life, index, &command);
         let run = self.nodes[n].run.as_mut().expect("it runs");
         let outcome = apply_without(self.defects, &mut run.state, (*command).clone());
         let mine = run.proposed.remove(&index);
@@ -324,7 +338,8 @@ impl World {
     fn snapshot_when_due(&mut self, n: usize) {
         let node = &mut self.nodes[n];
         let run = node.run.as_mut().expect("it runs");
-        if run.applied < run.replica.image().snapshot_index() + SNAPSHOT_EVERY {
+        let due = run.applied >= run.replica.image().snapshot_index() + SNAPSHOT_EVERY;
+        if !due && !run.replica.wants_snapshot() {
             return;
         }
         let bytes = serde_json::to_vec(&run.state).expect("state is representable");
@@ -333,21 +348,25 @@ impl World {
     }
 
     fn send_raft(&mut self, n: usize, messages: Vec<failover_raft::Message>) {
+        let life = self.nodes[n].incarnation;
         for message in messages {
             let to = message.to as usize - 1;
-            self.send(n, to, Message::Raft(Box::new(message)));
+            self.send(n, to, Message::Raft { life, message: Box::new(message) });
         }
     }
 
     /// A message for the node.
     pub(crate) fn node_message(&mut self, n: usize, from: usize, direct: bool, message: Message) {
         let clock = self.node_now(n);
+        if self.nodes[n].run.is_some() && self.is_of_another_life(n, &message) {
+            return;
+        }
         let Some(run) = self.nodes[n].run.as_mut() else { return };
         if direct && from >= NODES {
             run.heard[from - NODES] = clock;
         }
         match message {
-            Message::Raft(message) => {
+            Message::Raft { message, .. } => {
                 if run.inbox.len() < INBOX_MAX {
                     run.inbox.push_back(Input::Raft(message));
                 }
@@ -368,7 +387,7 @@ impl World {
                 self.lead(n);
                 self.pump(n);
             }
-            Message::Beat { node, hears } => {
+            Message::Beat { node, hears, .. } => {
                 run.views[node] = (clock, hears);
                 self.file_vantage(n, NODE_SITES[node]);
             }

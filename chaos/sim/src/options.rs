@@ -16,6 +16,8 @@ pub const MINUTES: u64 = 10;
 pub struct Options {
     /// How long it is, healing included; at least 3.
     pub minutes: u64,
+    /// Which sites there are.
+    pub sites: Sites,
     /// How many database servers there are, 2 to 4; by the seed where it is not said.
     pub servers: Option<usize>,
     /// Whose the database servers are.
@@ -40,6 +42,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             minutes: MINUTES,
+            sites: Sites::WithWitness,
             servers: None,
             flavour: Flavour::Mysql,
             defect: None,
@@ -51,6 +54,15 @@ impl Default for Options {
             verbose: false,
         }
     }
+}
+
+/// The sites of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sites {
+    /// Two data sites and a witness.
+    WithWitness,
+    /// Two data sites alone: manual mode, and a person who fences, forces, fails over and joins.
+    Two,
 }
 
 /// Something that the cores rely on in their surroundings, broken on purpose: a check that never
@@ -73,6 +85,9 @@ pub enum Mutant {
     RelayForgotten,
     /// A candidate beside the primary says that it took what the ackers have, and took nothing.
     GathersNothing,
+    /// In manual mode a host's boot goes unnoticed: its boot id stays, and its guard goes by the authority that it
+    /// heard last.
+    BootUnnoticed,
 
     // Interleaving 8.
     /// No follower passes a renewal on, and no frame goes one hop through a third site.

@@ -6,7 +6,7 @@ use std::path::Path;
 use model::Flavour;
 use serde::{Deserialize, Serialize};
 
-use crate::options::Options;
+use crate::options::{Options, Sites};
 
 /// The form of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Replay {
     pub seed: u64,
     /// Simulated minutes.
     pub minutes: u64,
+    /// Without a witness.
+    #[serde(default)]
+    pub two_sites: bool,
     /// Kinds of faults to draw from; all when none is named.
     #[serde(default)]
     pub faults: Vec<crate::Kind>,
@@ -57,6 +60,7 @@ impl Replay {
             v: 1,
             seed,
             minutes: options.minutes,
+            two_sites: options.sites == Sites::Two,
             faults: options.faults.iter().copied().collect(),
             flavour: options.flavour,
             calm: options.calm,
@@ -70,6 +74,7 @@ impl Replay {
     pub fn options(&self) -> Options {
         Options {
             minutes: self.minutes,
+            sites: if self.two_sites { Sites::Two } else { Sites::WithWitness },
             faults: self.faults.iter().copied().collect(),
             servers: (self.flavour == Flavour::Mariadb).then_some(2),
             flavour: self.flavour,

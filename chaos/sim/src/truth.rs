@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use failover_core::{Command, Defects, Latch, State, apply_without, decode};
-use model::Epoch;
+use model::{Epoch, Incarnation};
 
 use crate::invariants::{Ordered, Service};
 use crate::place::{HOSTS, Time};
@@ -27,6 +27,15 @@ pub struct Transaction {
     pub given_up: bool,
 }
 
+/// An opening of a server; none before its first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Opening {
+    /// In which life of the cluster, as its guard had seen.
+    pub life: Incarnation,
+    /// At which epoch.
+    pub epoch: Epoch,
+}
+
 /// See the module.
 pub struct Truth {
     /// All transactions; a transaction's identity is its place here.
@@ -38,13 +47,15 @@ pub struct Truth {
     /// Through which entry.
     pub applied: u64,
     /// What each entry is.
-    entries: BTreeMap<u64, (u64, Rc<Command>)>,
+    entries: BTreeMap<(Incarnation, u64), (u64, Rc<Command>)>,
+    /// The life of the cluster that lives on.
+    pub life: Incarnation,
     /// Two entries at one place.
     pub forked: Option<String>,
     /// When names were last moved, and from which site they were moved away.
     pub moved: Option<(Time, usize)>,
     /// The highest epoch that each server was ever open at.
-    pub opened: [Epoch; HOSTS],
+    pub opened: [Opening; HOSTS],
     /// The latches that each guard ever had on disk last.
     pub latches: [Option<Latch>; HOSTS],
     /// Openings of another server than before.
@@ -76,9 +87,10 @@ impl Truth {
             state: State::default(),
             applied: 0,
             entries: BTreeMap::new(),
+            life: Incarnation(1),
             forked: None,
             moved: None,
-            opened: [Epoch(0); HOSTS],
+            opened: [Opening::default(); HOSTS],
             latches: Default::default(),
             failovers: 0,
             elections: 0,
@@ -110,8 +122,8 @@ impl Truth {
     }
 
     /// A guard opened its server.
-    pub fn opened(&mut self, h: usize, epoch: Epoch) {
-        self.opened[h] = self.opened[h].max(epoch);
+    pub fn opened(&mut self, h: usize, life: Incarnation, epoch: Epoch) {
+        self.opened[h] = self.opened[h].max(Opening { life, epoch });
     }
 
     /// Something was committed, or happened.
@@ -127,16 +139,21 @@ impl Truth {
     }
 
     /// An entry is applied by some node: what it says, read once for all.
-    pub fn committed(&mut self, index: u64, term: u64, data: &[u8]) -> Rc<Command> {
-        if let Some((known, command)) = self.entries.get(&index) {
+    pub fn committed(&mut self, life: Incarnation, index: u64, term: u64, data: &[u8]) -> Rc<Command> {
+        if let Some((known, command)) = self.entries.get(&(life, index)) {
             if *known != term {
                 self.forked = Some(format!("entry {index} has terms {known} and {term}"));
             }
             return Rc::clone(command);
         }
         let command = Rc::new(decode(data).expect("an entry that this binary wrote"));
-        self.entries.insert(index, (term, Rc::clone(&command)));
+        self.entries.insert((life, index), (term, Rc::clone(&command)));
         command
+    }
+
+    /// A person begins another life from a state at this index: what came behind it elsewhere is over.
+    pub fn incarnate(&mut self, life: Incarnation, state: State, index: u64) {
+        (self.life, self.state, self.applied) = (life, state, index);
     }
 
     /// Applies an entry the first time that any node does. True when it changed something.

@@ -10,8 +10,11 @@ mod transport;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use failover_core::{ActId, AsyncFailover, Defects, FailoverMode, GroupPolicy, Latch, Policy, State, Timing};
+use failover_core::{
+    ActId, AsyncFailover, Defects, FailoverMode, GroupPolicy, Latch, Policy, State, Timing, Told,
+};
 use failover_raft::Recovered;
+use model::Incarnation;
 
 use crate::chance::Chance;
 use crate::client::Client;
@@ -23,11 +26,14 @@ use crate::gate::Gate;
 use crate::guard::GuardProcess;
 use crate::invariants::LOOK;
 use crate::ladder::Ladder;
+use crate::manual::Person;
 use crate::mysql::{Channel, Io, Mysql};
 use crate::net::Net;
 use crate::node::Node;
-use crate::options::{Invariant, Mutant, Options, Outcome, Violation};
-use crate::place::{Endpoint, HOST_SITES, MS, NODES, Names, PDC, SECOND, Time, hosts_of};
+use crate::options::{Invariant, Mutant, Options, Outcome, Sites, Violation};
+use crate::place::{
+    Endpoint, HOST_SITES, MS, NODE_SITES, NODES, Names, PDC, SECOND, Time, hosts_of, nodes_of,
+};
 use crate::queue::Queue;
 use crate::truth::Truth;
 
@@ -91,11 +97,16 @@ pub struct Host {
     pub resumed: Time,
     /// Microseconds that an fsync takes more.
     pub slow_disk: Time,
+    /// What its guard was told last.
+    pub told: Option<Told>,
 }
 
 /// See the module.
 pub struct World {
     pub(crate) seed: u64,
+    pub(crate) sites: Sites,
+    /// Who acts where nothing moves by itself.
+    pub(crate) person: Person,
     pub(crate) now: Time,
     pub(crate) queue: Queue,
     pub(crate) chance: Chance,
@@ -171,16 +182,23 @@ impl World {
         let mut chance = Chance::new(seed);
         let names = Names::new();
         let defects = options.defect.map_or(Defects::NONE, Defects::only);
-        let voters: Vec<u64> = (1..=NODES as u64).collect();
+        let nodes = nodes_of(seed, options.sites);
+        let voters: Vec<u64> = (1..=nodes as u64).collect();
         let genesis = serde_json::to_vec(&State::default()).expect("state is representable");
         let clock = |chance: &mut Chance| {
             let local = SECOND + chance.below(1_000 * SECOND);
             let ppm = chance.below(1_800) as i64 - 900;
             Clock::new(0, local, ppm)
         };
-        let nodes = (0..NODES)
+        let nodes = (0..nodes)
             .map(|_| Node {
                 disk: Recovered::genesis(&voters, genesis.clone()),
+                incarnation: Incarnation(1),
+                superseded: None,
+                stopped: false,
+                boot: 1,
+                powered: 0,
+                confirmed_boot: None,
                 lives: 0,
                 run: None,
                 clock: clock(&mut chance),
@@ -214,26 +232,31 @@ impl World {
                 unmeasured: 0,
                 resumed: 0,
                 slow_disk: 0,
+                told: None,
             })
             .collect();
         // A third of the seeds lets an asynchronous group move by itself.
         let asynchronous =
             chance.one_in(3) || options.defect == Some(failover_core::Defect::PromoteOnWaitAlone);
+        let two = options.sites == Sites::Two;
         let ladder = Ladder::of(seed);
         let own = GroupPolicy {
-            failover: FailoverMode::Automatic,
-            async_failover: if asynchronous { AsyncFailover::Allow } else { AsyncFailover::Refuse },
+            failover: if two { FailoverMode::Manual } else { FailoverMode::Automatic },
+            async_failover: if asynchronous && !two { AsyncFailover::Allow } else { AsyncFailover::Refuse },
             prefer: Some(names.sites[0].clone()),
             fence_max: ladder.max(),
             privileged_accounts: Default::default(),
             promotion: Default::default(),
         };
         let groups = BTreeMap::from([(names.group.clone(), own)]);
-        let policy = Policy { timing: Timing::METRO, groups, sites: 3, alone: Default::default(), defects };
+        let sites = if two { 2 } else { 3 };
+        let policy = Policy { timing: Timing::METRO, groups, sites, alone: Default::default(), defects };
         let plan = Plan::draw(&mut chance, options);
         let bandwidth = [20, 200, 2_000, 8_000][chance.below(4) as usize];
         Self {
             seed,
+            sites: options.sites,
+            person: Person::default(),
             now: 0,
             queue: Queue::default(),
             chance,
@@ -243,7 +266,7 @@ impl World {
             hosts,
             clients: Client::all(),
             truth: Truth::new(),
-            dns: Dns::new(),
+            dns: Dns::new(options.sites),
             policy,
             ladder,
             defects,
@@ -264,7 +287,7 @@ impl World {
     }
 
     fn begin(&mut self) {
-        for n in 0..NODES {
+        for n in 0..self.nodes.len() {
             self.node_start(n);
         }
         self.furnish();
@@ -274,6 +297,7 @@ impl World {
         }
         self.clients_begin();
         self.plan_faults();
+        self.person_begins();
     }
 
     /// What the servers are like before anybody looks at them: empty mostly; or a live pair that is to
@@ -339,6 +363,16 @@ impl World {
     /// All database hosts but one.
     pub(crate) fn others(&self, h: usize) -> impl Iterator<Item = usize> + use<> {
         (0..self.hosts.len()).filter(move |o| *o != h)
+    }
+
+    /// There is no witness, and nothing moves by itself.
+    pub(crate) fn two_sites(&self) -> bool {
+        self.sites == Sites::Two
+    }
+
+    /// The nodes of a site.
+    pub(crate) fn nodes_at(&self, site: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.nodes.len()).filter(move |n| NODE_SITES[*n] == site)
     }
 
     /// The database hosts of a site.

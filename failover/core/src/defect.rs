@@ -79,10 +79,14 @@ pub enum Defect {
     OneSentinel,
     /// A guard adopts the lease of an earlier boot of its host, for as long as that says (29).
     AdoptsAnyBoot,
+    /// Other incarnations of the cluster are not refused, neither by nodes nor by guards (15).
+    OtherLivesPass,
+    /// Where no lease ends, they end all the same (16).
+    EndlessLeasesExpire,
 }
 
 impl Defect {
-    /// All of them.
+    /// All that matter where there is a witness.
     pub const ALL: [Defect; 35] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
@@ -120,6 +124,8 @@ impl Defect {
         Defect::OneSentinel,
         Defect::AdoptsAnyBoot,
     ];
+    /// All that matter in manual mode only.
+    pub const TWO_SITES: [Defect; 2] = [Defect::OtherLivesPass, Defect::EndlessLeasesExpire];
 }
 
 /// The set of rules removed.

@@ -380,7 +380,7 @@ impl Guard {
         if self.refuses(authority.stamp()) {
             return;
         }
-        let newer = authority.stamp() > self.latch.seen;
+        let newer = authority.stamp() > self.latch.seen || self.passes(authority.stamp());
         if newer {
             self.latch.seen = authority.stamp();
             out.push(Effect::Persist(self.latch.clone()));
@@ -389,7 +389,7 @@ impl Guard {
             self.hurry_until = now + HURRY;
         }
         let older = self.config.defects.has(Defect::AcceptsOlder);
-        if older || self.known.as_ref().is_none_or(|k| k.stamp() <= authority.stamp()) {
+        if older || newer || self.known.as_ref().is_none_or(|k| k.stamp() <= authority.stamp()) {
             self.known = Some(authority);
         }
     }
@@ -400,7 +400,15 @@ impl Guard {
         if self.config.defects.has(Defect::AcceptsOlder) {
             return false;
         }
+        if self.config.defects.has(Defect::OtherLivesPass) {
+            return (stamp.version, stamp.epoch) < (self.latch.seen.version, self.latch.seen.epoch);
+        }
         stamp < self.latch.seen || stamp.incarnation.is_rival_of(self.latch.seen.incarnation)
+    }
+
+    /// The defect: of another life, and not lower by its version.
+    fn passes(&self, stamp: Stamp) -> bool {
+        self.config.defects.has(Defect::OtherLivesPass) && stamp.incarnation != self.latch.seen.incarnation
     }
 
     fn on_process(

@@ -21,6 +21,7 @@ mod defect;
 mod desk;
 mod event;
 mod guard;
+mod incarnation;
 mod people;
 mod perform;
 mod policy;
@@ -45,6 +46,9 @@ pub use event::Event;
 pub use guard::{
     ActEnd, ActId, CallId, DatabaseAct, DiskWrite, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard,
     GuardConfig, Input, Lane, Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
+};
+pub use incarnation::{
+    Asked, Continued, LogEnd, OtherLife, Said, against_following, against_force, hear_life, next_life,
 };
 pub use people::{Alarm, People, PeopleChange, TOKEN_LIFE_MAX_MS, TOKENS_MAX, Terms, Token};
 pub use perform::{Await, Perform, Verified, awaited, in_place, perform, verify};

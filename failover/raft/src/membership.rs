@@ -91,6 +91,14 @@ impl Members {
         self.votes(id) || self.learners.contains(&id)
     }
 
+    /// Those that `are` picks are a quorum by themselves: in a joint configuration, of both halves.
+    pub fn suffice(&self, are: impl Fn(u64) -> bool) -> bool {
+        let quorum_of = |half: &BTreeSet<u64>| {
+            half.is_empty() || half.iter().filter(|n| are(**n)).count() > half.len() / 2
+        };
+        !self.voters.is_empty() && quorum_of(&self.voters) && quorum_of(&self.outgoing)
+    }
+
     /// Two majorities count.
     #[must_use]
     pub fn joint(&self) -> bool {

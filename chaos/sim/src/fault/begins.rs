@@ -5,7 +5,7 @@ use failover_core::{Durability, HowItEnded, Phase};
 use crate::event::Event;
 use crate::fault::{Hit, Kind, Planned};
 use crate::options::Mutant;
-use crate::place::{HOST_SITES, MDC, MS, NODES, OUTSIDE, PDC, SECOND, Time, WIT, nodes_at};
+use crate::place::{HOST_SITES, MDC, MS, NODES, OUTSIDE, PDC, SECOND, Time, WIT};
 use crate::world::World;
 
 impl World {
@@ -29,7 +29,9 @@ impl World {
     }
 
     pub(crate) fn leader_node(&self) -> Option<usize> {
-        (0..NODES).filter_map(|n| Some((self.nodes[n].run.as_ref()?.leading?, n))).max().map(|(_, n)| n)
+        let lives = |n: &usize| self.nodes[*n].incarnation == self.truth.life;
+        let nodes = (0..self.nodes.len()).filter(lives);
+        nodes.filter_map(|n| Some((self.nodes[n].run.as_ref()?.leading?, n))).max().map(|(_, n)| n)
     }
 
     /// A fault begins.
@@ -69,11 +71,15 @@ impl World {
     fn strike(&mut self, kind: Kind, detail: u64, lasts: Time) -> Hit {
         let host = self.aim(detail);
         let more = detail >> 8;
-        let node = (more % NODES as u64) as usize;
-        let pair = [(PDC, MDC), (PDC, WIT), (MDC, WIT)][(more % 3) as usize];
+        let node = (more % self.nodes.len() as u64) as usize;
+        let links = if self.two_sites() { 1 } else { 3 };
+        let pair = [(PDC, MDC), (PDC, WIT), (MDC, WIT)][(more % links) as usize];
         let way = if more & 64 == 0 { pair } else { (pair.1, pair.0) };
         match kind {
-            Kind::SiteKill => self.kill_site(if more.is_multiple_of(8) { WIT } else { HOST_SITES[host] }),
+            Kind::SiteKill => {
+                let witness = more.is_multiple_of(8) && !self.two_sites();
+                self.kill_site(if witness { WIT } else { HOST_SITES[host] })
+            }
             Kind::HostCrash => self.crash_host(host),
             Kind::DiskLies => {
                 // Only where an acker is bound to have what is lost, and can say so: nothing is promised elsewhere.
@@ -165,9 +171,10 @@ impl World {
             Kind::WitnessLoss => self.node_off(NODES - 1),
             Kind::Drift => {
                 let ppm = (more % 1_900) as i64 - 950;
-                let who = (detail % (NODES + self.hosts.len()) as u64) as usize;
+                let nodes = self.nodes.len();
+                let who = (detail % (nodes + self.hosts.len()) as u64) as usize;
                 let clock =
-                    if who < NODES { &mut self.nodes[who].clock } else { &mut self.hosts[who - NODES].clock };
+                    if who < nodes { &mut self.nodes[who].clock } else { &mut self.hosts[who - nodes].clock };
                 clock.set_rate(self.now, ppm);
                 Hit::Nothing
             }
@@ -222,7 +229,7 @@ impl World {
         self.queue.push(at, Event::FaultEnds { index });
     }
 
-    fn node_off(&mut self, n: usize) -> Hit {
+    pub(crate) fn node_off(&mut self, n: usize) -> Hit {
         self.nodes[n].up = false;
         self.nodes[n].paused = false;
         self.node_end(n);
@@ -232,7 +239,7 @@ impl World {
     /// The links go silent first, then every process is gone at once: no reset tells anyone.
     fn kill_site(&mut self, site: usize) -> Hit {
         self.isolate(site, true);
-        for n in nodes_at(site) {
+        for n in self.nodes_at(site) {
             self.node_off(n);
         }
         for h in self.hosts_at(site) {

@@ -5,7 +5,7 @@ use failover_core::Timing;
 use crate::event::{Event, Unit};
 use crate::fault::{Hit, Kind};
 use crate::gate::Gate;
-use crate::place::{MS, NODES, PLACES, SECOND, nodes_at};
+use crate::place::{MS, NODES, PLACES, SECOND, Time};
 use crate::world::World;
 
 impl World {
@@ -16,7 +16,7 @@ impl World {
         match (fault.kind, fault.hit) {
             (Kind::SiteKill, Hit::Site(site)) => {
                 self.join(site);
-                for n in nodes_at(site) {
+                for n in self.nodes_at(site) {
                     self.node_on(n);
                 }
                 for h in self.hosts_at(site) {
@@ -59,11 +59,13 @@ impl World {
         }
     }
 
-    fn node_on(&mut self, n: usize) {
-        if self.nodes[n].up {
+    pub(crate) fn node_on(&mut self, n: usize) {
+        if self.nodes[n].up || self.person.holds.contains(&n) {
             return;
         }
         self.nodes[n].up = true;
+        self.nodes[n].boot += 1;
+        self.nodes[n].powered = self.now;
         self.nodes[n].clock.boot(self.now);
         let life = self.nodes[n].lives;
         let at = self.now + SECOND + self.chance.below(2_000) * MS;
@@ -72,15 +74,18 @@ impl World {
 
     /// A host boots: the boot unit shuts the gate, or is missing where the database boots fenced.
     pub(crate) fn host_on(&mut self, h: usize) {
-        if self.hosts[h].up {
+        if self.hosts[h].up || self.person.holds.contains(&(NODES + h)) {
             return;
         }
         let rules = !self.chance.one_in(4) && !self.ladder.alone;
+        // Somebody had the ruleset saved, and an element without a timeout with it.
+        let saved = self.two_sites() && rules && self.chance.one_in(4);
         let host = &mut self.hosts[h];
+        let element = host.gate.element.filter(|(_, until)| saved && *until == Time::MAX);
         host.up = true;
         host.boot += 1;
         host.clock.boot(self.now);
-        host.gate = Gate { rules, ..Gate::default() };
+        host.gate = Gate { rules, element, ..Gate::default() };
         (host.lease_until, host.unmeasured) = (0, 0);
         let (guard, mysql) = (host.guard_lives, host.mysql.lives as u32);
         let one = self.now + SECOND + self.chance.below(2_000) * MS;
@@ -100,7 +105,7 @@ impl World {
         host.resumed = now;
         let lost = now - host.paused_at;
         if let Some((_, until)) = host.gate.element.as_mut() {
-            *until += lost;
+            *until = until.saturating_add(lost);
             host.gate.tainted = true;
         }
         if detail & 1 == 1 {
@@ -118,7 +123,7 @@ impl World {
         self.note(format_args!("everything is healed"));
         self.net.heal(self.now);
         self.quiet = false;
-        for n in 0..NODES {
+        for n in 0..self.nodes.len() {
             self.nodes[n].slow_disk = 0;
             if self.nodes[n].paused {
                 self.node_pause(n, false);

@@ -46,9 +46,9 @@ impl World {
         if other > mine && !held {
             let number = known.number;
             let text = format!(
-                "{} told a client OK for its transaction {number}, opened last at epoch {mine}, after {} was \
-                 opened at epoch {other}",
-                self.names.servers[h], self.names.servers[newest]
+                "{} told a client OK for its transaction {number}, opened last at epoch {}, after {} was opened at \
+                 epoch {}",
+                self.names.servers[h], mine.epoch, self.names.servers[newest], other.epoch
             );
             self.violate(Invariant::I1, text);
         }

@@ -28,7 +28,7 @@ impl World {
     pub(crate) fn check_leaves(&mut self, h: usize, transaction: u32) {
         let host = &self.hosts[h];
         // Before the first start there is no lease: a live pair is adopted as it is.
-        if self.truth.opened[h] == Epoch(0) || host.gate.tainted {
+        if self.truth.opened[h].epoch == Epoch(0) || host.gate.tainted {
             return;
         }
         // Rules that somebody flushed stand again with the next assertion, within T_H, if there is a guard to make it.

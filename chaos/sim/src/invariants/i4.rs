@@ -41,7 +41,13 @@ impl World {
         let measured = host.lease_until > host.unmeasured;
         let stands = host.up && !host.paused && !host.gate.tainted && measured;
         let lease_over = !stands || host.clock.read(self.now).0 > until;
-        if latched < revoked.epoch {
+        // Its host was powered off by hand, and holds no lease of the boot that came after, if one did.
+        let off = self
+            .person
+            .fenced
+            .get(&old)
+            .is_some_and(|boot| !host.up || (host.boot > *boot && host.lease_until == 0));
+        if latched < revoked.epoch && !off {
             if revoked.durability != Durability::Sync {
                 return Err(format!(
                     "epoch {} of {name} was {} and its guard has latched no fence",

@@ -51,6 +51,19 @@ impl World {
             );
             return self.violate(Invariant::I5, text);
         }
+        // A planned move waits until it has everything, whatever durability is called.
+        let planned = group.running().is_some_and(|e| e.runbook.name == "switchover");
+        if planned && let Some(first) = lost.first() {
+            let known = self.truth.transactions[*first];
+            let text = format!(
+                "a switchover opened {} without transaction {} of {}, which a client was told of ({} in all)",
+                self.names.servers[candidate],
+                known.number,
+                self.names.servers[known.origin],
+                lost.len()
+            );
+            return self.violate(Invariant::I5, text);
+        }
         self.check_given_up(lost.len());
         self.truth.given_up += lost.len() as u64;
         for index in lost {

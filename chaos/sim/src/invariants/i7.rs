@@ -22,7 +22,7 @@ impl World {
             .filter(|record| record.primary.server != authority.primary.server);
         let first = before.is_some_and(|g| g.route.is_none());
         let epoch = authority.epoch;
-        if self.truth.opened[h] < epoch {
+        if self.truth.opened[h].epoch < epoch {
             let text = format!(
                 "names were moved to {} at epoch {}, where it was never open",
                 self.names.servers[h], epoch
@@ -39,8 +39,9 @@ impl World {
     /// Node `n` answered with host `h`.
     pub(crate) fn check_answered(&mut self, n: usize, h: usize) {
         let Some((at, away)) = self.truth.moved else { return };
+        let Some(since) = self.could_hear(n, at) else { return };
         let bound = (Timing::METRO.lease * 2).as_micros() as Time + SLACK;
-        if away == h && self.now > at + bound {
+        if away == h && self.now > since + bound {
             let text = format!(
                 "{} answers {} {} ms after names were moved away from it",
                 self.names.nodes[n],
@@ -49,5 +50,19 @@ impl World {
             );
             self.violate(Invariant::I7, text);
         }
+    }
+
+    /// From when on a node could hear of a move at `at`; none where it may answer the last site that it knew. Without a
+    /// witness that is the names' rule of a node without a quorum. One of an earlier life hears of this one at once, or
+    /// has nobody to hear it from; and once it was off, it believes what a quorum confirms and nothing else.
+    fn could_hear(&self, n: usize, at: Time) -> Option<Time> {
+        if !self.two_sites() {
+            return Some(at);
+        }
+        let node = &self.nodes[n];
+        if node.incarnation == self.truth.life {
+            return self.fresh(n).then_some(at);
+        }
+        Some(at.max(node.powered).max(self.person.reach?))
     }
 }

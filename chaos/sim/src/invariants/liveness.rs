@@ -97,8 +97,14 @@ impl World {
                 return Err(format!("{other} has not joined"));
             }
         }
+        if self.two_sites() {
+            self.all_have_joined()?;
+        }
         if waits {
             return Ok(());
+        }
+        if self.two_sites() {
+            return self.durable_alone(authority);
         }
         if authority.durability != Durability::Sync {
             return Err(format!("durability is {}", authority.durability));

@@ -9,7 +9,7 @@ use failover_core::{Change, Group, Phase};
 use model::ProcessStart;
 
 use crate::options::Invariant;
-use crate::place::{HOST_SITES, MDC, MS, NODE_SITES, NODES, PDC, SECOND, Time, WIT, nodes_at};
+use crate::place::{HOST_SITES, MDC, MS, NODE_SITES, PDC, SECOND, Time, WIT};
 use crate::world::World;
 
 /// Looked at this often.
@@ -50,8 +50,11 @@ pub struct Service {
 }
 
 impl World {
-    /// Looks at the service.
+    /// Looks at the service. In manual mode a person is waited for, and `manual` looks at what is left.
     pub(crate) fn look_at_service(&mut self) {
+        if self.two_sites() {
+            return;
+        }
         let surroundings = self.surroundings();
         let same = surroundings.is_some() && self.truth.service.surroundings == surroundings;
         self.look_at_primary(surroundings.as_ref(), same);
@@ -171,13 +174,14 @@ impl World {
             let node = &self.nodes[n];
             node.run.is_some() && !node.paused && node.slow_disk == 0
         };
-        let passes_on = |s: usize| nodes_at(s).any(well);
+        let passes_on = |s: usize| self.nodes_at(s).any(well);
         let clear = |a: usize, b: usize| a == b || self.net.clear(a, b);
         let sites = [PDC, MDC, WIT];
         let hears = |a: usize, b: usize| {
             clear(a, b) || sites.into_iter().any(|c| passes_on(c) && clear(a, c) && clear(c, b))
         };
-        (0..NODES).filter(|n| well(*n) && hears(site, NODE_SITES[*n])).count() > NODES / 2
+        (0..self.nodes.len()).filter(|n| well(*n) && hears(site, NODE_SITES[*n])).count()
+            > self.nodes.len() / 2
     }
 
     /// It is writable, its gate lets clients in, and no commit has waited for long.

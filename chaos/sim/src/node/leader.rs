@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use failover_core::{
-    Change, Command, GroupSpec, Refusal, ServerSpec, Told, Vantage, decide, encode, loss_of, plan_switchover,
+    Change, Command, GroupSpec, Leases, Refusal, ServerSpec, Told, Vantage, decide, encode, loss_of,
+    plan_switchover,
 };
 use model::{Incarnation, Timestamp, WallTime};
 
@@ -38,8 +39,8 @@ impl World {
             run.told = version;
             self.tell_guards(n);
         }
-        let run = self.nodes[n].run.as_mut().expect("it leads");
-        if !run.deciding {
+        self.heed_members(n);
+        if self.nodes[n].run.as_ref().is_some_and(|r| !r.deciding) {
             self.decide_now(n, clock);
         }
         self.drive(n);
@@ -52,10 +53,8 @@ impl World {
                 (self.names.servers[h].clone(), ServerSpec { site })
             })
             .collect();
-        let groups = BTreeMap::from([(
-            self.names.group.clone(),
-            GroupSpec { servers, leases: failover_core::Leases::Timed },
-        )]);
+        let leases = if self.two_sites() { Leases::Endless } else { Leases::Timed };
+        let groups = BTreeMap::from([(self.names.group.clone(), GroupSpec { servers, leases })]);
         Command::Found { incarnation: Incarnation(1), groups }
     }
 
@@ -89,6 +88,7 @@ impl World {
     /// A person asks this leader to move the group to the other site, or to another server of its own.
     pub(crate) fn order_switchover(&mut self, n: usize, within: bool) {
         let clock = self.node_now(n);
+        self.heed_members(n);
         let Some(run) = self.nodes[n].run.as_mut().filter(|r| !r.deciding && r.replica.is_current()) else {
             return;
         };
@@ -214,11 +214,20 @@ impl World {
             }
         }
         run.views[n] = (clock, hears);
-        if run.leading.is_some() {
+        let life = run.state.incarnation;
+        let leads = run.leading.is_some();
+        let leader = run.leader.filter(|l| *l != n);
+        if self.two_sites() {
+            // What it heard of other lives is how everybody hears of them.
+            for other in (0..self.nodes.len()).filter(|o| *o != n) {
+                self.send(n, other, Message::Beat { node: n, hears, life });
+            }
+        }
+        if leads {
             self.file_vantage(n, NODE_SITES[n]);
             self.hand_over(n, clock);
-        } else if let Some(leader) = run.leader.filter(|l| *l != n) {
-            self.send(n, leader, Message::Beat { node: n, hears });
+        } else if let Some(leader) = leader.filter(|_| !self.two_sites()) {
+            self.send(n, leader, Message::Beat { node: n, hears, life });
         }
     }
 
@@ -256,7 +265,9 @@ impl World {
             return;
         }
         let standby = 1 - NODE_SITES[n].min(1);
-        let to = (0..NODES).find(|m| NODE_SITES[*m] == standby && self.nodes[*m].run.is_some());
+        let voters = run.replica.members().voters;
+        let votes = |m: usize| voters.contains(&(m as u64 + 1));
+        let to = self.nodes_at(standby).find(|m| self.nodes[*m].run.is_some() && votes(*m));
         let run = self.nodes[n].run.as_mut().expect("it leads");
         if let Some(to) = to {
             // What came of it shows in who leads.

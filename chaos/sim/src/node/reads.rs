@@ -98,7 +98,11 @@ impl World {
         let clock = self.node_now(n);
         let run = self.nodes[n].run.as_mut().expect("it runs");
         match ask {
-            Ask::Own { sent } => run.confirmed = run.confirmed.max(Some(sent)),
+            Ask::Own { sent } => {
+                run.confirmed = run.confirmed.max(Some(sent));
+                let node = &mut self.nodes[n];
+                node.confirmed_boot = Some(node.boot);
+            }
             Ask::Node { node, sent } => self.send(n, node, Message::ReadAt { sent, index }),
             Ask::Renewal { host, via, renewal, received } => {
                 if run.leading.is_none() {
@@ -115,6 +119,10 @@ impl World {
     /// A guard's renewal came in: the report is filed, and the leader will answer.
     pub(crate) fn on_renewal(&mut self, n: usize, host: usize, via: Option<usize>, renewal: Rc<Renewal>) {
         let clock = self.node_now(n);
+        let seen = renewal.report.latch.seen.incarnation;
+        if seen > self.nodes[n].incarnation && !self.same_life(n, seen) {
+            return;
+        }
         let passes_nothing = self.broken(Mutant::PassesNothingOn);
         let run = self.nodes[n].run.as_mut().expect("it runs");
         let known = run.desk.facts().servers.get(&renewal.report.server);

@@ -173,6 +173,10 @@ impl World {
                 self.watchdog_ends(host, ends);
             }
             Event::PowerOn { host } => self.host_on(host),
+            Event::PersonLooks => {
+                self.fold(11, 0, 0);
+                self.person_looks();
+            }
             Event::Sockets { host, boot } if self.hosts[host].boot == boot => self.retransmit(host),
             _ => {}
         }

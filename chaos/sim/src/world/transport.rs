@@ -20,7 +20,7 @@ impl World {
         let c = 3 - a - b;
         let up =
             |n: usize| place_of(n) == c && n != to && self.nodes[n].run.is_some() && !self.nodes[n].paused;
-        let passes = !self.broken(Mutant::PassesNothingOn) && (0..NODES).any(up);
+        let passes = !self.broken(Mutant::PassesNothingOn) && (0..self.nodes.len()).any(up);
         passes.then_some(c)
     }
 

@@ -38,7 +38,8 @@ impl Guard {
         }
         // An endless lease is a promise without a date: it ends with a fence, or with this boot of the host.
         let from = if self.config.defects.has(Defect::LeaseFromTheAnswer) { now } else { sent };
-        let until = if leases.is_timed() { from + self.config.timing.lease } else { FOREVER };
+        let timed = leases.is_timed() || self.config.defects.has(Defect::EndlessLeasesExpire);
+        let until = if timed { from + self.config.timing.lease } else { FOREVER };
         if until > now && self.lease.is_none_or(|l| l.epoch < epoch || l.until < until) {
             self.lease = Some(Lease { epoch, until });
             // What the kernel's timeout does not carry across a restart of this guard is kept on disk.

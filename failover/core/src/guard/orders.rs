@@ -67,6 +67,14 @@ impl Guard {
             }
             Order::Promote { epoch: promoted } => {
                 let right = mine && known.epoch == *promoted && known.phase == Phase::Promoting;
+                let fenced = self.latch.fenced_through;
+                if right && fenced >= *promoted {
+                    // An earlier life of the cluster went further than the log that this one goes on from. It would
+                    // never open at this epoch; called off, the next move is to a later one.
+                    return Err(format!(
+                        "it is fenced through epoch {fenced}, and would never open at {promoted}"
+                    ));
+                }
                 if right { Ok(()) } else { Err(format!("it is not being promoted at epoch {promoted}")) }
             }
             // Not while it is being promoted already: from then on it has a history of its own.
