@@ -239,7 +239,9 @@ pub(super) fn turned(view: &View) -> Vec<String> {
     }
     why.extend(super::disk::trouble(view, server).map(|t| t.told(&format!("{server}'s"))));
     let Some(reading) = view.reading(server) else { return why };
-    if let Some(replica) = reading.replica.as_ref().filter(|r| !r.sql_error.is_empty()) {
+    // Once the relay log is drained its applier ends by our own hand, and may say so in an error.
+    let drained = view.group.running().is_some_and(|e| e.done("drain").is_some());
+    if let Some(replica) = reading.replica.as_ref().filter(|r| !drained && !r.sql_error.is_empty()) {
         why.push(format!("the applier of {server} stopped: {}", replica.sql_error));
     }
     why.extend(set_apart(view, server, reading).iter().map(|what| format!("{server} {what}")));
