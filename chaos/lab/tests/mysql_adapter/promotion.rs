@@ -193,3 +193,36 @@ async fn half_a_transaction_in_the_relay_log_holds_no_promotion_up() {
     let promoted = promote(&mut new, Deadline::after(Duration::from_secs(15))).await;
     assert_eq!(assert_done(promoted).executed, before, "the half is nothing");
 }
+
+/// Goal: what is read of an applier that was killed for a promotion is known, since an error of an applier stands against
+/// a candidate and keeps it stopped. Method: it is killed as the adapter does, while it has nothing to do.
+#[tokio::test]
+async fn what_a_killed_applier_tells() {
+    let pair = Pair::up().await;
+    insert(&mut pair.source.app().await, "one").await.unwrap();
+    pair.caught_up().await;
+    let mut admin = pair.replica.admin().await;
+    assert_done(stop_io_thread(&mut admin, patience()).await);
+    let mut root = pair.replica.root_conn().await;
+    let threads: Vec<mysql_async::Row> = root.query("SHOW PROCESSLIST").await.unwrap();
+    for thread in threads {
+        let (id, state): (u64, Option<String>) = (thread.get("Id").unwrap(), thread.get("State").unwrap());
+        if state.is_some_and(|s| s.contains("has read all relay log")) {
+            root.query_drop(format!("KILL CONNECTION {id}")).await.unwrap();
+        }
+    }
+    let reading = eventually("it is gone", || async {
+        let reading = read(&mut pair.replica.admin().await, patience()).await.unwrap();
+        let replica = reading.replica.unwrap();
+        (replica.sql == ReplicaThread::Stopped).then_some(replica)
+    })
+    .await;
+    // ER_MTA_INCONSISTENT_DATA: no error of the data, and a start ends it.
+    assert_eq!(reading.sql_errno, 1756, "{}", reading.sql_error);
+    assert_done(start_applier(&mut admin, patience()).await);
+    eventually("it applies again", || async {
+        let replica = read(&mut pair.replica.admin().await, patience()).await.unwrap().replica.unwrap();
+        (replica.sql == ReplicaThread::Running && replica.sql_error.is_empty()).then_some(())
+    })
+    .await;
+}

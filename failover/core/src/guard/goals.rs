@@ -16,8 +16,10 @@ const AGAIN_US: u64 = 1_000_000;
 
 /// Errors of an applier that end with what is around it, so that it is started again: no room (ER_DISK_FULL, ER_ERROR_ON_WRITE,
 /// ER_RECORD_FILE_FULL), a lock that was held for long (ER_LOCK_WAIT_TIMEOUT), and a relay log that could not be read, by both its
-/// numbers: a disk without room stops the applier with that (measured). Any other is one of the data: a person looks first.
-const PASSES: [u32; 6] = [1021, 1026, 1114, 1205, 1594, 13121];
+/// numbers: a disk without room stops the applier with that (measured). ER_MTA_INCONSISTENT_DATA, 1756, is what is told of one that
+/// was killed, as for a promotion that was called off behind it (measured: mysql_adapter `what_a_killed_applier_tells`). Any other is
+/// one of the data: a person looks first.
+const PASSES: [u32; 7] = [1021, 1026, 1114, 1205, 1594, 1756, 13121];
 /// ER_ACCESS_DENIED_ERROR: the source does not take the channel's password.
 const ACCESS_DENIED: u32 = 1045;
 /// A channel that is refused is given the password again after this long: it was changed while no guard ran.
