@@ -4,7 +4,7 @@ mod lab;
 
 use std::collections::BTreeSet;
 
-use lab::{Lab, TWOFOLD, admin, at, done, loss, role, said, until};
+use lab::{Lab, TWOFOLD, admin, at, done, loss, lost_with_a_row_of_its_own, role, said, stated, until};
 use mysql_async::prelude::Queryable;
 
 fn rows(lab: &Lab, server: &str) -> BTreeSet<String> {
@@ -132,26 +132,7 @@ fn a_quarantined_server_is_read_and_copied_anew() {
     a_stopped_applier_is_named(&lab);
     assert_eq!(lab.settled(), 1, "nothing moved for it");
     passwords_are_changed(&lab);
-    done(lab.twofold(&["lab", "kill", "mdc-db", "--hold"], true));
-    until(|| match lab.status() {
-        Some(s) if s["groups"][0]["durability"] == "async" => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    at(&lab, "pdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('only-here')").await);
-    done(lab.twofold(&["lab", "kill", "pdc-db", "--hold"], true));
-    done(lab.twofold(&["lab", "heal", "mdc"], true));
-    let to = ["failover", "shop", "--to", "mdc", "--fenced", "the test holds its host down"];
-    let stated = until(|| {
-        let stated = lab.inside_cli(&to);
-        if said(&stated).contains("  loss ") { Ok(said(&stated)) } else { Err(said(&stated)) }
-    });
-    let id = loss(&stated);
-    done(admin(&lab, &[&to[..], &["--accept-loss", &id]].concat()));
-    until(|| match lab.status() {
-        Some(s) if s["groups"][0]["open"] == true && s["groups"][0]["active-site"] == "mdc" => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    at(&lab, "mdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('later')").await);
+    lost_with_a_row_of_its_own(&lab);
 
     // It comes back: its own row is on its host's disk as SQL, and it is not touched.
     done(lab.twofold(&["lab", "heal", "pdc"], true));
@@ -178,10 +159,7 @@ fn a_quarantined_server_is_read_and_copied_anew() {
         audit => Err(audit),
     });
 
-    let stated = until(|| {
-        let stated = lab.inside_cli(&["db", "rebuild", "shop", "pdc-db"]);
-        if said(&stated).contains("  loss ") { Ok(said(&stated)) } else { Err(said(&stated)) }
-    });
+    let stated = stated(&lab, &["db", "rebuild", "shop", "pdc-db"]);
     assert!(stated.contains("1 transaction that pdc-db has and the primary has not"), "{stated}");
     let id = loss(&stated);
     let accept = ["db", "rebuild", "shop", "pdc-db", "--accept-loss", &id];

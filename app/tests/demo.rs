@@ -6,6 +6,7 @@
 //! has them with the commands. What must hold on any machine is asserted: nothing acknowledged is
 //! lost, never two writers, the epoch moves exactly when it should, the old site comes back by itself.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -74,12 +75,22 @@ fn a_silent_guard_a_second_failure_and_a_stopped_applier_lose_nothing() {
     }
 }
 
+/// What libfaketime shares on this machine (shm_overview(7)).
+fn shared_memory() -> BTreeSet<String> {
+    let files = std::fs::read_dir("/dev/shm").expect("shared memory").flatten();
+    let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.contains("faketime")).collect()
+}
+
 /// Goal: a primary whose commits stand still for its disk is left, though it answers every SELECT, and the group stays
 /// where it is while the daemons' wall clocks are two hours apart.
 #[test]
 fn a_hung_disk_and_a_full_one_move_the_group_and_clocks_do_not() {
     let faults = "hung-disk,disk-full,clock-step";
+    let shared = shared_memory();
     let report = demo(faults, &[]);
+    let left: Vec<_> = shared_memory().difference(&shared).cloned().collect();
+    assert!(left.is_empty(), "the clocks of daemons that were killed leave {left:?}");
     let runs = report["runs"].as_array().expect("runs");
     let moved = |run: &Value| run["epoch_after"].as_u64() > run["epoch_before"].as_u64();
     assert_eq!(runs.iter().map(moved).collect::<Vec<_>>(), [true, true, false], "{report:#}");
@@ -103,6 +114,18 @@ fn out_of_async_no_more_is_lost_than_a_person_accepted() {
     assert_eq!(run["dual_writable_ms"].as_f64(), Some(0.0), "{run:#}");
     assert_eq!(run["epoch_after"].as_u64(), run["epoch_before"].as_u64().map(|e| e + 1), "{run:#}");
     assert!(run["quarantined"].is_string() && run["rejoin_ms"].is_null(), "{run:#}");
+}
+
+/// Goal: with two servers in each site a primary that dies is followed by its neighbour, with all that the other site's
+/// ackers had acknowledged, and no client leaves the site.
+#[test]
+fn a_killed_primary_with_a_neighbour_is_followed_within_its_site() {
+    let report = demo("kill-primary", &["--servers", "2"]);
+    let run = run_of(&report, "kill-primary");
+    assert_eq!(report["servers"], 2);
+    assert!(run["moved_to"].is_string(), "{run:#}");
+    assert_eq!(run["active_site_after"], run["active_site"], "{run:#}");
+    assert!(run["epoch_after"].as_u64() > run["epoch_before"].as_u64(), "{run:#}");
 }
 
 #[test]

@@ -4,7 +4,9 @@ mod lab;
 
 use std::time::Instant;
 
-use lab::{Lab, PATIENCE, TWOFOLD, admin, at, done, loss, role, said, until};
+use lab::{
+    Lab, PATIENCE, TWOFOLD, admin, at, done, loss, lost_with_a_row_of_its_own, role, said, stated, until,
+};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
@@ -64,25 +66,7 @@ fn a_quarantined_server_is_copied_anew_by_its_guard() {
     at(&lab, "pdc-db", async |conn| {
         conn.query_drop("CREATE TABLE kept (word VARCHAR(20) PRIMARY KEY)").await
     });
-    done(lab.twofold(&["lab", "kill", "mdc-db", "--hold"], true));
-    until(|| match lab.status() {
-        Some(s) if s["groups"][0]["durability"] == "async" => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    at(&lab, "pdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('only-here')").await);
-    done(lab.twofold(&["lab", "kill", "pdc-db", "--hold"], true));
-    done(lab.twofold(&["lab", "heal", "mdc"], true));
-    let to = ["failover", "shop", "--to", "mdc", "--fenced", "the test holds its host down"];
-    let stated = until(|| {
-        let stated = lab.inside_cli(&to);
-        if said(&stated).contains("  loss ") { Ok(said(&stated)) } else { Err(said(&stated)) }
-    });
-    done(admin(&lab, &[&to[..], &["--accept-loss", &loss(&stated)]].concat()));
-    until(|| match lab.status() {
-        Some(s) if s["groups"][0]["open"] == true && s["groups"][0]["active-site"] == "mdc" => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
-    at(&lab, "mdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('later')").await);
+    lost_with_a_row_of_its_own(&lab);
     done(lab.twofold(&["lab", "heal", "pdc"], true));
     until(|| match role(&lab, "pdc-db") {
         role if role == "quarantined" => Ok(()),
@@ -90,10 +74,7 @@ fn a_quarantined_server_is_copied_anew_by_its_guard() {
     });
 
     let rebuild = ["db", "rebuild", "shop", "pdc-db"];
-    let stated = until(|| {
-        let stated = lab.inside_cli(&rebuild);
-        if said(&stated).contains("  loss ") { Ok(said(&stated)) } else { Err(said(&stated)) }
-    });
+    let stated = stated(&lab, &rebuild);
     assert!(stated.contains("that pdc-db has and the primary has not"), "{stated}");
     let id = loss(&stated);
     let accept = [&rebuild[..], &["--accept-loss", &id]].concat();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use serde_json::Value;
 
@@ -179,4 +180,33 @@ pub fn done(output: Output) -> String {
 pub fn loss(text: &str) -> String {
     let (_, rest) = text.split_once("  loss ").unwrap_or_else(|| panic!("no loss is stated: {text}"));
     rest.split(':').next().expect("an id").to_owned()
+}
+
+/// What a command says that states a loss, once it can.
+pub fn stated(lab: &Lab, words: &[&str]) -> String {
+    until(|| {
+        let stated = said(&lab.inside_cli(words));
+        if stated.contains("  loss ") { Ok(stated) } else { Err(stated) }
+    })
+}
+
+/// The active site is lost in `Async`, with a row in the table `kept` that was acknowledged there alone, and mdc serves by
+/// a person's word and has a row of its own.
+pub fn lost_with_a_row_of_its_own(lab: &Lab) {
+    done(lab.twofold(&["lab", "kill", "mdc-db", "--hold"], true));
+    until(|| match lab.status() {
+        Some(s) if s["groups"][0]["durability"] == "async" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    at(lab, "pdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('only-here')").await);
+    done(lab.twofold(&["lab", "kill", "pdc-db", "--hold"], true));
+    done(lab.twofold(&["lab", "heal", "mdc"], true));
+    let to = ["failover", "shop", "--to", "mdc", "--fenced", "the test holds its host down"];
+    let id = loss(&stated(lab, &to));
+    done(admin(lab, &[&to[..], &["--accept-loss", &id]].concat()));
+    until(|| match lab.status() {
+        Some(s) if s["groups"][0]["open"] == true && s["groups"][0]["active-site"] == "mdc" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    at(lab, "mdc-db", async |conn| conn.query_drop("INSERT INTO kept VALUES ('later')").await);
 }

@@ -124,7 +124,7 @@ pub fn run_seeds(first: u64, seeds: u64, threads: usize, options: &Options, each
                     if offset >= seeds {
                         return;
                     }
-                    let named = Named(first + offset, options.sites);
+                    let named = Named(first + offset, options);
                     each(run(named.0, options));
                 }
             });
@@ -133,14 +133,27 @@ pub fn run_seeds(first: u64, seeds: u64, threads: usize, options: &Options, each
 }
 
 /// Says which seed it was when a run panics: the cores assert what must be true.
-struct Named(u64, Sites);
+struct Named<'a>(u64, &'a Options);
 
-impl Drop for Named {
+impl Drop for Named<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let sites = if self.1 == Sites::Two { " --two-sites" } else { "" };
-            eprintln!("seed {} panicked; again: twofold sim --seed {} --seeds 1{sites}", self.0, self.0);
+            eprintln!("seed {} panicked; again: {}", self.0, self.1.again(self.0));
         }
+    }
+}
+
+/// What each run is told, where no file says it.
+fn asked(command: &SimCommand) -> Options {
+    Options {
+        minutes: command.minutes,
+        sites: if command.two_sites { Sites::Two } else { Sites::WithWitness },
+        faults: command.faults.iter().copied().collect(),
+        servers: (command.flavour == Flavour::Mariadb).then_some(2),
+        flavour: command.flavour,
+        calm: command.calm,
+        until_settled: command.until_settled,
+        ..Options::default()
     }
 }
 
@@ -148,19 +161,7 @@ impl Drop for Named {
 #[must_use]
 pub fn run_command(command: &SimCommand) -> u8 {
     let (first, seeds, options) = match &command.replay {
-        None => {
-            let options = Options {
-                minutes: command.minutes,
-                sites: if command.two_sites { Sites::Two } else { Sites::WithWitness },
-                faults: command.faults.iter().copied().collect(),
-                servers: (command.flavour == Flavour::Mariadb).then_some(2),
-                flavour: command.flavour,
-                calm: command.calm,
-                until_settled: command.until_settled,
-                ..Options::default()
-            };
-            (command.seed, command.seeds, options)
-        }
+        None => (command.seed, command.seeds, asked(command)),
         Some(path) => match Replay::read(path) {
             Ok(replay) => (replay.seed, 1, replay.options()),
             Err(error) => {
@@ -262,5 +263,33 @@ fn print(command: &SimCommand, summary: &Summary) {
     for broken in &summary.violations {
         println!("  seed {}: {} at {} µs: {}", broken.seed, broken.invariant, broken.at_us, broken.text);
         println!("    again: {}    log: {}", broken.replay, broken.log);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        command: SimCommand,
+    }
+
+    /// Goal: what a failing seed tells to type is that very run.
+    #[test]
+    fn the_command_that_is_told_asks_for_the_same_run() {
+        let storm = Options { minutes: 3, until_settled: true, ..Options::default() };
+        let two = Options { sites: Sites::Two, calm: true, ..Options::default() };
+        let mariadb = Options { flavour: Flavour::Mariadb, servers: Some(2), ..Options::default() };
+        let few = Options { faults: [Kind::AckLost, Kind::Cut].into(), ..Options::default() };
+        for options in [Options::default(), storm, two, mariadb, few] {
+            let again = options.again(7);
+            let words = again.strip_prefix("twofold ").unwrap().split(' ');
+            let typed = Typed::parse_from(words).command;
+            assert_eq!((typed.seed, typed.seeds, asked(&typed)), (7, 1, options), "{again}");
+        }
     }
 }

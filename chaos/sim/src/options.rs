@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum;
 use failover_core::Defect;
 use model::Flavour;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,27 @@ impl Default for Options {
             until_settled: false,
             verbose: false,
         }
+    }
+}
+
+impl Options {
+    /// The command that makes this seed's run happen again. What is taken out on purpose has no word for it.
+    #[must_use]
+    pub fn again(&self, seed: u64) -> String {
+        let mut command = format!("twofold sim --seed {seed} --seeds 1 --minutes {}", self.minutes);
+        let words = [
+            (self.sites == Sites::Two, " --two-sites"),
+            (self.flavour == Flavour::Mariadb, " --flavour mariadb"),
+            (self.calm, " --calm"),
+            (self.until_settled, " --until-settled"),
+        ];
+        words.into_iter().filter(|(said, _)| *said).for_each(|(_, word)| command.push_str(word));
+        let faults = self.faults.iter().filter_map(ValueEnum::to_possible_value);
+        let faults: Vec<_> = faults.map(|value| value.get_name().to_owned()).collect();
+        if !faults.is_empty() {
+            command.push_str(&format!(" --faults {}", faults.join(",")));
+        }
+        command
     }
 }
 

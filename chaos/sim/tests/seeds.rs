@@ -2,36 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Mutex;
+mod support;
 
-use chaos_sim::{Options, Outcome, cli::run_seeds, run};
-
-/// Runs so many seeds, on both cores, and shows the first that breaks something.
-fn hold(first: u64, seeds: u64, options: &Options) -> Vec<Outcome> {
-    let outcomes = Mutex::new(Vec::new());
-    run_seeds(first, seeds, 2, options, |mut outcome| {
-        // The log is wanted of the failing ones only.
-        if outcome.violation.is_none() {
-            outcome.log = Vec::new();
-        }
-        outcomes.lock().unwrap().push(outcome);
-    });
-    let outcomes = outcomes.into_inner().unwrap();
-    assert_eq!(outcomes.len() as u64, seeds);
-    if let Some(broken) = outcomes.iter().filter(|o| o.violation.is_some()).min_by_key(|o| o.seed) {
-        let from = broken.log.len().saturating_sub(120);
-        panic!(
-            "seed {} breaks {:?}\nagain: twofold sim --seed {} --seeds 1 --minutes {}{}\n{}",
-            broken.seed,
-            broken.violation,
-            broken.seed,
-            options.minutes,
-            if options.until_settled { " --until-settled" } else { "" },
-            broken.log[from..].join("\n")
-        );
-    }
-    outcomes
-}
+use chaos_sim::{Options, run};
+use support::hold;
 
 /// Goal: issue A's promise: 1,000 seeds of at least 10 simulated minutes with at least 5 faults each,
 /// a third of them with a failover, no violation.

@@ -3,35 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
-use chaos_sim::{Options, Outcome, Sites, cli::run_seeds, run};
-
-fn hold(first: u64, seeds: u64, options: &Options) -> Vec<Outcome> {
-    let outcomes = Mutex::new(Vec::new());
-    run_seeds(first, seeds, 2, options, |mut outcome| {
-        // The log is wanted of the failing ones only.
-        if outcome.violation.is_none() {
-            outcome.log = Vec::new();
-        }
-        outcomes.lock().unwrap().push(outcome);
-    });
-    let outcomes = outcomes.into_inner().unwrap();
-    assert_eq!(outcomes.len() as u64, seeds);
-    if let Some(broken) = outcomes.iter().filter(|o| o.violation.is_some()).min_by_key(|o| o.seed) {
-        let from = broken.log.len().saturating_sub(120);
-        panic!(
-            "seed {} breaks {:?}\nagain: twofold sim --two-sites --seed {} --seeds 1 --minutes {}\n{}",
-            broken.seed,
-            broken.violation,
-            broken.seed,
-            options.minutes,
-            broken.log[from..].join("\n")
-        );
-    }
-    outcomes
-}
+use chaos_sim::{Options, Sites, run};
+use support::hold;
 
 /// Goal: nothing breaks in manual mode either, and everything that a person does there comes to pass. Method: seeds as
 /// long as those with a witness; what happened is counted.

@@ -34,6 +34,17 @@ fn check(lab: &Lab) -> Result<(), FaultError> {
     Ok(())
 }
 
+/// What libfaketime leaves of a process that was killed, by the process's id.
+const LEFT: [&str; 2] = ["/dev/shm/faketime_shm_", "/dev/shm/sem.faketime_sem_"];
+
+/// A process of the lab has ended, and its id is still its own: what the library shared in it goes with it.
+pub fn forget(pid: i32) {
+    for name in LEFT {
+        // One without the library, or that ended in order, left nothing.
+        let _ = std::fs::remove_file(format!("{name}{pid}"));
+    }
+}
+
 /// The daemons of the active site are an hour ahead, those of all others an hour behind.
 pub fn step(lab: &Lab, spec: &LabSpec, active: LabSite) -> Result<Injected, FaultError> {
     check(lab)?;

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
+use crate::faults::wall;
 use crate::spec::ProcessSpec;
 
 /// How one process stands.
@@ -170,6 +171,8 @@ impl Process {
         while let Err(nix::errno::Errno::EINTR) =
             waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
         {}
+        // Its id is nobody else's yet.
+        wall::forget(pid.as_raw());
         let mut slot = self.lock();
         let end = child.wait().map_or_else(|e| format!("unknown: {e}"), |s| s.to_string());
         slot.pid = None;
