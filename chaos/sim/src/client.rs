@@ -69,7 +69,12 @@ impl World {
                 let wait = 100 * MS + self.chance.below(100 * MS);
                 self.client_again(c, wait);
             }
-            ClientEvent::Timeout { .. } => self.client_again(c, 10 * MS),
+            ClientEvent::Timeout { .. } => {
+                if let Some(h) = self.clients[c].at {
+                    self.driver_kills(h, c, attempt);
+                }
+                self.client_again(c, 10 * MS);
+            }
         }
     }
 
@@ -133,7 +138,8 @@ impl World {
             return;
         }
         let attempt = self.clients[c].attempt;
-        let Some(life) = host.mysql.life.as_ref().filter(|l| l.booted) else {
+        let Some(life) = host.mysql.life.as_ref().filter(|l| l.booted && !l.stopping && !host.mysql.flooded)
+        else {
             return self.refuse_client(h, c, attempt);
         };
         let (start, sockets) = (life.start, host.sockets);

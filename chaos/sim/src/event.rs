@@ -101,6 +101,8 @@ pub enum Inside {
     Booted,
     /// A client's statement reaches the commit.
     Commit { client: usize, attempt: u32, sockets: u32 },
+    /// One that waited for the disk is in the binary log.
+    Written { client: usize, attempt: u32, sockets: u32 },
     /// A transaction comes in from the source.
     Ship { connection: u32, origin: usize, number: usize },
     /// An acknowledgement comes in from the replica.
@@ -115,6 +117,10 @@ pub enum Inside {
     SourceGone { connection: u32 },
     /// The oldest waiter's ack timeout.
     AckTimeout { number: usize },
+    /// A shutdown gets to whoever waits.
+    Stopping,
+    /// A shutdown is done.
+    Stopped,
 }
 
 /// What happens with a client.

@@ -99,11 +99,21 @@ pub enum Kind {
     AckLost,
     /// The kernel's rules are flushed on a database host.
     Flush,
+    /// Nothing that is written to the disk under a database comes back.
+    DiskHangs,
+    /// The disk under a database has no room.
+    DiskFull,
+    /// A replica's applier stops, for something that passes or for what is in its data.
+    ApplierStops,
+    /// Somebody holds all connections of a database.
+    Flood,
+    /// Drivers kill what they have waited for long enough.
+    DriversKill,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 32] = [
+    pub const ALL: [Kind; 37] = [
         Kind::SiteKill,
         Kind::HostCrash,
         Kind::DiskLies,
@@ -136,6 +146,11 @@ impl Kind {
         Kind::AccountChanges,
         Kind::AckLost,
         Kind::Flush,
+        Kind::DiskHangs,
+        Kind::DiskFull,
+        Kind::ApplierStops,
+        Kind::Flood,
+        Kind::DriversKill,
     ];
 
     /// How long it lasts at least and at most, milliseconds.
@@ -148,6 +163,9 @@ impl Kind {
             Kind::HostPause | Kind::GuardPause | Kind::MysqlPause | Kind::NodePause => (150, 25_000),
             Kind::Cut | Kind::CutOneWay | Kind::Isolate | Kind::IsolateAll => (200, 30_000),
             Kind::Loss | Kind::Slow | Kind::Double | Kind::SlowDisk | Kind::ApplierLag => (1_000, 30_000),
+            Kind::DiskHangs | Kind::DiskFull | Kind::ApplierStops | Kind::Flood | Kind::DriversKill => {
+                (500, 30_000)
+            }
             Kind::Failover => (500, 12_000),
             Kind::Unheard => (1_000, 6_000),
             Kind::AccountChanges | Kind::AckLost => (1_000, 20_000),

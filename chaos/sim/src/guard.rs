@@ -12,6 +12,7 @@ use model::{BootId, Incarnation, ProcessStart};
 use runbooks_core::{Evidence, Outcome};
 
 use crate::event::{Event, Message, Unit};
+use crate::mysql::Disk;
 use crate::options::Mutant;
 use crate::place::{MS, NODES, Time};
 use crate::world::World;
@@ -60,6 +61,8 @@ pub struct GuardProcess {
     pub given_up: Vec<ActId>,
     /// What came of those: it lies on the connection, and is read by whoever asks next.
     pub unread: VecDeque<ActEnd>,
+    /// How it last found the disk, and whether a database ran.
+    pub probed: Option<(Disk, bool)>,
     /// What it last said of being open.
     pub open: Option<model::Epoch>,
 }
@@ -124,6 +127,7 @@ impl World {
             sentinel: None,
             given_up: Vec::new(),
             unread: VecDeque::new(),
+            probed: None,
             open: None,
         }));
         host.acts.clear();
@@ -211,6 +215,7 @@ impl World {
         let every = if guard.guard.hurried(clock) { READ_IN_A_HURRY } else { READ_EVERY };
         let next = now + self.hosts[h].clock.stretch(every);
         self.queue.push(next, Event::Read { host: h, life });
+        self.probe_disk(h);
         let mysql = &self.hosts[h].mysql;
         let Some(start) = mysql.life.as_ref().map(|l| l.start) else { return };
         // A new connection gets in only while no account change waits.

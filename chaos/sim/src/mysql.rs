@@ -9,6 +9,7 @@
 
 mod acts;
 mod commit;
+mod disk;
 mod life;
 mod stream;
 
@@ -21,6 +22,8 @@ use model::{
 };
 
 use crate::place::{HOSTS, Names, Time};
+
+pub use disk::Disk;
 
 /// `rpl_semi_sync_source_timeout` as armed: the greatest value, never reached here.
 const ARMED_TIMEOUT_MS: u64 = 4_294_967_295;
@@ -63,6 +66,14 @@ pub struct Mysql {
     pub accounts_change: bool,
     /// When something was received last.
     pub received: Time,
+    /// The disk under its data.
+    pub disk: Disk,
+    /// What is next in its relay log does not fit its data: whoever applies it stops with this error.
+    pub conflict: Option<u32>,
+    /// Somebody holds all of its connections but the administrator's.
+    pub flooded: bool,
+    /// A driver that has waited long enough kills its session's statement.
+    pub drivers_kill: bool,
 }
 
 /// A replication channel.
@@ -165,6 +176,10 @@ pub struct Life {
     pub booted: bool,
     /// SIGSTOPped.
     pub paused: bool,
+    /// It was killed while it waited for its disk: it answers nobody, and ends when the disk does answer.
+    pub doomed: bool,
+    /// It is being stopped in order: nobody gets in any more, and whoever waits is told in a while.
+    pub stopping: bool,
     /// `read_only` (and with it `super_read_only`).
     pub read_only: bool,
     /// `super_read_only=ON` waits for commits under way: it reads 1 already.
@@ -191,6 +206,8 @@ pub struct Life {
     pub connection: Option<Connection>,
     /// The applier is on.
     pub sql: bool,
+    /// `Last_SQL_Errno`, 0 for none.
+    pub sql_errno: u32,
     /// The applier is busy with one.
     pub applying: bool,
     /// The dump threads.
@@ -252,6 +269,10 @@ impl Mysql {
             loses_acks: false,
             accounts_change: false,
             received: 0,
+            disk: Disk::Well,
+            conflict: None,
+            flooded: false,
+            drivers_kill: false,
         }
     }
 
@@ -320,7 +341,7 @@ impl Mysql {
 
     /// The process, if it runs and answers.
     pub fn answering(&self) -> Option<&Life> {
-        self.life.as_ref().filter(|l| l.booted && !l.paused)
+        self.life.as_ref().filter(|l| l.booted && !l.paused && !l.doomed && !l.stopping)
     }
 
     fn set(uuids: &[ServerUuid], from: [usize; HOSTS], to: [usize; HOSTS]) -> GtidSet {
@@ -367,7 +388,7 @@ impl Mysql {
             io_error: channel.io_error.clone(),
             sql_error: String::new(),
             io_errno: 0,
-            sql_errno: 0,
+            sql_errno: life.sql_errno,
             lag_seconds: None,
             delay_s: 0,
             filters: vec![],
@@ -382,7 +403,7 @@ impl Mysql {
             super_read_only: read_only && !life.super_off,
             offline_mode: false,
             client_sessions: 0,
-            connections: 1,
+            connections: if self.flooded { 152 } else { 1 },
             max_connections: 151,
             semi_sync: SemiSyncReading {
                 source_enabled: life.source_enabled,

@@ -25,6 +25,8 @@ pub struct Transaction {
     pub acknowledged: bool,
     /// A failover on record gave it up.
     pub given_up: bool,
+    /// The disk of its own server said that it had it, and had not.
+    pub forgotten: bool,
 }
 
 /// An opening of a server; none before its first.
@@ -106,8 +108,15 @@ impl Truth {
 
     /// A server writes a transaction.
     pub fn write(&mut self, origin: usize, number: usize, at: Time) -> u32 {
-        let transaction =
-            Transaction { origin, number, at, told: false, acknowledged: false, given_up: false };
+        let transaction = Transaction {
+            origin,
+            number,
+            at,
+            told: false,
+            acknowledged: false,
+            given_up: false,
+            forgotten: false,
+        };
         self.transactions.push(transaction);
         u32::try_from(self.transactions.len() - 1).expect("a run writes fewer than 2³² transactions")
     }

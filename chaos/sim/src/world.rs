@@ -89,6 +89,8 @@ pub struct Host {
     pub stash_mysql: Vec<Event>,
     /// What happens to the host when it goes on.
     pub stash: Vec<Event>,
+    /// What waits for the disk under its database.
+    pub stash_disk: Vec<Event>,
     /// Until when a lease was granted, on this host's clock.
     pub lease_until: u64,
     /// Its clock missed a stop: a lease through this moment of it is no measure of true time.
@@ -227,6 +229,7 @@ impl World {
                 acts: Vec::new(),
                 stash_guard: Vec::new(),
                 stash_mysql: Vec::new(),
+                stash_disk: Vec::new(),
                 stash: Vec::new(),
                 lease_until: 0,
                 unmeasured: 0,

@@ -301,6 +301,13 @@ fn rows() -> Vec<Row> {
         },
         // 44.
         Row { servers: 4, ..Row::new(D::ReturnsAcknowledging, &[K::Switchover], &[I3]) },
+        // 45.
+        Row {
+            from: 20,
+            ..Row::new(D::DeafAckerUncounted, &[K::DiskFull, K::GuardPause, K::MysqlKill], &[Service])
+        },
+        // 46.
+        Row::new(D::PromisedIsForgotten, &[K::DiskLies, K::DiskFull, K::DiskHangs], &[Lost, I3, I5]),
     ]
 }
 

@@ -71,6 +71,10 @@ pub enum Defect {
     GivenUpHoldsShut,
     /// A server that returns attaches as it was: acknowledging, if it did before (44).
     ReturnsAcknowledging,
+    /// A server that is shut in `Sync` for what an attached acker lacks is not told of (interleaving 45).
+    DeafAckerUncounted,
+    /// The candidate of a failover that was called off counts as a replica no more once it has no source (46).
+    PromisedIsForgotten,
     /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
     StartWithoutSuperset,
     /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
@@ -87,7 +91,7 @@ pub enum Defect {
 
 impl Defect {
     /// All that matter where there is a witness.
-    pub const ALL: [Defect; 35] = [
+    pub const ALL: [Defect; 37] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -119,6 +123,8 @@ impl Defect {
         Defect::BesideHoldsShut,
         Defect::GivenUpHoldsShut,
         Defect::ReturnsAcknowledging,
+        Defect::DeafAckerUncounted,
+        Defect::PromisedIsForgotten,
         Defect::StartWithoutSuperset,
         Defect::ActsOnEntries,
         Defect::OneSentinel,

@@ -387,6 +387,7 @@ impl Desk {
                 of_a_former_run(theirs, &mine.uuid, report.promoted.as_ref(), &mine.held, others)
             })
         };
+        let promised = group.promised_before().filter(|_| !self.defects.has(Defect::PromisedIsForgotten));
         group
             .servers
             .keys()
@@ -401,7 +402,7 @@ impl Desk {
                     process_start: facts.report.process.start(),
                     held: last.held.subtract(&former),
                     reachable: now.since(facts.received) <= self.timing.fresh(),
-                    replica: last.replica,
+                    replica: last.replica || promised == Some(server),
                 })
             })
             .collect()

@@ -473,7 +473,7 @@ impl Guard {
             _ => 0,
         };
         let wanted = if semi.source_enabled { wanted.max(semi.wait_count) } else { wanted };
-        if semi.clients < wanted {
+        if semi.clients < wanted || self.waits_for_cover(&reading, now) {
             self.progress.absent_since.get_or_insert(now);
         } else {
             self.progress.absent_since = None;

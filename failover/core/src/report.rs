@@ -213,7 +213,8 @@ pub struct GuardReport {
     pub drained: Option<Drained>,
     /// A client has been waiting for an ack for so long, in microseconds; 0 when none waits.
     pub waiting_us: u64,
-    /// Fewer ackers than the wait count have been connected for so long; 0 when all are.
+    /// Fewer ackers than the wait count have been connected for so long, or it has been shut in `Sync` for so long because
+    /// one lacks what it has; 0 when all are there.
     pub absent_us: u64,
     /// It holds a lease but has been shut for so long; 0 when it is open or holds none.
     pub shut_us: u64,

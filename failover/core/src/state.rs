@@ -183,6 +183,15 @@ impl Group {
         }
     }
 
+    /// Who was promised the epoch before the present one and never served it: the candidate of a failover that was called
+    /// off. Its channel may be gone already, and it holds all that the revoked primary's ackers had.
+    #[must_use]
+    pub fn promised_before(&self) -> Option<&ServerId> {
+        let present = self.authority.as_ref()?.epoch;
+        let (_, before) = self.epochs.range(..present).next_back()?;
+        (!before.served).then_some(&before.primary.server)
+    }
+
     /// The execution that still runs.
     #[must_use]
     pub fn running(&self) -> Option<&Execution> {

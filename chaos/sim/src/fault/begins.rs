@@ -4,6 +4,7 @@ use failover_core::{Durability, HowItEnded, Phase};
 
 use crate::event::Event;
 use crate::fault::{Hit, Kind, Planned};
+use crate::mysql::Disk;
 use crate::options::Mutant;
 use crate::place::{HOST_SITES, MDC, MS, NODES, OUTSIDE, PDC, SECOND, Time, WIT};
 use crate::world::World;
@@ -22,7 +23,8 @@ impl World {
         let well = authority.acker_set.iter().all(|acker| {
             let Some(other) = self.names.host(&acker.server).map(|h| &self.hosts[h]) else { return false };
             let start = other.mysql.answering().map(|l| l.start);
-            other.up && !other.paused && start == Some(acker.process_start)
+            let well = other.mysql.disk == Disk::Well;
+            other.up && !other.paused && well && start == Some(acker.process_start)
         });
         (authority.phase == Phase::Serving && authority.durability == Durability::Sync && well)
             .then_some(primary)
@@ -114,7 +116,7 @@ impl World {
             Kind::MysqlShutdown => {
                 let rebuilding = self.hosts[host].mysql.answering().is_none_or(|l| l.rebuilding);
                 // Its unit is made so that a server whose commits wait is killed: interleaving 7.
-                let waits = !self.hosts[host].mysql.waiting.is_empty();
+                let waits = !self.hosts[host].mysql.waiting.is_empty() || self.writes_wait(host);
                 if !rebuilding && waits && !self.broken(Mutant::StopsInOrder) {
                     self.mysql_end(host, HowItEnded::Killed, true);
                 } else if !rebuilding {
@@ -201,6 +203,28 @@ impl World {
                 self.quiet = true;
                 Hit::Host(acker)
             }
+            Kind::DiskHangs | Kind::DiskFull if self.hosts[host].mysql.disk != Disk::Well => Hit::Nothing,
+            Kind::DiskHangs => {
+                self.disk_fails(host, Disk::Hangs);
+                Hit::Host(host)
+            }
+            Kind::DiskFull => {
+                self.disk_fails(host, Disk::Full);
+                Hit::Host(host)
+            }
+            Kind::ApplierStops => {
+                let replica = self.primary_host().map_or(host, |p| self.another(p, more));
+                self.applier_stops(replica, more);
+                Hit::Host(replica)
+            }
+            Kind::Flood => {
+                self.hosts[host].mysql.flooded = true;
+                Hit::Host(host)
+            }
+            Kind::DriversKill => {
+                self.hosts[host].mysql.drivers_kill = true;
+                Hit::Host(host)
+            }
             Kind::Flush => {
                 self.flush(host);
                 Hit::Nothing
@@ -215,6 +239,17 @@ impl World {
                     Hit::Host(host)
                 }
             }
+        }
+    }
+
+    /// One time in two for a row that is there already, which stays until somebody has looked at it; else for a lock
+    /// that was held for long, or by somebody's KILL.
+    fn applier_stops(&mut self, h: usize, detail: u64) {
+        if detail & 1 == 0 {
+            self.hosts[h].mysql.conflict = Some(1062);
+        } else if let Some(life) = self.hosts[h].mysql.life.as_mut().filter(|l| l.sql) {
+            life.sql = false;
+            life.sql_errno = if detail & 2 == 0 { 1205 } else { 1756 };
         }
     }
 

@@ -5,6 +5,7 @@ use failover_core::Timing;
 use crate::event::{Event, Unit};
 use crate::fault::{Hit, Kind};
 use crate::gate::Gate;
+use crate::mysql::{Io, Life};
 use crate::place::{MS, NODES, PLACES, SECOND, Time};
 use crate::world::World;
 
@@ -33,6 +34,10 @@ impl World {
             }
             (Kind::MysqlPause, Hit::Host(h)) => self.mysql_pause(h, false),
             (Kind::ApplierLag, Hit::Host(h)) => self.hosts[h].mysql.lag = 400,
+            (Kind::DiskHangs | Kind::DiskFull, Hit::Host(h)) => self.disk_returns(h),
+            (Kind::ApplierStops, Hit::Host(h)) => self.conflict_is_mended(h),
+            (Kind::Flood, Hit::Host(h)) => self.hosts[h].mysql.flooded = false,
+            (Kind::DriversKill, Hit::Host(h)) => self.hosts[h].mysql.drivers_kill = false,
             (Kind::AckLost, Hit::Host(h)) => {
                 self.hosts[h].mysql.loses_acks = false;
                 self.quiet = false;
@@ -49,6 +54,18 @@ impl World {
                 self.net.set(b, a, true, self.now);
             }
             (_, Hit::Host(_) | Hit::Nothing) => {}
+        }
+    }
+
+    /// Somebody has removed the row that was in the way, and starts the applier again.
+    fn conflict_is_mended(&mut self, h: usize) {
+        let mysql = &mut self.hosts[h].mysql;
+        let stopped = mysql.conflict.take().is_some();
+        // A start of both threads of MariaDB's would drop what it acknowledged: that is the guard's to decide.
+        let (maria, replicates) = (mysql.maria(), mysql.channel.is_some());
+        let starts = |l: &Life| l.sql_errno != 0 && (!maria || l.io != Io::Stopped);
+        if stopped && replicates && mysql.answering().is_some_and(starts) {
+            self.applier_on(h);
         }
     }
 
@@ -133,6 +150,10 @@ impl World {
         for h in 0..self.hosts.len() {
             self.resume_host(h, 0);
             self.hosts[h].slow_disk = 0;
+            self.disk_returns(h);
+            self.conflict_is_mended(h);
+            self.hosts[h].mysql.flooded = false;
+            self.hosts[h].mysql.drivers_kill = false;
             self.hosts[h].hold_mysql = false;
             self.hosts[h].mysql.lag = 400;
             self.hosts[h].mysql.loses_acks = false;

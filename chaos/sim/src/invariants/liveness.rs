@@ -3,7 +3,7 @@
 
 use failover_core::{Durability, Group, Phase};
 
-use crate::mysql::Io;
+use crate::mysql::{Disk, Io};
 use crate::options::Invariant;
 use crate::place::{HOST_SITES, SECOND, Time};
 use crate::world::World;
@@ -28,7 +28,8 @@ impl World {
         let host = &self.hosts[primary];
         let long = |since: Time| self.now > since + ACKED_LONG_AGO;
         let Some(life) = host.mysql.answering().filter(|l| l.source_enabled && l.operating) else { return };
-        let stands = !host.paused && long(host.resumed) && !host.mysql.waiting.is_empty();
+        let writes = host.mysql.disk == Disk::Well;
+        let stands = writes && !host.paused && long(host.resumed) && !host.mysql.waiting.is_empty();
         let idle = authority.acker_set.iter().all(|acker| {
             let Some(h) = self.names.host(&acker.server) else { return false };
             let (other, link) = (&self.hosts[h], self.net.both(HOST_SITES[primary], HOST_SITES[h]));

@@ -4,9 +4,28 @@ use failover_core::{DatabaseAct, Durability, GateAct, Phase};
 use model::{Epoch, ProcessStart};
 
 use crate::options::Invariant;
+use crate::place::HOST_SITES;
 use crate::world::World;
 
 impl World {
+    /// A disk that lies breaks what everything rests on. What its replicas have is waited for all the same, where the leader has
+    /// heard of it; one that it never heard can say nothing, and nothing is promised for that.
+    fn forgive_the_disk(&mut self, h: usize) {
+        for index in self.missing_from(h) {
+            let known = self.truth.transactions[index];
+            let in_reach = self.others(h).any(|o| {
+                let host = &self.hosts[o];
+                let heard = host.up && !host.paused && host.guard.as_ref().is_some_and(|g| !g.paused);
+                heard
+                    && self.net.both(HOST_SITES[h], HOST_SITES[o])
+                    && host.mysql.holds(known.origin, known.number, index as u32)
+            });
+            if known.forgotten && known.origin == h && !in_reach {
+                self.truth.transactions[index].given_up = true;
+            }
+        }
+    }
+
     /// A guard makes its server writable: only while the group serves, as far as it knows itself, and with all that
     /// clients were told of (the one rule to open).
     pub(crate) fn check_opens_by_the_rule(&mut self, h: usize, act: &DatabaseAct) {
@@ -23,6 +42,7 @@ impl World {
             );
             self.violate(Invariant::I4, text);
         }
+        self.forgive_the_disk(h);
         let missing = self.missing_from(h).len();
         if seen == Some(authority_stamp) && missing > 0 {
             let text = format!(

@@ -8,6 +8,7 @@
 use failover_core::{Change, Group, Phase};
 use model::ProcessStart;
 
+use crate::mysql::Disk;
 use crate::options::Invariant;
 use crate::place::{HOST_SITES, MDC, MS, NODE_SITES, PDC, SECOND, Time, WIT};
 use crate::world::World;
@@ -104,6 +105,7 @@ impl World {
                 let host = &self.hosts[*h];
                 self.is_well(*h)
                     && host.mysql.lag < MS
+                    && host.mysql.conflict.is_none()
                     && host.mysql.answering().is_some_and(|l| l.start == *start)
             });
         if !stands || (0..self.hosts.len()).any(|h| self.can_acknowledge(h)) {
@@ -163,6 +165,7 @@ impl World {
         let runs = host.up
             && !host.paused
             && host.slow_disk == 0
+            && host.mysql.disk == Disk::Well
             && host.guard.as_ref().is_some_and(|g| !g.paused)
             && host.mysql.answering().is_some_and(|l| !l.rebuilding && (l.operating || !l.source_enabled));
         runs && self.reaches_majority(HOST_SITES[h])

@@ -56,7 +56,7 @@ impl World {
         if matches!(what, DatabaseAct::Sentinel { .. }) && self.broken(Mutant::StaleAnswers) {
             self.use_connection_on(h, id);
         }
-        let start = self.hosts[h].mysql.life.as_ref().filter(|l| l.booted).map(|l| l.start);
+        let start = self.hosts[h].mysql.life.as_ref().filter(|l| l.booted && !l.stopping).map(|l| l.start);
         let act = Box::new(Act { id, guard, what, until: now + deadline, begun: false });
         match start {
             Some(start) => {
@@ -244,8 +244,7 @@ impl World {
                 if self.life(h).io == Io::Stopped {
                     self.start_io(h);
                 }
-                self.life(h).sql = true;
-                self.start_applier(h);
+                self.applier_on(h);
                 Progress::Done(None)
             }
             DatabaseAct::Sentinel { .. } => {
@@ -263,8 +262,12 @@ impl World {
                     return Progress::Done(None);
                 }
                 // A stopped applier is never started there: that drops the relay log.
-                self.life(h).sql |= !maria;
-                self.start_applier(h);
+                if maria && !self.life(h).sql && !self.hosts[h].mysql.relay.is_empty() {
+                    return Progress::Failed("a start would drop what was acknowledged and not applied");
+                }
+                if !maria {
+                    self.applier_on(h);
+                }
                 if self.hosts[h].mysql.relay.is_empty() {
                     Progress::Done(Some(self.hosts[h].mysql.gtid_executed(&self.names)))
                 } else {
@@ -297,7 +300,7 @@ impl World {
                     life.at_leisure = !acks;
                 }
                 self.start_io(h);
-                self.life(h).sql = true;
+                self.applier_on(h);
                 Progress::Done(None)
             }
         }
@@ -314,6 +317,16 @@ impl World {
         life.connection = None;
         let start = life.start;
         self.queue.push(now + 2 * MS, Event::Mysql { host: h, start, what: Inside::Connect });
+    }
+
+    /// The applier is told to work; its last error is forgotten.
+    pub(crate) fn applier_on(&mut self, h: usize) {
+        let life = self.life(h);
+        if !life.sql {
+            life.sql = true;
+            life.sql_errno = 0;
+        }
+        self.start_applier(h);
     }
 
     /// The channel leads to another source; what was received and not applied is asked for again.
@@ -344,7 +357,7 @@ impl World {
             act.begun = true;
             self.repoint(h, source);
             self.start_io(h);
-            self.life(h).sql = true;
+            self.applier_on(h);
         }
         let in_time = self.now + LOOK <= act.until;
         if !there && in_time {
@@ -446,6 +459,7 @@ impl World {
                 let mysql = &mut self.hosts[h].mysql;
                 mysql.purged = std::array::from_fn(|origin| executed[origin].len());
                 mysql.executed = executed;
+                mysql.conflict = None;
                 mysql.waiting.clear();
                 mysql.channel = channel;
             }

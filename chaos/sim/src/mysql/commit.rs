@@ -23,6 +23,11 @@ impl World {
             self.hosts[h].mysql.life.as_mut().expect("seen above").behind.push((client, attempt, sockets));
             return;
         }
+        self.mysql_written(h, client, attempt, sockets);
+    }
+
+    /// Every check is behind it: it is written.
+    pub(crate) fn mysql_written(&mut self, h: usize, client: usize, attempt: u32, sockets: u32) {
         self.write(h, Who::Client { client, attempt, sockets });
         if self.hosts[h].mysql.accounts_change && !self.hosts[h].mysql.accounts_locked() {
             self.write(h, Who::Account);
@@ -83,6 +88,23 @@ impl World {
             mysql.executed[h].push(waiter.transaction);
             self.told(h, waiter.who, waiter.transaction);
         }
+    }
+
+    /// A driver has waited long enough, and kills what it waits for: MySQL goes on waiting for the ack, with nobody to
+    /// tell; MariaDB commits at once what is first in line.
+    pub(crate) fn driver_kills(&mut self, h: usize, client: usize, attempt: u32) {
+        let mysql = &mut self.hosts[h].mysql;
+        if !mysql.drivers_kill || mysql.answering().is_none() {
+            return;
+        }
+        let its = |w: &Waiter| matches!(w.who, Who::Client { client: c, attempt: a, .. } if (c, a) == (client, attempt));
+        let Some(place) = mysql.waiting.iter().position(its) else { return };
+        mysql.waiting[place].who = Who::Nobody;
+        if mysql.maria() && place == 0 {
+            let waiter = mysql.waiting.pop_front().expect("it was found there");
+            mysql.executed[h].push(waiter.transaction);
+        }
+        self.dirty = true;
     }
 
     /// An ack comes in.

@@ -27,6 +27,8 @@ impl World {
             start,
             booted: false,
             paused: false,
+            doomed: false,
+            stopping: false,
             read_only: !writable,
             read_only_pends: false,
             behind: Vec::new(),
@@ -40,6 +42,7 @@ impl World {
             io: Io::Stopped,
             connection: None,
             sql: false,
+            sql_errno: 0,
             applying: false,
             attached: Vec::new(),
             acked: [0; HOSTS],
@@ -68,6 +71,9 @@ impl World {
 
     /// The process ends. `reset`: its kernel lives on and tells peers.
     pub(crate) fn mysql_end(&mut self, h: usize, ended: HowItEnded, reset: bool) {
+        if self.is_doomed(h, ended) {
+            return;
+        }
         let Some(life) = self.hosts[h].mysql.life.take() else { return };
         self.note_host(h, format_args!("database ends ({ended:?})"));
         let forgets = self.broken(Mutant::RelayForgotten);
@@ -88,6 +94,7 @@ impl World {
             }
         }
         self.hosts[h].sockets += 1;
+        self.hosts[h].stash_disk.clear();
         self.tell_replicas(h, reset);
         // What was asked over its sessions: the connection is lost.
         let pending: Vec<_> = self.hosts[h].acts.clone();
@@ -121,12 +128,29 @@ impl World {
         }
     }
 
-    /// A graceful shutdown tells every waiter OK, acked or not; MariaDB's tells them nothing and commits all the same.
+    /// A graceful shutdown: nobody gets in any more, whoever waits is told in a while, and the end comes later.
     pub(crate) fn mysql_shutdown(&mut self, h: usize) {
+        let tells = self.chance.between(100, 8_400) * MS;
+        let ends = tells + self.chance.below(2_600) * MS;
+        let Some(life) = self.hosts[h].mysql.life.as_mut().filter(|l| l.booted && !l.stopping) else {
+            return;
+        };
+        life.stopping = true;
+        life.sql = false;
+        life.io = Io::Stopped;
+        life.connection = None;
+        let start = life.start;
+        self.note_host(h, format_args!("database is being stopped"));
+        self.queue.push(self.now + tells, Event::Mysql { host: h, start, what: Inside::Stopping });
+        self.queue.push(self.now + ends, Event::Mysql { host: h, start, what: Inside::Stopped });
+        self.dirty = true;
+    }
+
+    /// Every waiter is told OK, acked or not; MariaDB's are told nothing, and committed all the same.
+    pub(crate) fn mysql_stopping(&mut self, h: usize) {
         if !self.hosts[h].mysql.maria() {
             self.release(h, usize::MAX);
         }
-        self.mysql_end(h, HowItEnded::Graceful, true);
     }
 
     /// The disk had not written what it said it had: the newest transactions are gone, as far as another
@@ -146,6 +170,10 @@ impl World {
             self.others(h).any(|o| self.hosts[o].mysql.holds(h, i + 1, t))
         });
         if held {
+            for index in keep..length {
+                let t = self.hosts[h].mysql.executed[h][index];
+                self.truth.transactions[t as usize].forgotten = true;
+            }
             let mysql = &mut self.hosts[h].mysql;
             mysql.executed[h].truncate(keep);
             mysql.purged[h] = mysql.purged[h].min(keep);

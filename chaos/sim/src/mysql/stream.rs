@@ -32,7 +32,7 @@ impl World {
         let now = self.now;
         let link = self.net.both(HOST_SITES[source], HOST_SITES[replica]);
         let [from, to] = self.hosts.get_disjoint_mut([source, replica]).expect(TWO);
-        let Some(life) = from.mysql.life.as_mut() else { return };
+        let Some(life) = from.mysql.life.as_mut().filter(|l| !l.doomed) else { return };
         let held = to.mysql.all_held();
         let connected = to
             .mysql
@@ -145,6 +145,11 @@ impl World {
         if !life.sql {
             return;
         }
+        if let Some(errno) = mysql.conflict.filter(|_| !mysql.relay.is_empty()) {
+            life.sql = false;
+            life.sql_errno = errno;
+            return;
+        }
         if let Some((origin, transaction)) = mysql.relay.pop_front() {
             mysql.relayed[origin] -= 1;
             mysql.unsynced = mysql.unsynced.min(mysql.relay.len());
@@ -177,9 +182,7 @@ impl World {
             return;
         }
         let channel = to.mysql.channel.as_mut().expect("it has a source");
-        let answers = !from.paused
-            && from.mysql.life.as_ref().is_some_and(|l| l.booted && !l.paused)
-            && !from.mysql.accounts_locked();
+        let answers = !from.paused && from.mysql.answering().is_some() && !from.mysql.accounts_locked();
         if !link || !answers {
             let (start, what) = (life.start, Inside::Connect);
             self.queue.push(self.now + CONNECT_RETRY, Event::Mysql { host: h, start, what });

@@ -93,7 +93,7 @@ impl World {
     }
 
     pub(super) fn dispatch(&mut self, event: Event) {
-        let Some(event) = self.not_stopped(event) else { return };
+        let Some(event) = self.not_stopped(event).and_then(|event| self.not_on_disk(event)) else { return };
         match event {
             Event::NodeTick { node, life } => {
                 self.fold(1, node as u64, 0);
@@ -157,7 +157,9 @@ impl World {
             }
             Event::ActRun { host, start, act } => {
                 self.fold(9, host as u64, act.id.0);
-                if self.hosts[host].mysql.life.as_ref().is_some_and(|l| l.start == start) {
+                // Whoever stops in order has ended its sessions first.
+                let life = self.hosts[host].mysql.life.as_ref();
+                if life.is_some_and(|l| l.start == start && !l.stopping) {
                     self.act_run(host, act);
                 }
             }
@@ -186,6 +188,9 @@ impl World {
         match what {
             Inside::Booted => self.mysql_booted(h),
             Inside::Commit { client, attempt, sockets } => self.mysql_commit(h, client, attempt, sockets),
+            Inside::Written { client, attempt, sockets } => {
+                self.mysql_written(h, client, attempt, sockets);
+            }
             Inside::Ship { connection, origin, number } => self.mysql_ship(h, connection, origin, number),
             Inside::Ack { connection, number } => self.mysql_ack(h, connection, number),
             Inside::Apply => self.mysql_apply(h),
@@ -193,6 +198,8 @@ impl World {
             Inside::Stalled { connection } => self.mysql_stalled(h, connection),
             Inside::SourceGone { connection } => self.mysql_source_gone(h, connection),
             Inside::AckTimeout { number } => self.ack_timeout(h, number),
+            Inside::Stopping => self.mysql_stopping(h),
+            Inside::Stopped => self.mysql_end(h, failover_core::HowItEnded::Graceful, true),
         }
     }
 

@@ -75,7 +75,7 @@ fn blocked(view: &View, report: &crate::GuardReport) -> Option<String> {
     if waiting >= limit && !view.policy.defects.has(Defect::AsyncByDisconnection) {
         return Some(format!("a client has waited {} for an ack", ms(waiting)));
     }
-    (absent >= limit).then(|| format!("an acker has been absent for {}", ms(absent)))
+    (absent >= limit).then(|| format!("an acker has been absent or behind for {}", ms(absent)))
 }
 
 fn restarted(view: &View, authority: &Authority) -> Option<String> {

@@ -2,7 +2,7 @@
 //! reachable replica holds what it lacks, and in `Sync` semi-sync armed and its gtid_executed on
 //! every acker; then, and only then, read_only off and the gate.
 
-use model::{ReplicaThread, Timestamp};
+use model::{DatabaseReading, ReplicaThread, Timestamp};
 
 use super::{DatabaseAct, ENDLESS, Effect, FOREVER, Fencing, Gate, GateAct, Guard, Opened};
 use crate::report::of_its_history;
@@ -108,17 +108,33 @@ impl Guard {
             if !armed {
                 return Err("semi-sync is not armed".into());
             }
-            for acker in &authority.acker_set {
-                let fact = self.peers.iter().find(|p| {
-                    p.server == acker.server && p.reachable && p.process_start == Some(acker.process_start)
-                });
-                let Some(peer) = fact else { return Err(format!("acker {} is not heard", acker.server)) };
-                if !peer.held.contains(&reading.gtid_executed) {
-                    return Err(format!("acker {} does not hold everything yet", acker.server));
-                }
+            if let Some(why) = self.uncovered(authority, reading) {
+                return Err(why);
             }
         }
         Ok(())
+    }
+
+    /// An acker that does not hold everything of this reading, as far as the leader knows.
+    fn uncovered(&self, authority: &Authority, reading: &DatabaseReading) -> Option<String> {
+        authority.acker_set.iter().find_map(|acker| {
+            let fact = self.peers.iter().find(|p| {
+                p.server == acker.server && p.reachable && p.process_start == Some(acker.process_start)
+            });
+            match fact {
+                None => Some(format!("acker {} is not heard", acker.server)),
+                Some(peer) if peer.held.contains(&reading.gtid_executed) => None,
+                Some(_) => Some(format!("acker {} does not hold everything yet", acker.server)),
+            }
+        })
+    }
+
+    /// It is shut in `Sync` for what an acker lacks. One that is attached and takes nothing in, since its disk is full, or
+    /// whose guard is gone, would keep the group shut for as long as that lasts: nobody gets in, so no commit waits.
+    pub(super) fn waits_for_cover(&self, reading: &DatabaseReading, now: Timestamp) -> bool {
+        let counted = !self.config.defects.has(Defect::DeafAckerUncounted);
+        let named = self.named().filter(|k| counted && k.phase == Phase::Serving && self.may_be_sync(k));
+        named.is_some_and(|k| self.open_at(now).is_none() && self.uncovered(k, reading).is_some())
     }
 
     /// `Sync`, or a `CatchUp` whose proof the leader was told of: the answer that says that `Sync` is committed may be

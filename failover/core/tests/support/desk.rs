@@ -109,7 +109,8 @@ impl World {
     pub fn peers_told(&self, line: &mut Line, out: &mut String) {
         let server = line.server();
         for peer in self.desk.peers(&self.state.groups[&names::group()], &server, self.now) {
-            say(out, format!("{} holds {}", peer.server, names::set(&peer.held)));
+            let counts = if peer.replica { "" } else { ", which does not count: no replica" };
+            say(out, format!("{} holds {}{counts}", peer.server, names::set(&peer.held)));
         }
     }
 
