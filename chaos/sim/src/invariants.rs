@@ -38,7 +38,9 @@ impl World {
         let known = &mut self.truth.transactions[transaction as usize];
         known.told = true;
         let (number, gone) = (known.number, known.given_up);
-        if gone {
+        // Without a gate nothing keeps an answer in the kernel of a process that is gone: it was true when it was given, and
+        // is in the stated loss.
+        if gone && !self.ladder.alone {
             let text = format!(
                 "{} tells a client OK for its transaction {number}, which was given up",
                 self.names.servers[h]

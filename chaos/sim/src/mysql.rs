@@ -54,6 +54,8 @@ pub struct Mysql {
     pub lives: u64,
     /// How the last life ended.
     pub ended: Option<HowItEnded>,
+    /// When.
+    pub ended_at: Time,
     /// The process.
     pub life: Option<Life>,
     /// The configured ack timeout, in force from a start until somebody arms.
@@ -263,6 +265,7 @@ impl Mysql {
             channel: None,
             lives: 0,
             ended: None,
+            ended_at: 0,
             life: None,
             cnf_ack_timeout: 10 * crate::place::SECOND,
             lag: 400,

@@ -25,8 +25,8 @@ pub struct Transaction {
     pub acknowledged: bool,
     /// A failover on record gave it up.
     pub given_up: bool,
-    /// The disk of its own server said that it had it, and had not.
-    pub forgotten: bool,
+    /// The disk of its own server said that it had it, and had not; and what `World::upheavals` counted then.
+    pub forgotten: Option<u64>,
 }
 
 /// An opening of a server; none before its first.
@@ -115,7 +115,7 @@ impl Truth {
             told: false,
             acknowledged: false,
             given_up: false,
-            forgotten: false,
+            forgotten: None,
         };
         self.transactions.push(transaction);
         u32::try_from(self.transactions.len() - 1).expect("a run writes fewer than 2³² transactions")

@@ -308,6 +308,16 @@ fn rows() -> Vec<Row> {
         },
         // 46.
         Row::new(D::PromisedIsForgotten, &[K::DiskLies, K::DiskFull, K::DiskHangs], &[Lost, I3, I5]),
+        // 47.
+        Row {
+            servers: 4,
+            from: 20,
+            ..Row::new(
+                D::StrangersAcknowledge,
+                &[K::MysqlPause, K::GuardPause, K::DiskFull, K::Loss],
+                &[I3, I5, Lost],
+            )
+        },
     ]
 }
 

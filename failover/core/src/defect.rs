@@ -75,6 +75,8 @@ pub enum Defect {
     DeafAckerUncounted,
     /// The candidate of a failover that was called off counts as a replica no more once it has no source (46).
     PromisedIsForgotten,
+    /// Acks of servers that are no ackers count (47).
+    StrangersAcknowledge,
     /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
     StartWithoutSuperset,
     /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
@@ -91,7 +93,7 @@ pub enum Defect {
 
 impl Defect {
     /// All that matter where there is a witness.
-    pub const ALL: [Defect; 37] = [
+    pub const ALL: [Defect; 38] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -125,6 +127,7 @@ impl Defect {
         Defect::ReturnsAcknowledging,
         Defect::DeafAckerUncounted,
         Defect::PromisedIsForgotten,
+        Defect::StrangersAcknowledge,
         Defect::StartWithoutSuperset,
         Defect::ActsOnEntries,
         Defect::OneSentinel,

@@ -138,6 +138,8 @@ pub struct Guard {
     attached: Option<Attached>,
     /// When the last admin act ended: readings from before it say nothing about its goal any more.
     acted_at: Timestamp,
+    /// Since when this life of the database, or none, is seen.
+    lives_since: Timestamp,
     /// Somebody waits for what this server does: it is read and told more often until then.
     hurry_until: Timestamp,
     /// What the last renewal told; a change of it is told at once.
@@ -295,6 +297,7 @@ impl Guard {
             past: VecDeque::new(),
             attached: None,
             acted_at: now,
+            lives_since: now,
             hurry_until: now,
             told: None,
             shut_since: None,
@@ -366,7 +369,7 @@ impl Guard {
         let worth = Worth {
             open: self.open_at(now),
             life: self.process.start(),
-            proven: self.proven,
+            proven: self.proven_now(),
             drained: self.drained_now().is_some(),
         };
         if self.told != Some(worth) && self.process != Process::Unseen {
@@ -428,6 +431,7 @@ impl Guard {
         self.process = process;
         let life = self.process.start();
         if life != before {
+            self.lives_since = now;
             self.reading = None;
             self.armed = None;
             self.proven = None;
@@ -472,8 +476,12 @@ impl Guard {
             }
             _ => 0,
         };
+        // Whoever is attached and is none of them would give acks that stand for theirs: a server that stood still when the
+        // ackers changed (interleaving 47).
+        let counts = !self.config.defects.has(Defect::StrangersAcknowledge);
+        let strangers = counts && wanted > 0 && semi.clients > wanted;
         let wanted = if semi.source_enabled { wanted.max(semi.wait_count) } else { wanted };
-        if semi.clients < wanted || self.waits_for_cover(&reading, now) {
+        if semi.clients < wanted || strangers || self.waits_for_cover(&reading, now) {
             self.progress.absent_since.get_or_insert(now);
         } else {
             self.progress.absent_since = None;

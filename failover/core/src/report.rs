@@ -187,7 +187,7 @@ pub struct GuardReport {
     pub process: Process,
     /// Last look at the database in this process life.
     pub reading: Option<DatabaseReading>,
-    /// Age of that look when the report was made.
+    /// Age of that look when the report was made; without one, how long this life has been seen without answering.
     pub reading_age_us: u64,
     /// The gate.
     pub gate: GateReport,
@@ -214,7 +214,7 @@ pub struct GuardReport {
     /// A client has been waiting for an ack for so long, in microseconds; 0 when none waits.
     pub waiting_us: u64,
     /// Fewer ackers than the wait count have been connected for so long, or it has been shut in `Sync` for so long because
-    /// one lacks what it has; 0 when all are there.
+    /// one lacks what it has, or others than they have been attached for so long; 0 when all is in order.
     pub absent_us: u64,
     /// It holds a lease but has been shut for so long; 0 when it is open or holds none.
     pub shut_us: u64,

@@ -43,7 +43,7 @@ impl World {
         let other = self.truth.opened[newest];
         let known = self.truth.transactions[transaction as usize];
         let held = self.hosts[newest].mysql.holds(known.origin, known.number, transaction);
-        if other > mine && !held {
+        if other > mine && !held && !known.given_up {
             let number = known.number;
             let text = format!(
                 "{} told a client OK for its transaction {number}, opened last at epoch {}, after {} was opened at \

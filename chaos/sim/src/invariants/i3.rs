@@ -2,6 +2,7 @@
 
 use failover_core::Durability;
 
+use crate::gate::RESUMED;
 use crate::options::Invariant;
 use crate::world::World;
 
@@ -24,7 +25,9 @@ impl World {
         // A gate whose timer stood through a stop of its host lets out what it should not (I2 has the same), and somebody's hand
         // had set a timeout, which ran on.
         let by_hand = self.hosts[h].mysql.life.as_ref().is_some_and(|l| l.ack_timeout.is_some());
-        if self.hosts[h].gate.tainted && by_hand {
+        let host = &self.hosts[h];
+        let stood = host.gate.tainted || (host.resumed > 0 && self.now < host.resumed + RESUMED);
+        if stood && by_hand {
             return;
         }
         let known = self.truth.transactions[transaction as usize];

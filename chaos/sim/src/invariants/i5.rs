@@ -57,6 +57,11 @@ impl World {
             );
             return self.violate(Invariant::I5, text);
         }
+        // What was answered and has not left its host yet is in the stated loss too.
+        let there = self.hosts[candidate].mysql.all_held();
+        for known in self.truth.transactions.iter_mut().filter(|t| !t.told) {
+            known.given_up |= known.number > there[known.origin];
+        }
         self.check_given_up(lost.len());
         self.truth.given_up += lost.len() as u64;
         for index in lost {

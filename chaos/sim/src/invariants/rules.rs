@@ -8,19 +8,28 @@ use crate::place::HOST_SITES;
 use crate::world::World;
 
 impl World {
-    /// A disk that lies breaks what everything rests on. What its replicas have is waited for all the same, where the leader has
-    /// heard of it; one that it never heard can say nothing, and nothing is promised for that.
+    /// Elections, and lives of the other hosts' guards: whoever knew something before may know it no more.
+    pub(crate) fn upheavals(&self, h: usize) -> u64 {
+        let lives = |o: usize| u64::from(self.hosts[o].guard_lives);
+        self.truth.elections + self.others(h).map(lives).sum::<u64>()
+    }
+
+    /// A disk that lies breaks what everything rests on. What its replicas have is waited for all the same, as long as the same
+    /// leader hears the same servers; behind a second misfortune nothing is promised.
     fn forgive_the_disk(&mut self, h: usize) {
+        let upheavals = self.upheavals(h);
         for index in self.missing_from(h) {
             let known = self.truth.transactions[index];
             let in_reach = self.others(h).any(|o| {
                 let host = &self.hosts[o];
                 let heard = host.up && !host.paused && host.guard.as_ref().is_some_and(|g| !g.paused);
                 heard
+                    && host.mysql.answering().is_some()
                     && self.net.both(HOST_SITES[h], HOST_SITES[o])
                     && host.mysql.holds(known.origin, known.number, index as u32)
             });
-            if known.forgotten && known.origin == h && !in_reach {
+            let lied = known.forgotten.filter(|_| known.origin == h);
+            if lied.is_some_and(|then| then != upheavals || !in_reach) {
                 self.truth.transactions[index].given_up = true;
             }
         }

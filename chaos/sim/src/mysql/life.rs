@@ -77,8 +77,9 @@ impl World {
         let Some(life) = self.hosts[h].mysql.life.take() else { return };
         self.note_host(h, format_args!("database ends ({ended:?})"));
         let forgets = self.broken(Mutant::RelayForgotten);
+        let now = self.now;
         let mysql = &mut self.hosts[h].mysql;
-        mysql.ended = Some(ended);
+        (mysql.ended, mysql.ended_at) = (Some(ended), now);
         // The next start of MariaDB's replication drops it, and knows its source no more.
         if forgets || mysql.maria() {
             mysql.drop_relay_log();
@@ -170,9 +171,10 @@ impl World {
             self.others(h).any(|o| self.hosts[o].mysql.holds(h, i + 1, t))
         });
         if held {
+            let upheavals = self.upheavals(h);
             for index in keep..length {
                 let t = self.hosts[h].mysql.executed[h][index];
-                self.truth.transactions[t as usize].forgotten = true;
+                self.truth.transactions[t as usize].forgotten = Some(upheavals);
             }
             let mysql = &mut self.hosts[h].mysql;
             mysql.executed[h].truncate(keep);

@@ -130,6 +130,7 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
     if view.own.failover == FailoverMode::Manual {
         soft.push("the group's policy leaves failovers to a person".into());
     }
+    soft.extend(of_another_run(view, server));
     if authority.durability == Durability::Sync {
         let acker = authority.acker_set.iter().find(|a| a.server == *server);
         let start = view.report(server).and_then(|r| r.process.start());
@@ -164,6 +165,26 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
     let automatic = possible && soft.is_empty();
     hard.append(&mut soft);
     Candidacy { server: server.clone(), possible, automatic, against: hard }
+}
+
+/// The primary was primary before, and what it is known to have marked at this epoch is not known to this leader: whoever has
+/// no mark of this epoch may have, under the primary's own numbers, what that wrote in its earlier run and gave up.
+fn of_another_run(view: &View, server: &ServerId) -> Option<String> {
+    let authority = view.group.authority.as_ref()?;
+    let primary = &authority.primary.server;
+    let marked = view.facts.servers.get(primary).is_some_and(|f| f.report.marked.is_some());
+    let before = view.group.epochs.range(..authority.epoch);
+    let again = before.rev().any(|(_, e)| e.served && e.primary.uuid == authority.primary.uuid);
+    let reading = view.reading(server)?;
+    let theirs = !reading.gtid_held().of(&authority.primary.uuid).is_empty();
+    let here = reading.opening.map(|mark| mark.epoch) == Some(authority.epoch);
+    (!marked && again && theirs && !here).then(|| {
+        format!(
+            "{server} has not the mark of epoch {}, and {primary} was primary before: what it has of {primary} may be of \
+             that run",
+            authority.epoch
+        )
+    })
 }
 
 /// A node of `site` was heard a moment ago.

@@ -75,7 +75,7 @@ fn blocked(view: &View, report: &crate::GuardReport) -> Option<String> {
     if waiting >= limit && !view.policy.defects.has(Defect::AsyncByDisconnection) {
         return Some(format!("a client has waited {} for an ack", ms(waiting)));
     }
-    (absent >= limit).then(|| format!("an acker has been absent or behind for {}", ms(absent)))
+    (absent >= limit).then(|| format!("an acker has been absent, behind or not alone for {}", ms(absent)))
 }
 
 fn restarted(view: &View, authority: &Authority) -> Option<String> {
@@ -134,7 +134,12 @@ fn prove(view: &View, authority: &Authority) -> Option<Change> {
                 && !view.group.returns.contains_key(&acker.server)
         })
     });
-    let whole = report.open == Some(authority.epoch) && proof == Some(authority.g) && (synced || unproven);
+    // Attached are the ackers and nobody else: a stranger's ack would stand for one of theirs.
+    let clients = report.reading.as_ref().map(|r| r.semi_sync.clients as usize);
+    let alone =
+        clients == Some(authority.acker_set.len()) || view.policy.defects.has(Defect::StrangersAcknowledge);
+    let whole =
+        report.open == Some(authority.epoch) && proof == Some(authority.g) && (synced && alone || unproven);
     whole.then(|| Change::Sync {
         gtid: report.reading.as_ref().map(|r| r.gtid_executed.clone()).unwrap_or_default(),
     })

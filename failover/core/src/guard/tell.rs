@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Epoch, Timestamp};
+use model::{Epoch, SyncGeneration, Timestamp};
 
 use super::{ENDLESS, FOREVER, Fencing, Gate, Guard};
 use crate::{GateReport, GuardReport, LatchReport, Process, Stamp};
@@ -36,7 +36,7 @@ impl Guard {
             boot: self.config.boot.clone(),
             process,
             reading: self.reading.as_ref().map(|s| s.reading.clone()),
-            reading_age_us: self.reading.as_ref().map_or(u64::MAX / 2, |s| micros(now.since(s.at))),
+            reading_age_us: micros(now.since(self.reading.as_ref().map_or(self.lives_since, |s| s.at))),
             gate: match self.gate {
                 _ if self.config.fencing == Fencing::Ladder => GateReport::None,
                 Gate::Untouched => GateReport::Untouched,
@@ -57,7 +57,7 @@ impl Guard {
                 g: self.latch.g,
             },
             armed: self.armed.filter(|(_, life)| self.process.start() == Some(*life)).map(|(g, _)| g),
-            proven: self.proven,
+            proven: self.proven_now(),
             marked: self.marked.clone().filter(|m| self.named().is_some_and(|k| k.epoch == m.mark.epoch)),
             drained: self.drained_now().cloned(),
             waiting_us: since(self.progress.waiting_since),
@@ -68,6 +68,11 @@ impl Guard {
             copy: self.copy,
             promoted: self.shut_since.and_then(|_| self.latch.promoted.clone()),
         }
+    }
+
+    /// What was proven, once a reading from behind the proof tells who is attached by then.
+    pub(super) fn proven_now(&self) -> Option<SyncGeneration> {
+        self.proven.filter(|_| self.reading.as_ref().is_some_and(|s| s.at > self.acted_at))
     }
 
     /// Highest authority seen.
