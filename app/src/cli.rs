@@ -7,6 +7,7 @@ mod client;
 mod configure;
 mod credential;
 mod db;
+mod dns;
 mod manual;
 mod operate;
 mod quorum;
@@ -114,6 +115,9 @@ enum Command {
                       input, 4 no node answers."
     )]
     Audit(audit::Audit),
+    /// The DNS responder alone: a zone from its file, tried or served without a cluster.
+    #[command(subcommand)]
+    Dns(dns::DnsCommand),
     /// Two datacentres on this machine.
     #[command(subcommand)]
     Lab(chaos_lab::cli::LabCommand),
@@ -215,6 +219,7 @@ pub fn run(cli: Cli) -> u8 {
         Command::Db(db) => db::run(&db),
         Command::Token(command) => token::run(&command),
         Command::Audit(audit) => audit::run(&audit),
+        Command::Dns(command) => dns::run(&command),
         Command::Lab(lab) => Ok(chaos_lab::cli::run(lab)),
         Command::Sim(sim) => Ok(chaos_sim::cli::run_command(&sim)),
         Command::Completions(completions) => Ok(manual::completions(&completions)),

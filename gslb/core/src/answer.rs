@@ -8,8 +8,8 @@
 use crate::question::CLASS_IN;
 use crate::rrset::{Glue, Rrset};
 use crate::steering::Picked;
-use crate::zone::{CHAIN_MAX, CutId, Found, Node, ZoneId};
-use crate::{Question, RecordType, Snapshot};
+use crate::zone::{CHAIN_MAX, CutId, Found, Node, RenameId, ZoneId};
+use crate::{NAME_MAX, NameBuf, Question, RecordType, Snapshot};
 
 /// RCODEs that an answer may have, RFC 1035 §4.1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Rcode {
     Servfail,
     /// 3: the name does not exist (RFC 6604: the last name of a CNAME chain).
     Nxdomain,
+    /// 6: a DNAME would make a name of more than 255 octets (RFC 6672 §2.2).
+    Yxdomain,
     /// 5: no zone here covers the name, or the class or transfer is not served.
     Refused,
 }
@@ -36,11 +38,31 @@ impl Rcode {
             Rcode::Servfail => 2,
             Rcode::Nxdomain => 3,
             Rcode::Refused => 5,
+            Rcode::Yxdomain => 6,
         }
     }
 }
 
-/// What is answered. Owners: the first RRset's owner is the question's name; after a CNAME, the owner of
+/// A step of the answer section.
+#[derive(Debug, Clone, Copy)]
+pub enum Link<'a> {
+    /// The records of one owner and type.
+    Records(&'a Rrset),
+    /// A DNAME above the owner; behind it a CNAME is made that leads from the owner to the same name below the DNAME's target
+    /// (RFC 6672 §3.1), but where that is too long.
+    Renamed {
+        /// The DNAME.
+        dname: &'a Rrset,
+        /// Octets of its owner's name.
+        owner_length: u16,
+        /// The DNAME stands in the answer already, and is not sent again (RFC 2181 §5).
+        again: bool,
+        /// A CNAME follows.
+        leads: bool,
+    },
+}
+
+/// What is answered. Owners: the first step's owner is the question's name; after a CNAME, the owner of
 /// what follows is the CNAME's target; an authority section's owner is the last `owner_length` octets of
 /// whichever of these came last.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +77,7 @@ pub struct Answer<'a> {
     pub scope: u8,
     /// True when no pool was up and the answer is one of all members. Counted (STYLE S4).
     pub all_down_open: bool,
-    answers: [Option<&'a Rrset>; CHAIN_MAX + 1],
+    answers: [Option<Link<'a>>; CHAIN_MAX + 1],
 }
 
 /// The authority section.
@@ -82,9 +104,17 @@ pub enum Authority<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The RRsets of the answer section in order: CNAMEs, then at most one that is not.
-    pub fn answers(&self) -> impl Iterator<Item = &'a Rrset> + '_ {
+    /// The steps of the answer section in order: what leads on, then at most one that does not.
+    pub fn links(&self) -> impl Iterator<Item = Link<'a>> + '_ {
         self.answers.iter().map_while(|a| *a)
+    }
+
+    /// Their RRsets; a CNAME that is made of a DNAME is not among them.
+    pub fn answers(&self) -> impl Iterator<Item = &'a Rrset> + '_ {
+        self.links().map(|link| match link {
+            Link::Records(rrset) => rrset,
+            Link::Renamed { dname, .. } => dname,
+        })
     }
 
     fn empty(rcode: Rcode, authoritative: bool) -> Self {
@@ -98,9 +128,36 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn push(&mut self, rrset: &'a Rrset) {
+    /// False where a chain has as many steps as are followed: what is there is sent, and the resolver goes on by itself.
+    fn push(&mut self, link: Link<'a>) -> bool {
         let free = self.answers.iter_mut().find(|a| a.is_none());
-        *free.expect("a table's CNAME chains are at most CHAIN_MAX long") = Some(rrset);
+        match free {
+            Some(free) => {
+                *free = Some(link);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// This CNAME was sent for this very name: a wildcard's is sent for several.
+    fn loops(&self, cname: &Rrset, name: &[u8], question: &[u8]) -> bool {
+        let mut before = Some(question);
+        for link in self.links() {
+            let same = matches!(link, Link::Records(sent) if std::ptr::eq(sent, cname));
+            if same && before.is_some_and(|before| before.eq_ignore_ascii_case(name)) {
+                return true;
+            }
+            before = match link {
+                Link::Records(sent) => sent.data().next(),
+                Link::Renamed { .. } => None,
+            };
+        }
+        false
+    }
+
+    fn records(&mut self, rrset: &'a Rrset) -> bool {
+        self.push(Link::Records(rrset))
     }
 
     fn negative(&mut self, snapshot: &'a Snapshot, zone: ZoneId, soa: Option<&'a Rrset>) {
@@ -117,7 +174,17 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Answers `question` from `snapshot`. RFC 1034 §4.3.2 with RFC 2308, RFC 4592, RFC 8020 and RFC 8482.
+/// The name that is looked for at the moment.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Question,
+    /// A CNAME's target.
+    Target(&'a [u8]),
+    /// What a DNAME made.
+    Made,
+}
+
+/// Answers `question` from `snapshot`. RFC 1034 §4.3.2 with RFC 2308, RFC 4592, RFC 6672, RFC 8020 and RFC 8482.
 #[must_use]
 pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
     if question.class != CLASS_IN {
@@ -137,6 +204,8 @@ pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
         return Answer::empty(Rcode::Refused, false);
     }
     let mut answer = Answer::empty(Rcode::Noerror, true);
+    let mut at = At::Question;
+    let mut made = None;
     loop {
         match found {
             // The chain leaves our zones: the resolver goes on by itself.
@@ -147,6 +216,31 @@ pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
                 return answer;
             }
             Found::Below(cut) => return referred(answer, snapshot, cut),
+            Found::Renamed(rename) => {
+                let name = name_at(at, question, made.as_ref());
+                let new = renamed(snapshot, rename, name);
+                let rename = snapshot.table().rename(rename);
+                let link = Link::Renamed {
+                    dname: &rename.dname,
+                    owner_length: rename.owner_length,
+                    again: answer.answers().any(|sent| std::ptr::eq(sent, &rename.dname)),
+                    leads: new.is_some(),
+                };
+                if !answer.push(link) {
+                    return answer;
+                }
+                let Some(new) = new else {
+                    answer.rcode = Rcode::Yxdomain;
+                    return answer;
+                };
+                // What is made is what was asked for.
+                if question.record_type == RecordType::CNAME {
+                    return answer;
+                }
+                found = snapshot.table().find(new.wire());
+                made = Some(new);
+                at = At::Made;
+            }
             Found::Node(id) => {
                 let node = snapshot.table().node(id);
                 // At a delegation only the DS is the parent's to answer, RFC 4035 §3.1.4.1.
@@ -155,7 +249,12 @@ pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
                 }
                 let alias = node.target.filter(|_| question.record_type != RecordType::CNAME);
                 let Some(target) = alias else { return at_node(answer, snapshot, node, question) };
-                answer.push(node.rrset(RecordType::CNAME).expect("a target comes of a CNAME"));
+                let cname = node.rrset(RecordType::CNAME).expect("a target comes of a CNAME");
+                let name = name_at(at, question, made.as_ref());
+                if answer.loops(cname, name, question.name.wire()) || !answer.records(cname) {
+                    return answer;
+                }
+                at = At::Target(cname.data().next().expect("an RRset has a record"));
                 // RFC 8482 §4.1: one RRset is enough for ANY.
                 if question.record_type == RecordType::ANY {
                     return answer;
@@ -164,6 +263,27 @@ pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
             }
         }
     }
+}
+
+fn name_at<'a>(at: At<'a>, question: &'a Question, made: Option<&'a NameBuf>) -> &'a [u8] {
+    match at {
+        At::Question => question.name.wire(),
+        At::Target(wire) => wire,
+        At::Made => made.map_or(question.name.wire(), NameBuf::wire),
+    }
+}
+
+/// `name` with the DNAME's owner at its end replaced by the target; none where that is too long.
+fn renamed(snapshot: &Snapshot, rename: RenameId, name: &[u8]) -> Option<NameBuf> {
+    let rename = snapshot.table().rename(rename);
+    let target = rename.dname.data().next().expect("an RRset has a record");
+    let kept = name.len() - usize::from(rename.owner_length);
+    let mut wire = [0_u8; NAME_MAX];
+    wire[..kept].copy_from_slice(&name[..kept]);
+    wire.get_mut(kept..kept + target.len())?.copy_from_slice(target);
+    let mut new = NameBuf::new();
+    new.read(&wire[..kept + target.len()])?;
+    Some(new)
 }
 
 fn referred<'a>(mut answer: Answer<'a>, snapshot: &'a Snapshot, cut: CutId) -> Answer<'a> {
@@ -189,7 +309,9 @@ fn at_node<'a>(
         answer.scope = pick.scope;
         answer.all_down_open = pick.open;
         match pick.records {
-            Picked::Records(records) => answer.push(records),
+            Picked::Records(records) => {
+                answer.records(records);
+            }
             Picked::Absent => answer.negative(snapshot, node.zone, None),
             Picked::Nodata(soa) => answer.negative(snapshot, node.zone, Some(soa)),
             Picked::Servfail => return Answer::empty(Rcode::Servfail, false),
@@ -198,9 +320,9 @@ fn at_node<'a>(
     }
     let exists = steering.is_some() || !node.rrsets.is_empty();
     if question.record_type == RecordType::ANY && exists {
-        answer.push(snapshot.any());
+        answer.records(snapshot.any());
     } else if let Some(rrset) = node.rrset(question.record_type) {
-        answer.push(rrset);
+        answer.records(rrset);
     } else {
         answer.negative(snapshot, node.zone, None);
     }

@@ -93,6 +93,12 @@ pub enum SnapshotProblem {
         /// The name.
         owner: Name,
     },
+    /// RFC 6672 §2.4.
+    #[error("name {owner} has several DNAME records; a name has one")]
+    DnameTwice {
+        /// The name.
+        owner: Name,
+    },
     /// A chain that leads back to itself or is longer than is followed.
     #[error("the CNAME chain from {owner} loops or is longer than {}", crate::CHAIN_MAX)]
     CnameChain {
@@ -181,4 +187,13 @@ pub enum SnapshotProblem {
         /// Present.
         members: usize,
     },
+}
+
+impl SnapshotProblem {
+    /// A zone that is served as others serve it may have this: what is hidden is not answered, and a chain ends after some
+    /// steps. In a configuration it is somebody's mistake.
+    #[must_use]
+    pub fn is_tolerable(&self) -> bool {
+        matches!(self, Self::Occluded { .. } | Self::CnameChain { .. })
+    }
 }

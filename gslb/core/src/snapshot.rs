@@ -49,6 +49,17 @@ impl Snapshot {
     /// # Errors
     /// Every problem found; never an empty list.
     pub fn build(spec: SnapshotSpec) -> Result<Self, Vec<Problem>> {
+        match Self::build_tolerant(spec) {
+            Ok((snapshot, problems)) if problems.is_empty() => Ok(snapshot),
+            Ok((_, problems)) | Err(problems) => Err(problems),
+        }
+    }
+
+    /// The same, for zones that others wrote: what is tolerable is told beside the snapshot.
+    ///
+    /// # Errors
+    /// Every problem found, when one of them is not tolerable.
+    pub fn build_tolerant(spec: SnapshotSpec) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let mut problems = Vec::new();
         check_pools(&spec.pools, &mut problems);
         for name in &spec.names {
@@ -58,7 +69,7 @@ impl Snapshot {
         let table = zone::build(&spec.zones, &names, &mut problems);
         let zone_of_name: Vec<usize> = names.iter().map(|n| deepest_zone(n, &spec.zones)).collect();
         // Without a zone there is no SOA to steer with; the problems say so.
-        if !problems.is_empty() {
+        if problems.iter().any(|p| !p.is_tolerable()) {
             return Err(problems);
         }
         let any = Rrset::encode(RecordType::HINFO, ANY_TTL, [b"\x07RFC8482\x00".as_slice()])
@@ -66,7 +77,9 @@ impl Snapshot {
         let SnapshotSpec { generation, freshness, zones, pools, names, verdicts } = spec;
         let definition = Definition { generation, zones, pools, names, zone_of_name, table, any };
         let steering = definition.steer(&verdicts, freshness);
-        Ok(Self { definition: Arc::new(definition), freshness, verdicts: Arc::new(verdicts), steering })
+        let snapshot =
+            Self { definition: Arc::new(definition), freshness, verdicts: Arc::new(verdicts), steering };
+        Ok((snapshot, problems))
     }
 
     /// The same generation under other verdicts and freshness.

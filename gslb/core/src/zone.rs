@@ -7,9 +7,9 @@
 //!
 //! Invariants: every node lies in the deepest zone that covers its name; a node's ancestors up to its
 //! zone's apex are nodes; a CNAME's target is resolved when the table is built, so that a query hashes
-//! its own name only.
+//! its own name only, and the names that a DNAME makes of it.
 //!
-//! Deliberately absent: what virtual names answer at the moment (`steering`), DNAME, DNSSEC (issue D).
+//! Deliberately absent: what virtual names answer at the moment (`steering`), DNSSEC.
 
 mod build;
 
@@ -22,13 +22,14 @@ use crate::{Name, RecordType};
 
 pub(crate) use build::build;
 
-/// Most CNAMEs followed for one answer. Real chains have one or two; resolvers give up at 8 to 16.
-/// Longer ones and loops are refused when the table is built.
+/// Most CNAMEs and DNAMEs followed for one answer. Real chains have one or two; resolvers give up at 8 to 16.
+/// Longer ones and loops are told when the table is built; what is answered of them ends here.
 pub const CHAIN_MAX: usize = 8;
 
 pub(crate) type NodeId = u32;
 pub(crate) type ZoneId = u32;
 pub(crate) type CutId = u32;
+pub(crate) type RenameId = u32;
 /// Index of a virtual name.
 pub(crate) type SteeringId = u32;
 
@@ -39,6 +40,7 @@ pub(crate) struct Table {
     nodes: Vec<Node>,
     zones: Vec<Zone>,
     cuts: Vec<Cut>,
+    renames: Vec<Rename>,
 }
 
 /// One name that exists.
@@ -49,6 +51,8 @@ pub(crate) struct Node {
     wildcard: Option<NodeId>,
     /// The delegation that this name is at or below.
     pub(crate) cut: Option<CutId>,
+    /// The DNAME that this name is at or below.
+    renamed: Option<RenameId>,
     /// Static records, by ascending type; the CNAME too.
     pub(crate) rrsets: Box<[Rrset]>,
     /// Where the node's CNAME leads, when it holds one.
@@ -74,6 +78,14 @@ pub(crate) struct Cut {
     pub(crate) glue: Glue,
 }
 
+/// A DNAME, RFC 6672: whatever lies below its owner lies below its target.
+#[derive(Debug)]
+pub(crate) struct Rename {
+    node: NodeId,
+    pub(crate) owner_length: u16,
+    pub(crate) dname: Rrset,
+}
+
 /// What a name turns out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -81,6 +93,8 @@ pub(crate) enum Found {
     Node(NodeId),
     /// It lies below a delegation.
     Below(CutId),
+    /// It lies below a DNAME.
+    Renamed(RenameId),
     /// It does not exist in the zone.
     Missing(ZoneId),
     /// No zone here covers it.
@@ -91,8 +105,10 @@ impl Table {
     /// Looks a folded wire name up.
     pub(crate) fn find(&self, wire: &[u8]) -> Found {
         if let Some(&id) = self.index.get(wire) {
-            return match self.node(id).cut {
-                Some(cut) if self.cut(cut).node != id => Found::Below(cut),
+            let node = self.node(id);
+            return match (node.cut, node.renamed) {
+                (Some(cut), _) if self.cut(cut).node != id => Found::Below(cut),
+                (_, Some(rename)) if self.rename(rename).node != id => Found::Renamed(rename),
                 _ => Found::Node(id),
             };
         }
@@ -100,10 +116,11 @@ impl Table {
         while let Some(up) = parent(rest) {
             if let Some(&id) = self.index.get(up) {
                 let encloser = self.node(id);
-                return match (encloser.cut, encloser.wildcard) {
-                    (Some(cut), _) => Found::Below(cut),
-                    (None, Some(wildcard)) => Found::Node(wildcard),
-                    (None, None) => Found::Missing(encloser.zone),
+                return match (encloser.cut, encloser.renamed, encloser.wildcard) {
+                    (Some(cut), _, _) => Found::Below(cut),
+                    (None, Some(rename), _) => Found::Renamed(rename),
+                    (None, None, Some(wildcard)) => Found::Node(wildcard),
+                    (None, None, None) => Found::Missing(encloser.zone),
                 };
             }
             rest = up;
@@ -121,6 +138,10 @@ impl Table {
 
     pub(crate) fn cut(&self, id: CutId) -> &Cut {
         &self.cuts[id as usize]
+    }
+
+    pub(crate) fn rename(&self, id: RenameId) -> &Rename {
+        &self.renames[id as usize]
     }
 
     pub(crate) fn names(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{CHAIN_MAX, Cut, CutId, Found, Node, NodeId, SteeringId, Table, Zone, ZoneId};
+use super::{CHAIN_MAX, Cut, CutId, Found, Node, NodeId, Rename, RenameId, SteeringId, Table, Zone, ZoneId};
 use crate::problem::SnapshotProblem as Problem;
 use crate::rrset::{Glue, Rrset};
 use crate::spec::{RecordSpec, ZoneSpec};
@@ -34,12 +34,14 @@ pub(crate) fn build(zones: &[ZoneSpec], names: &[Name], problems: &mut Vec<Probl
         nodes: Vec::new(),
         zones: zones.iter().map(zone).collect(),
         cuts: Vec::new(),
+        renames: Vec::new(),
     };
     for ((zone, owner), rrsets) in drafts {
         add_node(&mut table, zone, &owner, rrsets, steered.get(&owner).copied(), problems);
     }
     link_wildcards(&mut table);
     link_cuts(&mut table, names, problems);
+    link_renames(&mut table, names, problems);
     link_targets(&mut table, problems);
     table
 }
@@ -148,7 +150,7 @@ fn draft_record(
 fn refused_type(record_type: RecordType, wildcard: bool) -> Option<&'static str> {
     match record_type {
         RecordType::SOA => Some("the SOA is given by the zone itself"),
-        RecordType::DNAME => Some("this type is not served yet"),
+        RecordType::DNAME if wildcard => Some("a wildcard renames nothing (RFC 4592 §4.4)"),
         RecordType::NS if wildcard => Some("a wildcard cannot delegate (RFC 4592 §4.2)"),
         t if t.is_meta() => Some("this type is only asked for, never stored"),
         _ => None,
@@ -160,7 +162,9 @@ fn well_formed(record_type: RecordType, wire: &[u8]) -> bool {
     match record_type {
         RecordType::A => wire.len() == 4,
         RecordType::AAAA => wire.len() == 16,
-        RecordType::NS | RecordType::CNAME | RecordType::PTR => Name::from_wire(wire).is_ok(),
+        RecordType::NS | RecordType::CNAME | RecordType::DNAME | RecordType::PTR => {
+            Name::from_wire(wire).is_ok()
+        }
         _ => wire.len() <= usize::from(u16::MAX),
     }
 }
@@ -206,6 +210,9 @@ fn add_node(
             problems.push(Problem::CnameNotAlone { owner: owner.clone() });
         }
     }
+    if drafts.get(&RecordType::DNAME).is_some_and(|dname| dname.data.len() > 1) {
+        problems.push(Problem::DnameTwice { owner: owner.clone() });
+    }
     let mut rrsets = Vec::new();
     for (record_type, draft) in drafts {
         match Rrset::encode(record_type, draft.ttl, draft.data.iter().map(Vec::as_slice)) {
@@ -229,6 +236,7 @@ fn node_at(table: &mut Table, zone: ZoneId, owner: &Name) -> NodeId {
             zone,
             wildcard: None,
             cut: None,
+            renamed: None,
             rrsets: Box::default(),
             target: None,
             steering: None,
@@ -270,7 +278,7 @@ fn link_cuts(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) {
     owners.sort_by_key(|(name, _)| (name.label_count(), name.clone()));
     let mut cut_at: BTreeMap<Name, CutId> = BTreeMap::new();
     for (owner, node) in owners {
-        if cut_above(&owner, &cut_at).is_some() {
+        if above(&owner, &cut_at).is_some() {
             continue;
         }
         let id = u32::try_from(table.cuts.len()).expect("fewer than 2³² delegations");
@@ -284,7 +292,7 @@ fn link_cuts(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) {
     }
     let all: BTreeMap<Name, NodeId> = table.index.iter().map(|(n, id)| (n.clone(), *id)).collect();
     for (name, id) in all {
-        let Some(cut) = cut_above(&name, &cut_at) else { continue };
+        let Some(cut) = above(&name, &cut_at) else { continue };
         let owner = table.cut(cut).owner.clone();
         // A delegation ends at an apex that is served here.
         let served = table.node(id).zone != table.node(table.cut(cut).node).zone;
@@ -309,15 +317,64 @@ fn link_cuts(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) {
     }
 }
 
-fn cut_above(name: &Name, cuts: &BTreeMap<Name, CutId>) -> Option<CutId> {
+/// What stands in `places` at the name or nearest above it.
+fn above(name: &Name, places: &BTreeMap<Name, u32>) -> Option<u32> {
     let mut next = Some(name.clone());
     while let Some(at) = next {
-        if let Some(id) = cuts.get(&at) {
+        if let Some(id) = places.get(&at) {
             return Some(*id);
         }
         next = at.parent();
     }
     None
+}
+
+/// What lies below a DNAME of its zone is hidden by it, delegations too. One that lies below a delegation says nothing.
+fn link_renames(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) {
+    let mut owners: Vec<(Name, NodeId)> = table
+        .index
+        .iter()
+        .filter(|(_, id)| {
+            table.node(**id).cut.is_none() && table.node(**id).rrset(RecordType::DNAME).is_some()
+        })
+        .map(|(name, id)| (name.clone(), *id))
+        .collect();
+    if owners.is_empty() {
+        return;
+    }
+    owners.sort_by_key(|(name, _)| (name.label_count(), name.clone()));
+    let mut rename_at: BTreeMap<Name, RenameId> = BTreeMap::new();
+    for (owner, node) in owners {
+        if above(&owner, &rename_at).is_some() {
+            continue;
+        }
+        let id = u32::try_from(table.renames.len()).expect("fewer than 2³² DNAMEs");
+        let dname = table.node(node).rrset(RecordType::DNAME).expect("an owner has one").clone();
+        let owner_length = u16::try_from(owner.wire().len()).expect("a name is at most 255 octets");
+        table.renames.push(Rename { node, owner_length, dname });
+        rename_at.insert(owner, id);
+    }
+    let all: BTreeMap<Name, NodeId> = table.index.iter().map(|(n, id)| (n.clone(), *id)).collect();
+    for (name, id) in all {
+        let Some(rename) = above(&name, &rename_at) else { continue };
+        let owner = table.rename(rename).node;
+        if table.node(id).zone != table.node(owner).zone {
+            continue;
+        }
+        table.nodes[id as usize].renamed = Some(rename);
+        if id == owner {
+            continue;
+        }
+        table.nodes[id as usize].cut = None;
+        let below = rename_at.iter().find(|(_, r)| **r == rename).expect("it has a name").0.clone();
+        for rrset in &table.node(id).rrsets {
+            let record_type = rrset.record_type();
+            problems.push(Problem::Occluded { owner: name.clone(), record_type, below: below.clone() });
+        }
+        if let Some(steering) = table.node(id).steering {
+            problems.push(Problem::NameOccluded { name: names[steering as usize].clone(), below });
+        }
+    }
 }
 
 /// The addresses of the name servers that are known here, RFC 9471 §3.

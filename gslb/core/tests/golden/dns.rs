@@ -2,7 +2,7 @@
 //! `pool ID [interval=SECONDS] [min-up=N] MEMBER=ADDRESS[*WEIGHT]…`;
 //! `bound NAME SITE=ADDRESS,… [active=SITE] [no-quorum=last] [ttl=N]`;
 //! `pooled NAME order|weighted POOL[*WEIGHT],… [all-down=…] [ttl=MIN-MAX]`.
-//! Then: `build`; `verdict POOL/MEMBER up|down|unknown PROBES`; `fresh`; `stale`; `route NAME SITE|none`;
+//! Then: `build [tolerant]`; `verdict POOL/MEMBER up|down|unknown PROBES`; `fresh`; `stale`; `route NAME SITE|none`;
 //! `ask NAME TYPE [from ADDRESS | subnet ADDRESS/LENGTH] [class N]`; `shares NAME TYPE N` (of N clients).
 //! Names without a dot at the end are below the newest zone.
 
@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use gslb_core::{
-    AllDown, Answer, Authority, BoundSpec, CLASS_IN, Client, Freshness, Name, NameBuf, NameKind, NameSpec,
-    NoQuorum, Policy, PoolMember, PoolShare, PoolSpec, PooledSpec, Question, RecordData, RecordSpec,
-    RecordType, Rrset, Snapshot, SnapshotSpec, SoaSpec, ZoneSpec, answer, explain,
+    AllDown, Answer, Authority, BoundSpec, CLASS_IN, Client, Freshness, Link, Name, NameBuf, NameKind,
+    NameSpec, NoQuorum, Policy, PoolMember, PoolShare, PoolSpec, PooledSpec, Question, RecordData,
+    RecordSpec, RecordType, Rrset, Snapshot, SnapshotSpec, SoaSpec, ZoneSpec, answer, explain,
 };
 use model::{Generation, Verdict, VerdictState};
 
@@ -59,7 +59,8 @@ impl super::World for Dns {
             ["pool", id, ref rest @ ..] => self.pool(id, rest),
             ["bound", name, endpoints, ref settings @ ..] => self.bound(name, endpoints, settings),
             ["pooled", name, policy, pools, ref settings @ ..] => self.pooled(name, policy, pools, settings),
-            ["build"] => self.build(),
+            ["build"] => self.build(false),
+            ["build", "tolerant"] => self.build(true),
             ["verdict", member, state, probes] => self.verdict(member, state, probes),
             ["fresh"] => self.freshness(Freshness::Fresh),
             ["stale"] => self.freshness(Freshness::Stale),
@@ -129,7 +130,7 @@ impl Dns {
                 Ok(IpAddr::V6(a)) => a.octets().to_vec(),
                 Err(_) => data.as_bytes().to_vec(),
             },
-            RecordType::CNAME | RecordType::NS => self.name(data)?.wire().to_vec(),
+            RecordType::CNAME | RecordType::DNAME | RecordType::NS => self.name(data)?.wire().to_vec(),
             _ => [&[u8::try_from(data.len()).map_err(text)?], data.as_bytes()].concat(),
         };
         let data = RecordData { wire, text: data.to_owned() };
@@ -203,11 +204,16 @@ impl Dns {
         Ok(String::new())
     }
 
-    fn build(&mut self) -> Outcome {
-        match Snapshot::build(self.spec.clone()) {
-            Ok(snapshot) => {
-                let out =
-                    format!("generation {} with {} names\n", snapshot.generation(), snapshot.name_count());
+    fn build(&mut self, tolerant: bool) -> Outcome {
+        let built = match tolerant {
+            true => Snapshot::build_tolerant(self.spec.clone()),
+            false => Snapshot::build(self.spec.clone()).map(|snapshot| (snapshot, Vec::new())),
+        };
+        match built {
+            Ok((snapshot, problems)) => {
+                let told: String = problems.iter().map(|p| format!("{p}\n")).collect();
+                let (generation, names) = (snapshot.generation(), snapshot.name_count());
+                let out = format!("{told}generation {generation} with {names} names\n");
                 self.snapshot = Some(snapshot);
                 Ok(out)
             }
@@ -248,7 +254,7 @@ impl Dns {
         let NameKind::Bound(bound) = &mut found.kind else { return Err("not bound".to_owned()) };
         bound.active = if site == "none" { None } else { Some(site.parse().map_err(text)?) };
         self.spec.generation = self.spec.generation.next();
-        self.build()
+        self.build(false)
     }
 
     fn question(&self, name: &str, record_type: &str, rest: &[&str]) -> Result<Question, String> {
@@ -298,10 +304,27 @@ fn print(question: &Question, answer: &Answer<'_>) -> String {
     }
     out.push_str(if answer.all_down_open { " open\n" } else { "\n" });
     let mut owner = question.name.to_name();
-    for rrset in answer.answers() {
-        print_rrset(&mut out, "", &owner, rrset);
-        if rrset.record_type() == RecordType::CNAME {
-            owner = Name::from_wire(rrset.data().next().unwrap()).unwrap();
+    for link in answer.links() {
+        match link {
+            Link::Records(rrset) => {
+                print_rrset(&mut out, "", &owner, rrset);
+                if rrset.record_type() == RecordType::CNAME {
+                    owner = Name::from_wire(rrset.data().next().unwrap()).unwrap();
+                }
+            }
+            Link::Renamed { dname, owner_length, again, leads } => {
+                let wire = owner.wire().to_vec();
+                let (kept, suffix) = wire.split_at(wire.len() - usize::from(owner_length));
+                if !again {
+                    print_rrset(&mut out, "", &Name::from_wire(suffix).unwrap(), dname);
+                }
+                if leads {
+                    let target = dname.data().next().unwrap();
+                    let made = Name::from_wire(&[kept, target].concat()).unwrap();
+                    writeln!(out, "  {owner} {} CNAME {made} (made)", dname.ttl()).unwrap();
+                    owner = made;
+                }
+            }
         }
     }
     let suffix = |length: u16| {
@@ -331,7 +354,7 @@ fn printed_data(rrset: &Rrset) -> Vec<String> {
     let print = |data: &[u8]| match rrset.record_type() {
         RecordType::A => IpAddr::from(<[u8; 4]>::try_from(data).unwrap()).to_string(),
         RecordType::AAAA => IpAddr::from(<[u8; 16]>::try_from(data).unwrap()).to_string(),
-        RecordType::CNAME | RecordType::NS => Name::from_wire(data).unwrap().to_string(),
+        RecordType::CNAME | RecordType::DNAME | RecordType::NS => Name::from_wire(data).unwrap().to_string(),
         RecordType::SOA => {
             let (primary, length) = Name::prefix_of_wire(data).unwrap();
             let (contact, more) = Name::prefix_of_wire(&data[length..]).unwrap();

@@ -64,6 +64,11 @@ fn zone_data_is_answered_as_the_rfcs_say() {
 }
 
 #[test]
+fn what_lies_below_a_dname_lies_below_its_target() {
+    check("dname.txt", &mut dns::Dns::default());
+}
+
+#[test]
 fn bound_names_follow_the_route_and_the_quorum() {
     check("bound.txt", &mut dns::Dns::default());
 }

@@ -1,6 +1,6 @@
 //! Writing a response into a buffer whose length is the response's limit.
 
-use gslb_core::{Answer, Authority, RecordType, Rrset};
+use gslb_core::{Answer, Authority, CLASS_IN, Link, RecordType, Rrset};
 
 use super::parse::{Edns, Header};
 use super::{HEADER, Reply, UDP_MAX};
@@ -73,13 +73,29 @@ fn whole(
     // The name that the next owner is, or ends in: where it stands and how long it is.
     let mut name_at = HEADER;
     let mut name_length = question.len() - 4;
-    for rrset in answer.answers() {
-        let start = writer.at;
-        writer.records(rrset, name_at)?;
-        counts.answer += rrset.count();
-        if rrset.record_type() == RecordType::CNAME {
-            name_at = start + RECORD_HEADER;
-            name_length = writer.at - name_at;
+    for link in answer.links() {
+        match link {
+            Link::Records(rrset) => {
+                let start = writer.at;
+                writer.records(rrset, name_at)?;
+                counts.answer += rrset.count();
+                if rrset.record_type() == RecordType::CNAME {
+                    name_at = start + RECORD_HEADER;
+                    name_length = writer.at - name_at;
+                }
+            }
+            Link::Renamed { dname, owner_length, again, leads } => {
+                let kept = name_length - usize::from(owner_length);
+                if !again {
+                    writer.records(dname, name_at + kept)?;
+                    counts.answer += dname.count();
+                }
+                if leads {
+                    name_at = writer.made_of_dname(dname, name_at, kept)?;
+                    name_length = writer.at - name_at;
+                    counts.answer += 1;
+                }
+            }
         }
     }
     match answer.authority {
@@ -154,6 +170,11 @@ fn opt(writer: &mut Writer<'_>, edns: &Edns<'_>, rcode: u16, scope: Option<u8>) 
     writer.put(&subnet.data[4..])
 }
 
+/// RFC 1035 §4.1.4: a pointer has 14 bits. What leads on comes first, so a name stands within 5,000.
+fn pointer(at: usize) -> u16 {
+    u16::try_from(at).ok().filter(|o| *o < 0x4000).expect("names stand near the start")
+}
+
 struct Writer<'o> {
     out: &'o mut [u8],
     at: usize,
@@ -166,14 +187,30 @@ impl Writer<'_> {
         Some(())
     }
 
+    /// The CNAME that a DNAME makes of the name at `owner`, whose first `kept` octets stay; where its target stands.
+    /// RFC 6672 §3.1: its TTL is the DNAME's.
+    fn made_of_dname(&mut self, dname: &Rrset, owner: usize, kept: usize) -> Option<usize> {
+        let target = dname.data().next().expect("an RRset has a record");
+        let length = u16::try_from(kept + target.len()).expect("a name is at most 255 octets");
+        self.put(&(0xc000 | pointer(owner)).to_be_bytes())?;
+        self.put(&RecordType::CNAME.0.to_be_bytes())?;
+        self.put(&CLASS_IN.to_be_bytes())?;
+        self.put(&dname.ttl().to_be_bytes())?;
+        self.put(&length.to_be_bytes())?;
+        let start = self.at;
+        self.out.get(..start + kept)?;
+        self.out.copy_within(owner..owner + kept, start);
+        self.at += kept;
+        self.put(target)?;
+        Some(start)
+    }
+
     /// Copies an RRset and points its owners at the name at `owner`.
     fn records(&mut self, rrset: &Rrset, owner: usize) -> Option<()> {
         let start = self.at;
         self.put(rrset.bytes())?;
         if owner != HEADER {
-            // RFC 1035 §4.1.4: a pointer has 14 bits. CNAMEs come first, so a name stands within 2,500.
-            let pointer =
-                u16::try_from(owner).ok().filter(|o| *o < 0x4000).expect("names stand near the start");
+            let pointer = pointer(owner);
             for record in rrset.starts() {
                 let at = start + usize::from(*record);
                 self.out[at..at + 2].copy_from_slice(&(0xc000 | pointer).to_be_bytes());

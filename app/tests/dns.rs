@@ -1,0 +1,216 @@
+//! `twofold dns serve` as its user has it: a file, an address, `dig`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Nobody else listens there.
+const LISTEN: &str = "127.77.53.1:5377";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const ZONE: &str = r#"$TTL 1h
+@        IN SOA ns1 Host.Master ( 1 2h 15m 4w 60 )
+         NS  ns1
+ns1      A   192.0.2.53
+Www      300 A 192.0.2.1
+         AAAA 2001:db8::1
+alias    CNAME WWW.example.com.
+*.wild   TXT "any thing"
+old      DNAME new
+www.new  A   192.0.2.2
+child    NS  ns.child
+ns.child A   192.0.2.54
+hidden.child TXT "never answered"
+odd      TYPE65400 \# 3 0102ff
+here     LOC 52 22 23.000 N 4 53 32.000 E -2.00m
+www.elsewhere.test. A 192.0.2.9
+$INCLUDE more sub
+"#;
+
+struct Served {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Served {
+    fn start(file: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_twofold"))
+            .args(["dns", "serve", "--origin", "example.com", "--listen", LISTEN, "--zone-file"])
+            .arg(file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, lines) = mpsc::channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        for pipe in [Box::new(out) as Box<dyn std::io::Read + Send>, Box::new(err)] {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                BufReader::new(pipe).lines().map_while(Result::ok).for_each(|line| _ = tell.send(line));
+            });
+        }
+        Self { child, lines }
+    }
+
+    /// The lines up to one that has this in it.
+    fn until(&self, wanted: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            let line =
+                self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {wanted:?} in {seen:#?}"));
+            seen.push(line);
+            if seen.last().unwrap().contains(wanted) {
+                return seen;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Status and the records of all sections, as dig prints them.
+fn dig(words: &[&str]) -> Vec<String> {
+    let (host, port) = LISTEN.split_once(':').unwrap();
+    let all = [
+        "+noall",
+        "+comments",
+        "+answer",
+        "+authority",
+        "+norecurse",
+        "+nocookie",
+        "+time=5",
+        "+tries=2",
+        "-p",
+        port,
+    ];
+    let server = format!("@{host}");
+    let out = Command::new("dig").args(all).arg(server).args(words).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let status = text.split("status: ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or("none");
+    let records = text.lines().filter(|l| !l.starts_with(';') && !l.is_empty());
+    let spaced = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    std::iter::once(status.to_owned()).chain(records.map(spaced)).collect()
+}
+
+/// Goal: a master file is served as written, its case kept; a reload loses nothing; a file with mistakes changes nothing.
+#[test]
+fn a_master_file_is_served_and_read_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("zone");
+    std::fs::write(&file, ZONE).unwrap();
+    std::fs::write(dir.path().join("more"), "a A 192.0.2.77\n").unwrap();
+    let served = Served::start(&file);
+    let told = served.until("ready in");
+    assert!(told.iter().any(|l| l.contains(":16: not in zone example.com., and left out")), "{told:#?}");
+    let soa = "example.com. 60 IN SOA ns1.example.com. host.master.example.com. 1 7200 900 2419200 60";
+    for (question, wanted) in [
+        (vec!["wWw.example.com", "A"], vec!["NOERROR", "wWw.example.com. 300 IN A 192.0.2.1"]),
+        (
+            vec!["www.example.com", "AAAA", "+tcp"],
+            vec!["NOERROR", "www.example.com. 3600 IN AAAA 2001:db8::1"],
+        ),
+        (
+            vec!["alias.example.com", "A"],
+            vec![
+                "NOERROR",
+                "alias.example.com. 3600 IN CNAME WWW.example.com.",
+                "WWW.example.com. 300 IN A 192.0.2.1",
+            ],
+        ),
+        (
+            vec!["x.y.wild.example.com", "TXT"],
+            vec!["NOERROR", "x.y.wild.example.com. 3600 IN TXT \"any thing\""],
+        ),
+        (
+            vec!["www.old.example.com", "A"],
+            vec![
+                "NOERROR",
+                "old.example.com. 3600 IN DNAME new.example.com.",
+                "www.old.example.com. 3600 IN CNAME www.new.example.com.",
+                "www.new.example.com. 3600 IN A 192.0.2.2",
+            ],
+        ),
+        (
+            vec!["hidden.child.example.com", "TXT"],
+            vec!["NOERROR", "child.example.com. 3600 IN NS ns.child.example.com."],
+        ),
+        (
+            vec!["odd.example.com", "TYPE65400"],
+            vec!["NOERROR", "odd.example.com. 3600 IN TYPE65400 \\# 3 0102FF"],
+        ),
+        (
+            vec!["here.example.com", "LOC"],
+            vec![
+                "NOERROR",
+                "here.example.com. 3600 IN LOC 52 22 23.000 N 4 53 32.000 E -2.00m 1m 10000m 10m",
+            ],
+        ),
+        (vec!["a.sub.example.com", "A"], vec!["NOERROR", "a.sub.example.com. 3600 IN A 192.0.2.77"]),
+        (vec!["nothing.example.com", "A"], vec!["NXDOMAIN", soa]),
+        (vec!["wild.example.com", "A"], vec!["NOERROR", soa]),
+        (vec!["www.elsewhere.test", "A"], vec!["REFUSED"]),
+    ] {
+        assert_eq!(dig(&question), wanted, "{question:?}");
+    }
+
+    std::fs::write(&file, ZONE.replace("192.0.2.1\n", "192.0.2.100\n").replace("( 1 2h", "( 2 2h")).unwrap();
+    served.signal("-HUP");
+    served.until("read anew");
+    assert_eq!(dig(&["www.example.com", "A"])[1..], ["www.example.com. 300 IN A 192.0.2.100"]);
+
+    std::fs::write(&file, format!("{ZONE}bad A 1.2.3\nworse NOSUCH\n")).unwrap();
+    served.signal("-HUP");
+    let told = served.until("the zone that was read before stays");
+    assert!(told.iter().any(|l| l.contains("has 2 mistakes")), "{told:#?}");
+    assert!(told.iter().any(|l| l.contains("zone:18: A of bad.example.com.")), "{told:#?}");
+    assert_eq!(dig(&["www.example.com", "A"])[1..], ["www.example.com. 300 IN A 192.0.2.100"]);
+
+    served.signal("-TERM");
+    let mut served = served;
+    assert!(served.child.wait().unwrap().success());
+}
+
+/// Goal: what cannot be served is told, with exit code 2.
+#[test]
+fn what_is_no_zone_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("zone");
+    for (text, origin, wanted) in [
+        (None, "example.com", "name a master file"),
+        (Some("@ NS ns\n"), "example.com", "has no SOA record"),
+        (
+            Some("@ SOA a b 1 2 3 4 5\n@ NS ns\na CNAME b\na A 192.0.2.1\n"),
+            "example.com",
+            "a CNAME stands alone",
+        ),
+        (Some("@ SOA a b 1 2 3 4 5\n"), "example.com", "has no name server"),
+        (Some(ZONE), "exam..ple", "--origin: name \"exam..ple\" has an empty label"),
+    ] {
+        match text {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => assert!(!file.exists()),
+        }
+        let out = Command::new(env!("CARGO_BIN_EXE_twofold"))
+            .args(["dns", "serve", "--origin", origin, "--listen", LISTEN, "--zone-file"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{told}");
+        assert!(told.contains(wanted), "{told}");
+    }
+}
