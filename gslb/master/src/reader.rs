@@ -11,6 +11,8 @@ use crate::lex::{Entry, Lexer, Word};
 
 /// Files included one by another, at most.
 const DEPTH_MAX: usize = 16;
+/// Files included in all, at most: one that includes itself some times over would be read for ever.
+const INCLUDES_MAX: usize = 1_000;
 /// What is wrong beyond this many is not told.
 const FAULTS_MAX: usize = 100;
 /// RFC 2181 §8: a TTL has 31 bits.
@@ -74,7 +76,7 @@ pub fn read(
     origin: &Name,
     include: &mut dyn FnMut(&Path) -> Result<Vec<u8>, String>,
 ) -> Read {
-    let mut reader = Reader { read: Read::default(), include, ttl: None, last_ttl: None };
+    let mut reader = Reader { read: Read::default(), include, ttl: None, last_ttl: None, included: 0 };
     reader.file(file, text, origin.wire().to_vec(), None, 0);
     reader.read
 }
@@ -86,6 +88,7 @@ struct Reader<'i> {
     ttl: Option<u32>,
     /// Of the last record that said one, RFC 1035 §5.1.
     last_ttl: Option<u32>,
+    included: usize,
 }
 
 impl Reader<'_> {
@@ -144,6 +147,10 @@ impl Reader<'_> {
             most(2)?;
             if depth + 1 >= DEPTH_MAX {
                 return Err(format!("files include one another {DEPTH_MAX} deep"));
+            }
+            self.included += 1;
+            if self.included > INCLUDES_MAX {
+                return Err(format!("more than {INCLUDES_MAX} files are included"));
             }
             let within = rest.get(1).map_or_else(|| Ok(origin.clone()), |w| name(w.raw, origin))?;
             let written = PathBuf::from(first.text());

@@ -78,6 +78,20 @@ fn all_that_is_wrong_is_told_with_its_place() {
     }
 }
 
+/// Goal: a file that includes itself again and again is read some times, not for ever.
+#[test]
+fn including_has_an_end() {
+    let text = "$INCLUDE main\n".repeat(20);
+    let mut asked = 0;
+    let mut include = |_: &Path| {
+        asked += 1;
+        Ok(text.as_bytes().to_vec())
+    };
+    let read = read(Path::new("main"), text.as_bytes(), &Name::root(), &mut include);
+    assert!(!read.faults.is_empty());
+    assert_eq!(asked, 1_000);
+}
+
 /// Goal: what makes no zone is told.
 #[test]
 fn a_zone_has_one_soa_at_its_origin() {

@@ -45,11 +45,13 @@ impl World {
         if self.ladder.alone && host.resumed > 0 && self.now < host.resumed + RESUMED {
             return;
         }
+        let until = self.ladder.hold(host.lease_until);
         // What the kernel sends for a process that is gone was said before its end: without a gate nothing keeps it.
-        if self.ladder.alone && self.truth.transactions[transaction as usize].at <= host.mysql.ended_at {
+        let at = self.truth.transactions[transaction as usize].at;
+        let within = clock.saturating_sub(self.now - at) <= until + SLACK_US;
+        if self.ladder.alone && at <= host.mysql.ended_at && within {
             return;
         }
-        let until = self.ladder.hold(host.lease_until);
         if clock > until + SLACK_US {
             let number = self.truth.transactions[transaction as usize].number;
             let text = format!(

@@ -62,9 +62,9 @@ impl World {
             );
             return self.violate(Invariant::I5, text);
         }
-        // What was answered and has not left its host yet is in the stated loss too.
+        // What was answered and has not left its host yet is in the stated loss too; in `Sync` nothing is stated.
         let there = self.hosts[candidate].mysql.all_held();
-        for known in self.truth.transactions.iter_mut().filter(|t| !t.told) {
+        for known in self.truth.transactions.iter_mut().filter(|t| !sync && !t.told) {
             known.given_up |= known.number > there[known.origin];
         }
         self.check_given_up(lost.len());

@@ -131,10 +131,15 @@ impl Guard {
 
     /// It is shut in `Sync` for what an acker lacks. One that is attached and takes nothing in, since its disk is full, or
     /// whose guard is gone, would keep the group shut for as long as that lasts: nobody gets in, so no commit waits.
+    /// Without a lease nothing that is known of the ackers is fresh, and they are not counted.
     pub(super) fn waits_for_cover(&self, reading: &DatabaseReading, now: Timestamp) -> bool {
         let counted = !self.config.defects.has(Defect::DeafAckerUncounted);
         let named = self.named().filter(|k| counted && k.phase == Phase::Serving && self.may_be_sync(k));
-        named.is_some_and(|k| self.open_at(now).is_none() && self.uncovered(k, reading).is_some())
+        named.is_some_and(|k| {
+            self.lease.is_some_and(|l| l.epoch == k.epoch && l.until > now)
+                && self.open_at(now).is_none()
+                && self.uncovered(k, reading).is_some()
+        })
     }
 
     /// `Sync`, or a `CatchUp` whose proof the leader was told of: the answer that says that `Sync` is committed may be
