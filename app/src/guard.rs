@@ -53,6 +53,8 @@ pub enum Local {
     Process { process: failover_core::Process, ended: Option<failover_core::HowItEnded> },
     /// The database was read.
     Reading { reading: Box<model::DatabaseReading>, life: model::ProcessStart },
+    /// A new session had no answer by its deadline.
+    Unanswered { life: model::ProcessStart },
     /// A write to the disk under its data began, or is over.
     Disk(failover_core::DiskWrite),
     /// A copy of another server's data has come so far here.
@@ -200,6 +202,7 @@ impl Shell {
             }
             Local::Process { process, ended } => Input::Process { process, ended },
             Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
+            Local::Unanswered { life } => Input::Unanswered { life },
             Local::Disk(write) => Input::Disk(write),
             Local::Copy(copy) => Input::Copy(copy),
             Local::ReplicationPassword => Input::ReplicationPassword,

@@ -27,8 +27,8 @@ pub use id::{
 pub use number::{Epoch, Generation, Incarnation, SyncGeneration, Version};
 pub use observation::{Observation, Verdict, VerdictState};
 pub use reading::{
-    DatabaseReading, Flavour, KINE_GAP, KineReading, LongTransaction, OpeningMark, ReplicaReading,
-    ReplicaThread, SemiSyncReading, SettingsReading,
+    ACK_TIMEOUT_MS, DatabaseReading, Flavour, KINE_GAP, KineReading, LongTransaction, OpeningMark,
+    ReplicaReading, ReplicaThread, SemiSyncReading, SettingsReading,
 };
 pub use role::{Role, RoleError};
 pub use time::{Timestamp, WallTime};

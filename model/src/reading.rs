@@ -226,6 +226,18 @@ pub struct SettingsReading {
     pub semi_sync_timeout_ms: u64,
 }
 
+/// `rpl_semi_sync_source_timeout` of a source that is armed, milliseconds: the greatest that the server takes, 49.7 days. After
+/// it commits go on without an ack, silently.
+pub const ACK_TIMEOUT_MS: u64 = 4_294_967_295;
+
+impl SettingsReading {
+    /// A commit waits for its ack for as long as it takes.
+    #[must_use]
+    pub fn waits_for_acks(&self) -> bool {
+        self.semi_sync_timeout_ms >= ACK_TIMEOUT_MS
+    }
+}
+
 impl DatabaseReading {
     /// Whose server it is.
     #[must_use]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use failover_core::{HowItEnded, Process};
 use model::{AccountsReading, ProcessStart, Timestamp};
 use replication_mysql::{
-    Deadline, Ending, MysqldProcess, Session, accounts, how_it_ended, kine, long_transactions, read,
+    ConnectError, Deadline, Ending, MysqldProcess, Session, accounts, how_it_ended, kine, long_transactions,
+    read,
 };
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -162,6 +163,13 @@ async fn read_always(
                 Ok(session) => Some(session),
                 Err(error) => {
                     tell_silence(&mut silent, &host, &error);
+                    let unanswered = matches!(error, ConnectError::Timeout { .. });
+                    if unanswered
+                        && *lives.borrow() == Some(life)
+                        && local.send(Local::Unanswered { life }).await.is_err()
+                    {
+                        return;
+                    }
                     continue;
                 }
             };

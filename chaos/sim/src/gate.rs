@@ -97,6 +97,7 @@ impl World {
                 let ends = if endless { Time::MAX } else { now + host.clock.span(left) + MS };
                 let element = Some((epoch, ends));
                 let flushed = if silent { gate.flushed } else { 0 };
+                let tainted = tainted || host.stretched;
                 *gate = Gate { rules: flushed == 0, element, tainted, flushed, unguarded: false };
                 GateRead::Open { epoch, left }
             }

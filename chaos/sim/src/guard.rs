@@ -12,7 +12,7 @@ use model::{BootId, Incarnation, ProcessStart};
 use runbooks_core::{Evidence, Outcome};
 
 use crate::event::{Event, Message, Unit};
-use crate::mysql::Disk;
+use crate::mysql::{Disk, Life};
 use crate::options::Mutant;
 use crate::place::{MS, NODES, Time};
 use crate::world::World;
@@ -99,6 +99,7 @@ impl World {
             }
             None => GateRead::Shut,
         };
+        host.stretched = host.gate.tainted && matches!(read, GateRead::Open { .. });
         let config = GuardConfig {
             group: self.names.group.clone(),
             server: self.names.servers[h].clone(),
@@ -221,7 +222,14 @@ impl World {
         // A new connection gets in only while no account change waits.
         let way_in = self.kept_session(h) || !mysql.accounts_locked();
         let reading = mysql.reading(&self.names, &self.truth.marks).filter(|_| way_in);
-        let Some(reading) = reading else { return };
+        let Some(reading) = reading else {
+            // It accepts connections, and answers none.
+            let accepts = |l: &Life| l.booted && !l.stopping && (l.paused || !way_in);
+            if mysql.life.as_ref().is_some_and(accepts) {
+                self.guard_input(h, Input::Unanswered { life: start });
+            }
+            return;
+        };
         self.hosts[h].guard.as_mut().expect("it reads").session = Some(start);
         if self.chance.below(32) == 0 {
             let at = now + MS + self.chance.below(250 * MS);
@@ -282,6 +290,7 @@ impl World {
                 let timed = answer.authority.as_ref().is_none_or(|a| a.leases.is_timed());
                 let until = if timed { sent + Timing::METRO.lease.as_micros() as u64 } else { ENDLESS_LEASE };
                 host.lease_until = host.lease_until.max(until);
+                host.stretched = false;
             }
             let effects = guard.guard.on(input, clock);
             guard.effects.extend(effects);

@@ -25,9 +25,6 @@ use crate::place::{HOSTS, Names, Time};
 
 pub use disk::Disk;
 
-/// `rpl_semi_sync_source_timeout` as armed: the greatest value, never reached here.
-const ARMED_TIMEOUT_MS: u64 = 4_294_967_295;
-
 /// One server: its disk, and its process when it runs.
 #[derive(Debug)]
 pub struct Mysql {
@@ -424,7 +421,7 @@ impl Mysql {
                 flush_log_at_commit: 1,
                 sync_relay_log: if life.at_leisure { 10_000 } else { 1 },
                 relay_log_recovery: false,
-                semi_sync_timeout_ms: life.ack_timeout.map_or(ARMED_TIMEOUT_MS, |t| t / 1_000),
+                semi_sync_timeout_ms: life.ack_timeout.map_or(model::ACK_TIMEOUT_MS, |t| t / 1_000),
             },
             long_transactions: Vec::new(),
             kine: None,

@@ -12,7 +12,7 @@ use failover_core::{Command, Desk, Event as Happened, Refusal, State, Timing, ap
 use failover_raft::{Recovered, Replica, ReplicaConfig, Role, Work};
 use gslb_core::Snapshot;
 use model::{Incarnation, Timestamp};
-use runbooks_core::StepId;
+use runbooks_core::{ExecutionId, StepId};
 
 use crate::event::{Event, Message, Unit};
 use crate::place::{HOSTS, MS, NODE_SITES, NODES, Time};
@@ -36,11 +36,11 @@ pub enum Purpose {
     /// A decision.
     Change,
     /// A step's intent.
-    Started(StepId),
+    Started(ExecutionId, StepId),
     /// A step's outcome.
-    Ended(StepId),
+    Ended(ExecutionId, StepId),
     /// A change that a step consists of.
-    Step(StepId),
+    Step(ExecutionId, StepId),
 }
 
 /// A node as its host keeps it.

@@ -318,6 +318,9 @@ fn rows() -> Vec<Row> {
                 &[I3, I5, Lost],
             )
         },
+        // 49.
+        Row { servers: 4, ..Row::new(D::OneCandidate, &LOSES_TWO, &[Service]) },
+        Row { servers: 4, ..Row::new(D::BegunAnewForgets, &LOSES_TWO, &[I4, I1]) },
     ]
 }
 

@@ -61,6 +61,9 @@ pub struct ServerSpec {
     pub site: SiteId,
 }
 
+/// Who acts when no person does.
+pub(crate) const TWOFOLD: &str = "twofold";
+
 /// Why authority changes, for the audit and for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

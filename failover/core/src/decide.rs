@@ -5,6 +5,7 @@
 //! caller proposes it and calls again when the state has changed.
 
 mod accounts;
+mod anew;
 mod candidate;
 mod diagnose;
 mod disk;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use model::{Epoch, GroupId, ServerId, Timestamp, Version};
 
+use crate::command::TWOFOLD;
 use crate::{Change, Defect, Facts, FailoverMode, Group, GroupPolicy, Phase, Policy, Reason, State};
 
 pub use candidate::Candidacy;
@@ -116,7 +118,7 @@ fn decide_group(view: &View) -> Explanation {
     };
     let act = |change| Some(Act { expect: authority.version, change });
     if !authority.phase.grants() {
-        let off = called_off(view).or_else(|| unfit(view));
+        let off = anew::begun(view, called_off(view).or_else(|| unfit(view)));
         match off.or_else(|| durability::weakened_while_moving(view, authority)) {
             Some(change) => out.act = act(change),
             None => out.holds = Some("the failover is under way".into()),
@@ -124,7 +126,7 @@ fn decide_group(view: &View) -> Explanation {
         return out;
     }
     if finding.move_now {
-        match move_away(view, &out) {
+        match move_away(view, (out.diagnosis, &out.because), &out.candidates) {
             Ok(change) => out.act = act(change),
             Err(why) => out.holds = Some(why),
         }
@@ -163,7 +165,7 @@ fn undrained(view: &View) -> Option<Change> {
 }
 
 fn abort(why: &str, evidence: String) -> Change {
-    Change::Abort { reason: Reason { why: why.into(), by: "twofold".into(), evidence: vec![evidence] } }
+    Change::Abort { reason: Reason { why: why.into(), by: TWOFOLD.into(), evidence: vec![evidence] } }
 }
 
 fn called_off_because(view: &View) -> String {
@@ -200,25 +202,29 @@ fn never_called_off(view: &View) -> bool {
 }
 
 /// An automatic failover, if every condition for it holds.
-fn move_away(view: &View, out: &Explanation) -> Result<Change, String> {
+fn move_away(
+    view: &View,
+    (diagnosis, because): (Diagnosis, &[String]),
+    candidates: &[Candidacy],
+) -> Result<Change, String> {
     if view.group.authority.as_ref().is_some_and(|a| !a.leases.is_timed()) {
         return Err("its lease does not run out: a person confirms the fence: twofold failover".into());
     }
     if view.own.failover == FailoverMode::Manual {
         return Err("the group's policy leaves failovers to a person: twofold failover".into());
     }
-    let Some(best) = out.candidates.iter().find(|c| c.automatic) else {
+    let Some(best) = candidates.iter().find(|c| c.automatic) else {
         let reasons: Vec<String> =
-            out.candidates.iter().map(|c| format!("{}: {}", c.server, c.against.join("; "))).collect();
+            candidates.iter().map(|c| format!("{}: {}", c.server, c.against.join("; "))).collect();
         return Err(format!("no server may take over by itself ({})", reasons.join(" | ")));
     };
     let primary = candidate::as_primary(view, &best.server).ok_or("the candidate's identity is unknown")?;
     Ok(Change::Begin {
         candidate: primary,
         reason: Reason {
-            why: out.diagnosis.name().into(),
-            by: "twofold".into(),
-            evidence: out.because.iter().cloned().chain(kine_told(view)).collect(),
+            why: diagnosis.name().into(),
+            by: TWOFOLD.into(),
+            evidence: because.iter().cloned().chain(kine_told(view)).collect(),
         },
         fenced: None,
         kine: kine(view),

@@ -77,6 +77,14 @@ pub enum Defect {
     PromisedIsForgotten,
     /// Acks of servers that are no ackers count (47).
     StrangersAcknowledge,
+    /// A failover has one candidate: when that is gone, the primary gets the next epoch, dead or not (49).
+    OneCandidate,
+    /// A failover that goes on with another candidate fences the one before, and nobody else (49).
+    BegunAnewForgets,
+    /// A database that lets nobody in is waited for, whatever for (50).
+    UnansweredForEver,
+    /// A finite ack timeout that somebody set by hand stays (51).
+    AckTimeoutStays,
     /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
     StartWithoutSuperset,
     /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
@@ -93,7 +101,7 @@ pub enum Defect {
 
 impl Defect {
     /// All that matter where there is a witness.
-    pub const ALL: [Defect; 38] = [
+    pub const ALL: [Defect; 42] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -128,6 +136,10 @@ impl Defect {
         Defect::DeafAckerUncounted,
         Defect::PromisedIsForgotten,
         Defect::StrangersAcknowledge,
+        Defect::OneCandidate,
+        Defect::BegunAnewForgets,
+        Defect::UnansweredForEver,
+        Defect::AckTimeoutStays,
         Defect::StartWithoutSuperset,
         Defect::ActsOnEntries,
         Defect::OneSentinel,

@@ -23,6 +23,7 @@ mod open;
 mod orders;
 mod tell;
 mod types;
+mod unanswered;
 mod watchdog;
 
 use std::collections::VecDeque;
@@ -131,6 +132,9 @@ pub struct Guard {
     /// The channel still logs in with the password of before; from then on it is given the new one.
     password_due: Option<Timestamp>,
     progress: Progress,
+    unanswered: unanswered::Unanswered,
+    /// When the attempt was sent that was answered last, whatever the answer.
+    answered: Option<Timestamp>,
     /// The mark of this life's opening, once it was read.
     marked: Option<Marked>,
     /// What this life had executed a moment ago, and a moment before that.
@@ -293,6 +297,8 @@ impl Guard {
             proved,
             password_due: None,
             progress: Progress::default(),
+            unanswered: unanswered::Unanswered::default(),
+            answered: None,
             marked: None,
             past: VecDeque::new(),
             attached: None,
@@ -336,6 +342,7 @@ impl Guard {
             }
             Input::Process { process, ended } => self.on_process(process, ended, now, &mut out),
             Input::Reading { reading, life } => self.on_reading(reading, life, now),
+            Input::Unanswered { life } => self.on_unanswered(life, now),
             Input::GateRead(read) => self.on_gate(read, now),
             Input::Watchdog { armed } => self.on_watchdog(armed, now),
             Input::Disk(write) => self.disk.on(write, now),
@@ -354,6 +361,7 @@ impl Guard {
     fn settle(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.expire(now);
         self.fence_goal(now, out);
+        self.unanswered_goal(now, out);
         self.open_goal(now, out);
         self.gate_goal(now, out);
         self.database_goals(now, out);
@@ -436,6 +444,7 @@ impl Guard {
             self.armed = None;
             self.proven = None;
             self.progress = Progress::default();
+            self.unanswered = unanswered::Unanswered::default();
             self.marked = None;
             self.past.clear();
             self.attached = None;
@@ -456,6 +465,7 @@ impl Guard {
         if self.process.start() != Some(life) {
             return;
         }
+        self.unanswered = unanswered::Unanswered::default();
         let semi = &reading.semi_sync;
         let moved = self.reading.as_ref().is_none_or(|s| {
             let acknowledged = semi.acknowledged_since(&s.reading.semi_sync);

@@ -7,7 +7,7 @@ use runbooks_core::{Execution, ExecutionId, ExecutionStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Acker, Authority, Configurations, Durability, GroupSpec, Held, Leases, People, Primary, Reason,
+    Acker, Authority, Configurations, Durability, GroupSpec, Held, Leases, People, Phase, Primary, Reason,
     ServerSpec,
 };
 
@@ -103,6 +103,21 @@ pub struct Revocation {
     pub leases: Leases,
     /// Why.
     pub reason: Reason,
+}
+
+impl Revocation {
+    /// The authority that was revoked, as it stood; `now` is what is in its place.
+    pub(crate) fn serving(&self, now: &Authority) -> Authority {
+        Authority {
+            epoch: self.epoch,
+            primary: self.primary.clone(),
+            phase: Phase::Serving,
+            durability: self.durability,
+            acker_set: self.ackers.iter().cloned().collect(),
+            leases: self.leases,
+            ..now.clone()
+        }
+    }
 }
 
 /// Where bound names point.

@@ -56,7 +56,7 @@ pub use act::schema::{
     write_sentinel,
 };
 pub use act::semi_sync::{
-    ACK_TIMEOUT_MS, arm_source_semi_sync, disarm_source_semi_sync, replica_semi_sync, semi_sync_reading,
+    arm_source_semi_sync, disarm_source_semi_sync, replica_semi_sync, semi_sync_reading,
 };
 pub use copy::{
     Backup, CopyError, CopyPlace, DonorStates, Exchange, Exchanged, Receiving, Sending, Standing, exchange,

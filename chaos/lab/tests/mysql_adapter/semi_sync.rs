@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use model::{Epoch, SyncGeneration};
+use model::{ACK_TIMEOUT_MS, Epoch, SyncGeneration};
+use mysql_async::prelude::Queryable;
 use replication_mysql::{
-    ACK_TIMEOUT_MS, Deadline, Outcome, Refusal, Sentinel, Switch, arm_source_semi_sync,
-    disarm_source_semi_sync, read, read_sentinels, replica_semi_sync, semi_sync_reading, start_receiver,
-    start_replica, stop_io_thread, write_sentinel,
+    Deadline, Outcome, Refusal, Sentinel, Switch, arm_source_semi_sync, disarm_source_semi_sync, read,
+    read_sentinels, replica_semi_sync, semi_sync_reading, start_receiver, start_replica, stop_io_thread,
+    write_sentinel,
 };
 
 use crate::proxy::Proxy;
@@ -41,6 +42,16 @@ async fn semi_sync_is_armed_only_with_exactly_its_ackers_attached() {
     let reading = read(&mut source, patience()).await.unwrap();
     assert_eq!(reading.settings.semi_sync_timeout_ms, ACK_TIMEOUT_MS);
     insert(&mut pair.source.app().await, "acknowledged").await.unwrap();
+
+    // Somebody sets a timeout by hand: it goes, also where nothing else may be done.
+    let mut root = pair.source.root_conn().await;
+    let by_hand =
+        "SET GLOBAL rpl_semi_sync_source_timeout = 10000, GLOBAL rpl_semi_sync_source_wait_no_replica = OFF";
+    root.query_drop(by_hand).await.unwrap();
+    assert!(!read(&mut source, patience()).await.unwrap().settings.waits_for_acks());
+    let refusal = arm_source_semi_sync(&mut source, 2, patience()).await;
+    assert!(matches!(refusal, Outcome::Refused(Refusal::SemiSyncClients { .. })), "{refusal}");
+    assert!(read(&mut source, patience()).await.unwrap().settings.waits_for_acks());
 
     assert_done(disarm_source_semi_sync(&mut source, patience()).await);
     assert_done(disarm_source_semi_sync(&mut source, patience()).await);

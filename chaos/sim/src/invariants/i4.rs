@@ -21,6 +21,15 @@ impl World {
         let revoked = group.revoked.as_ref().ok_or("nothing was revoked")?;
         let old = self.names.host(&revoked.primary.server).ok_or("the revoked server is unknown")?;
         let name = &revoked.primary.server;
+        let opened = group.authority.as_ref().map_or(Epoch(0), |a| a.epoch);
+        let served = group.epochs.range(..opened).rev().find(|(_, record)| record.served);
+        if let Some((epoch, record)) = served.filter(|(e, _)| **e != revoked.epoch) {
+            let last = &record.primary.server;
+            return Err(format!(
+                "epoch {epoch} of {last} served last, and {} of {name} is fenced",
+                revoked.epoch
+            ));
+        }
         if self.can_acknowledge(old) {
             return Err(format!("{name} can still acknowledge writes of epoch {}", revoked.epoch));
         }

@@ -86,6 +86,12 @@ impl World {
         let opened = self.hosts[h].latch.as_ref().and_then(|l| l.opened.as_ref()).filter(|o| o.life == life);
         let epoch = opened.map_or(Epoch(0), |o| o.epoch);
         let stands = self.group().and_then(|g| g.authority.as_ref()).is_some_and(|a| a.epoch == epoch);
+        // One that lets nobody in, and that nobody may take over from, is started anew.
+        let mysql = &self.hosts[h].mysql;
+        let paused = mysql.life.as_ref().is_some_and(|l| l.paused);
+        if paused || mysql.accounts_locked() {
+            return;
+        }
         if stands && !self.ladder.alone {
             let text =
                 format!("{} is killed by its guard, and nobody revoked epoch {epoch}", self.names.servers[h]);

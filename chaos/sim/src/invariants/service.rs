@@ -5,7 +5,7 @@
 //! - A primary of a `Sync` group whose host is off is replaced [`TAKES_OVER`] later, its ackers being well.
 //! - A primary that is well and open is not left without a person's word.
 
-use failover_core::{Change, Group, Phase};
+use failover_core::{Change, Durability, Group, Phase};
 use model::ProcessStart;
 
 use crate::mysql::Disk;
@@ -88,11 +88,13 @@ impl World {
 
     fn look_for_successor(&mut self, same: bool) {
         let now = self.now;
-        if let Some(synced) = self.synced() {
-            self.truth.service.synced = Some(synced);
-        }
-        let synced = self.truth.service.synced.take();
-        if let Some(synced) = synced {
+        let before = self.truth.service.synced.take();
+        // What was weakened since is no `Sync` that anybody could count on; a move under way goes on.
+        let weakened = self
+            .group()
+            .and_then(|g| g.authority.as_ref())
+            .is_some_and(|a| a.phase.grants() && a.durability != Durability::Sync);
+        if let Some(synced) = self.synced().or(before.filter(|_| !weakened)) {
             if self.hosts[synced.host].up {
                 self.truth.service.synced = Some(synced);
             } else {

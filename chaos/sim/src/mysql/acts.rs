@@ -196,6 +196,9 @@ impl World {
                 if maria && count != 1 {
                     return Progress::Failed("commits wait for one ack at most");
                 }
+                if life.source_enabled {
+                    life.ack_timeout = None;
+                }
                 if life.ackers() != count {
                     return Progress::Failed("another number of semi-sync replicas is attached");
                 }

@@ -125,7 +125,8 @@ impl World {
         let mysql = &mut self.hosts[h].mysql;
         let waits = mysql.waiting.front().is_some_and(|w| w.number <= number);
         let Some(life) = mysql.life.as_mut() else { return };
-        if waits && life.ack_timeout.is_some() {
+        // What waits has its deadline from when it began to wait.
+        if waits && life.source_enabled {
             life.operating = false;
             self.note_host(h, format_args!("semi-sync times out silently"));
             self.release(h, usize::MAX);

@@ -68,6 +68,10 @@ impl World {
                 let what = Inside::Ship { connection: connection.id, origin, number };
                 self.queue.push(connection.last, Event::Mysql { host: replica, start, what });
             }
+            // A log has an order: what is behind this comes when all of this has gone.
+            if connection.sent[origin] < logged {
+                return;
+            }
         }
     }
 

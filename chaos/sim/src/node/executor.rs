@@ -111,7 +111,7 @@ impl World {
         if !acts {
             return self.step_started(n, &step, true);
         }
-        self.propose(n, command, Purpose::Started(step.clone()));
+        self.propose(n, command, Purpose::Started(execution, step.clone()));
         if self.broken(Mutant::ActsBeforeIntent) {
             self.step_started(n, &step, true);
         }
@@ -133,6 +133,7 @@ impl World {
         };
         let definition = execution.step(step).expect("the step was started");
         let how = perform(group, execution, &definition.action);
+        let execution = execution.id;
         run.tasks[position].began = clock;
         run.tasks[position].deadline = clock + Duration::from_millis(definition.timeout_ms);
         match how {
@@ -166,7 +167,7 @@ impl World {
                     at: self.wall(),
                 };
                 self.set_stage(n, step, Stage::Proposal);
-                self.propose(n, command, Purpose::Step(step.clone()));
+                self.propose(n, command, Purpose::Step(execution, step.clone()));
             }
             Perform::Await(wait) => self.set_stage(n, step, Stage::Await(wait)),
             Perform::Nothing(evidence) => self.end_step(n, step, Outcome::Done { evidence }),
@@ -272,7 +273,8 @@ impl World {
             outcome,
             at,
         };
-        self.propose(n, command, Purpose::Ended(step.clone()));
+        let purpose = Purpose::Ended(task.execution, step.clone());
+        self.propose(n, command, purpose);
     }
 
     /// Looks after steps that wait: deadlines, the fence's repetition, W, what is awaited.

@@ -185,9 +185,14 @@ impl World {
                 run.deciding = false;
                 run.desk.resume(&self.names.group);
             }
-            Purpose::Started(step) => self.step_started(n, &step, outcome.is_ok()),
-            Purpose::Ended(step) => run.tasks.retain(|t| t.step != step),
-            Purpose::Step(step) => self.step_proposed(n, &step, outcome),
+            // What an execution that is over leaves behind is nothing to the one that runs now.
+            Purpose::Started(execution, step)
+            | Purpose::Ended(execution, step)
+            | Purpose::Step(execution, step)
+                if !run.tasks.iter().any(|t| t.execution == execution && t.step == step) => {}
+            Purpose::Started(_, step) => self.step_started(n, &step, outcome.is_ok()),
+            Purpose::Ended(_, step) => run.tasks.retain(|t| t.step != step),
+            Purpose::Step(_, step) => self.step_proposed(n, &step, outcome),
         }
     }
 

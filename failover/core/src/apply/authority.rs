@@ -8,13 +8,11 @@ use runbooks_core::{
 };
 
 use super::{Ctx, Refusal, authority_of, committed, end_execution, install, rule, start_execution};
+use crate::command::TWOFOLD;
 use crate::{
     Acker, Authority, Defect, Durability, EpochRecord, Event, FencedByHand, Group, Phase, Primary, Reason,
     Revocation,
 };
-
-/// Who acts when no person does.
-const TWOFOLD: &str = "twofold";
 
 /// Epoch 1, `Async`: nothing is proven yet.
 pub(super) fn start(
@@ -56,15 +54,15 @@ pub(super) struct Begin {
 /// Revokes E, names the candidate of E+1 and starts the failover: one entry, so that no state
 /// exists in which E is revoked and nobody is at work.
 pub(super) fn begin(group: &mut Group, begin: Begin, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
-    let Begin { candidate, reason, fenced, kine, fill } = begin;
-    let old = authority_of(group)?.clone();
-    if !old.phase.grants() {
-        return rule(format!("a failover begins while serving, the group is {}", old.phase));
-    }
     // Decided before the maintenance was committed, and ordered after it.
-    if let Some(m) = group.maintained(ctx.at).filter(|_| reason.by == TWOFOLD) {
+    if let Some(m) = group.maintained(ctx.at).filter(|_| begin.reason.by == TWOFOLD) {
         return rule(format!("the group is in maintenance by {}: {}", m.by, m.reason));
     }
+    if !authority_of(group)?.phase.grants() {
+        return begin_anew(group, begin, ctx);
+    }
+    let Begin { candidate, reason, fenced, kine, fill } = begin;
+    let old = authority_of(group)?.clone();
     may_take_over(group, &old, &candidate, ctx)?;
     if !ctx.defects.has(Defect::FillsFromNobody) {
         may_fill(&old, &candidate, &fill, &reason)?;
@@ -80,6 +78,44 @@ pub(super) fn begin(group: &mut Group, begin: Begin, ctx: &Ctx) -> Result<Vec<Ev
     if let Some(word) = fenced {
         attest(group, &word, ctx, &mut events);
     }
+    Ok(events)
+}
+
+/// The candidate of E+1 cannot take over, and another server gets E+2. Allowed because `Open` of E+1 was never
+/// committed, as with `Abort`; what is fenced or outwaited, and whose ackers are stopped, stays E: nobody wrote after it
+/// (interleaving 49). Only out of `Sync` of a lease that runs out: what was acknowledged in E is on its ackers,
+/// whoever else is gone by now.
+fn begin_anew(group: &mut Group, begin: Begin, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+    let Begin { candidate, reason, fenced, kine, fill } = begin;
+    let promised = authority_of(group)?.clone();
+    let Some(revoked) = group.revoked.clone() else {
+        return rule("no revoked epoch is on record");
+    };
+    if revoked.durability != Durability::Sync || !revoked.leases.is_timed() || fenced.is_some() {
+        return rule(format!("a failover begins while serving, the group is {}", promised.phase));
+    }
+    if candidate.server == promised.primary.server {
+        return rule(format!("the failover is to {} already", candidate.server));
+    }
+    let old = revoked.serving(&promised);
+    may_take_over(group, &old, &candidate, ctx)?;
+    if !ctx.defects.has(Defect::FillsFromNobody) {
+        may_fill(&old, &candidate, &fill, &reason)?;
+    }
+    let forgets = ctx.defects.has(Defect::BegunAnewForgets);
+    let ackers = stopped_by_a_move(&old, &candidate);
+    let (from, epoch) = if forgets { (&promised.primary, promised.epoch) } else { (&old.primary, old.epoch) };
+    let runbook = failover(&from.server, epoch, &candidate.server, ackers, &fill);
+    let (next, subject, why) = (promised.epoch.next(), candidate.server.clone(), reason.why.clone());
+    group.epochs.insert(next, EpochRecord { primary: candidate.clone(), served: false, ended: None });
+    if forgets {
+        group.revoked = Some(Revocation { epoch, primary: from.clone(), ..revoked });
+    }
+    let (leases, kine) = (group.leases, kine.max(promised.kine));
+    let authority =
+        Authority { epoch: next, primary: candidate, phase: Phase::Revoked, leases, kine, ..promised };
+    let mut events = vec![install(group, authority, Some(reason), ctx)];
+    start_execution(group, runbook, next, subject, why, ctx, &mut events);
     Ok(events)
 }
 

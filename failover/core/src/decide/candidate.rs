@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use model::{GtidSet, ServerId, SiteId};
+use runbooks_core::{Action, Step};
 
 use super::View;
 use crate::{AsyncFailover, Defect, Durability, FailoverMode, Primary, Promotion};
@@ -200,7 +201,7 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
         Some(r) if r.source_uuid.as_ref().is_some_and(|u| *u != authority.primary.uuid) => {
             hard.push(format!("{server} replicates from another server than the primary"));
         }
-        Some(r) if !r.sql_error.is_empty() => {
+        Some(r) if !r.sql_error.is_empty() && !settled(view, server) => {
             hard.push(format!("the applier of {server} stopped: {}", r.sql_error))
         }
         Some(_) => {}
@@ -260,9 +261,9 @@ pub(super) fn turned(view: &View) -> Vec<String> {
     }
     why.extend(super::disk::trouble(view, server).map(|t| t.told(&format!("{server}'s"))));
     let Some(reading) = view.reading(server) else { return why };
-    // Once the relay log is drained its applier ends by our own hand, and may say so in an error.
-    let drained = view.group.running().is_some_and(|e| e.done("drain").is_some());
-    if let Some(replica) = reading.replica.as_ref().filter(|r| !drained && !r.sql_error.is_empty()) {
+    if let Some(replica) =
+        reading.replica.as_ref().filter(|r| !settled(view, server) && !r.sql_error.is_empty())
+    {
         why.push(format!("the applier of {server} stopped: {}", replica.sql_error));
     }
     why.extend(set_apart(view, server, reading).iter().map(|what| format!("{server} {what}")));
@@ -271,6 +272,21 @@ pub(super) fn turned(view: &View) -> Vec<String> {
         errant(view, &revoked.primary, reading).map(|e| format!("errant transactions on {server}: {e}")),
     );
     why
+}
+
+/// The move under way, or the one that came to nothing, has had it apply all it received: then its applier ends by our own
+/// hand, and may say so in an error.
+fn settled(view: &View, server: &ServerId) -> bool {
+    let Some(authority) = &view.group.authority else { return false };
+    // Seen from the epoch that is left, or from the one that was promised.
+    let moved = view.group.execution.as_ref().filter(|e| match authority.phase.grants() {
+        true => e.epoch > authority.epoch,
+        false => e.epoch == authority.epoch,
+    });
+    moved.is_some_and(|execution| {
+        let drains = |s: &&Step| matches!(&s.action, Action::DrainRelay { server: s } if s == server);
+        execution.runbook.steps.iter().filter(drains).any(|s| execution.done(&s.id.0).is_some())
+    })
 }
 
 /// I5: what it has and the primary never had. The primary's own newest transactions may be missing from its last

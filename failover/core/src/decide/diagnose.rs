@@ -124,7 +124,7 @@ pub(super) fn diagnose(view: &View) -> Finding {
 }
 
 /// The guard is not heard: only a quorum of vantage sites turns silence into a verdict.
-fn silent(view: &View, authority: &Authority) -> Option<Finding> {
+pub(super) fn silent(view: &View, authority: &Authority) -> Option<Finding> {
     let timing = &view.policy.timing;
     let server = &authority.primary.server;
     let elected = view.facts.elected?;

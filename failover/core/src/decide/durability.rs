@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::View;
 use super::diagnose::ms;
+use crate::command::TWOFOLD;
 use crate::{Acker, Authority, Change, Defect, Durability, Phase, Reason};
 
 /// An acker that lacks more than this is not chosen yet: from then on it syncs its relay log for each transaction, and
@@ -34,7 +35,7 @@ pub(super) fn weakened_while_moving(view: &View, authority: &Authority) -> Optio
         replica.is_none_or(|r| r.io != model::ReplicaThread::Running)
     })?;
     let why = format!("acker {} does not receive", acker.server);
-    let reason = Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] };
+    let reason = Reason { why: "acks-missing".into(), by: TWOFOLD.into(), evidence: vec![why] };
     Some(Change::Async { reason })
 }
 
@@ -53,7 +54,7 @@ fn weaken(view: &View, authority: &Authority) -> Option<Change> {
         .or_else(|| set_apart(view, authority))
         .or_else(|| outrun(view, authority, report))?;
     Some(Change::Async {
-        reason: Reason { why: "acks-missing".into(), by: "twofold".into(), evidence: vec![why] },
+        reason: Reason { why: "acks-missing".into(), by: TWOFOLD.into(), evidence: vec![why] },
     })
 }
 

@@ -3,6 +3,7 @@
 use model::{Flavour, ServerId};
 
 use super::View;
+use crate::command::TWOFOLD;
 use crate::{Change, Durability, GuardReport, HowItEnded, Marked, Reason};
 
 pub(super) fn returning(view: &View) -> Option<Change> {
@@ -36,7 +37,7 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         }
         let extra = reading.gtid_held().subtract(&primary.gtid_executed);
         let reason =
-            |why: &str, evidence: Vec<String>| Reason { why: why.into(), by: "twofold".into(), evidence };
+            |why: &str, evidence: Vec<String>| Reason { why: why.into(), by: TWOFOLD.into(), evidence };
         if extra.is_empty() && !behind.is_empty() && reading.flavour() == Flavour::Mariadb {
             let evidence = vec![
                 format!("{server} lacks {behind}, which is in no binary log of the primary"),
@@ -83,7 +84,7 @@ fn other_history(server: &ServerId, marked: &Marked) -> Change {
          transactions and gave their numbers out again",
         marked.covered, marked.mark.epoch
     )];
-    let reason = Reason { why: "return-other-history".into(), by: "twofold".into(), evidence };
+    let reason = Reason { why: "return-other-history".into(), by: TWOFOLD.into(), evidence };
     Change::Quarantine { server: server.clone(), extra: model::GtidSet::empty(), reason }
 }
 

@@ -2,6 +2,7 @@
 //! account that could undo it.
 
 use super::View;
+use crate::command::TWOFOLD;
 use crate::{Change, Defect, Primary, Promotion, Reason};
 
 pub(super) fn start(view: &View) -> Result<Change, String> {
@@ -73,7 +74,7 @@ fn chosen(
         primary: Primary { server: server.clone(), uuid: reading.server_uuid.clone(), site: site.clone() },
         reason: Reason {
             why: "first-start".into(),
-            by: "twofold".into(),
+            by: TWOFOLD.into(),
             evidence: vec![format!("{server}: {why}"), executed],
         },
     }

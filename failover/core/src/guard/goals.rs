@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use model::{Epoch, GtidSet, ReplicaThread, ServerUuid, SyncGeneration, Timestamp};
+use model::{ACK_TIMEOUT_MS, Epoch, GtidSet, ReplicaThread, ServerUuid, SyncGeneration, Timestamp};
 
 use super::{ActEnd, ActId, Attached, CallId, DatabaseAct, Doing, Effect, Gate, Guard, Lane, PAST_MAX};
 use crate::{Acker, Authority, Defect, Drained, Durability, Phase};
@@ -87,7 +87,13 @@ impl Guard {
                 let near = known.durability == Durability::Sync
                     || self.ackers_near(known, now)
                     || (attached && self.ackers_soon(known, open, now));
-                if !armed && attached && near {
+                // Somebody set a timeout by hand: whoever waits longer would be told OK without an ack (interleaving 51).
+                let runs_out = armed
+                    && self.reading.as_ref().is_some_and(|s| !s.reading.settings.waits_for_acks())
+                    && !self.config.defects.has(Defect::AckTimeoutStays);
+                if runs_out {
+                    self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
+                } else if !armed && attached && near {
                     self.latch_waits(known, out);
                     self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
                 } else if armed && open && self.proven != Some(known.g) {
@@ -331,6 +337,7 @@ impl Guard {
                 // The last reading is older than the arming; it must not undo it.
                 if let Some(seen) = &mut self.reading {
                     seen.reading.semi_sync.source_enabled = true;
+                    seen.reading.settings.semi_sync_timeout_ms = ACK_TIMEOUT_MS;
                 }
             }
             DatabaseAct::DisarmSource => {

@@ -46,7 +46,10 @@ fn is_sound(group: &Group) {
     assert_eq!(a.acker_set.is_empty(), matches!(a.durability, Durability::Async { .. }), "{a:?}");
     if !a.phase.grants() {
         let revoked = group.revoked.as_ref().expect("what was revoked is on record");
-        assert_eq!(revoked.epoch.next(), a.epoch);
+        let served = group.epochs.range(..a.epoch).rev().find(|(_, record)| record.served);
+        assert_eq!(served.map(|(epoch, _)| *epoch), Some(revoked.epoch), "whoever wrote last is left");
+        let again = revoked.epoch.next() != a.epoch;
+        assert!(!again || revoked.durability == Durability::Sync && a.primary != revoked.primary);
         assert_eq!(revoked.durability, a.durability, "the durability at revocation counts");
         assert!(group.execution.is_some(), "somebody is at work, or its failure is on record");
         assert_eq!(group.epochs[&revoked.epoch].ended, Some(revoked.durability));

@@ -64,7 +64,7 @@ pub fn reading(server_id: &ServerId, source: Option<&ServerId>, n: u64) -> Datab
             flush_log_at_commit: 1,
             sync_relay_log: 1,
             relay_log_recovery: false,
-            semi_sync_timeout_ms: u64::MAX,
+            semi_sync_timeout_ms: model::ACK_TIMEOUT_MS,
         },
         long_transactions: Vec::new(),
         kine: None,

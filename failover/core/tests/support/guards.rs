@@ -46,6 +46,10 @@ impl World {
                 read_words(&mut host.reading, line);
                 self.read(&server, out);
             }
+            "unanswered" => {
+                let life = self.host_mut(&server).life.unwrap_or_else(|| line.fail("it has no process"));
+                self.input(&server, Input::Unanswered { life }, out);
+            }
             "will-read" => read_words(&mut self.host_mut(&server).reading, line),
             "gate" => self.gate(&server, line, out),
             "watchdog" => {

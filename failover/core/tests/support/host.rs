@@ -89,6 +89,7 @@ impl Host {
             DatabaseAct::ArmSource { count } => {
                 r.semi_sync.source_enabled = true;
                 r.semi_sync.wait_count = *count;
+                r.settings.semi_sync_timeout_ms = model::ACK_TIMEOUT_MS;
             }
             DatabaseAct::DisarmSource => {
                 r.semi_sync.source_enabled = false;
@@ -231,7 +232,7 @@ pub fn reading_at_boot(server: &ServerId) -> DatabaseReading {
             flush_log_at_commit: 1,
             sync_relay_log: AT_LEISURE,
             relay_log_recovery: false,
-            semi_sync_timeout_ms: u64::MAX,
+            semi_sync_timeout_ms: model::ACK_TIMEOUT_MS,
         },
         long_transactions: Vec::new(),
         kine: None,
@@ -316,6 +317,9 @@ pub fn read_words(reading: &mut DatabaseReading, line: &mut Line) {
     }
     if line.flag("at-leisure") {
         reading.settings.sync_relay_log = AT_LEISURE;
+    }
+    if let Some(us) = line.micros("ack-timeout") {
+        reading.settings.semi_sync_timeout_ms = us / 1_000;
     }
     if line.flag("relay-log-recovery") {
         reading.settings.relay_log_recovery = true;

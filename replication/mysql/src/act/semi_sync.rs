@@ -1,7 +1,7 @@
 //! Arming and disarming lossless semi-sync. When each is allowed is decided elsewhere: weakening is
 //! committed before it is applied, strengthening is proven before it is committed (DESIGN §4).
 
-use model::{ReplicaThread, SemiSyncReading};
+use model::{ACK_TIMEOUT_MS, ReplicaThread, SemiSyncReading};
 
 use crate::act::Switch;
 use crate::act::replica::{look, run};
@@ -11,16 +11,12 @@ use crate::outcome::{ActError, Outcome, Refusal, Stop};
 use crate::read::{ReadError, SemiSync, look_semi_sync};
 use crate::session::Session;
 
-/// `rpl_semi_sync_source_timeout` when armed: the greatest the server takes, 49.7 days in
-/// milliseconds. After it commits go on without an ack, silently; nothing waits that long, since an
-/// absent acker is weakened by a committed decision within seconds.
-pub const ACK_TIMEOUT_MS: u64 = 4_294_967_295;
-
 /// Makes commits wait for `wait_count` acknowledgements, after the flush and before the commit.
 ///
 /// Refused unless exactly `wait_count` semi-sync replicas are attached: fewer would stall the next
 /// commit, and with more a count does not prove who acknowledged. The timeout and the wait point are
-/// set and read back before it is switched on. Idempotent. Armed is not yet safe: a sentinel written
+/// set and read back before it is switched on; where it is on already they are set whoever is attached, since a timeout that
+/// somebody set by hand would end the wait of whoever begins to wait under it. Idempotent. Armed is not yet safe: a sentinel written
 /// afterwards proves that the ackers have everything up to it.
 pub async fn arm_source_semi_sync(
     session: &mut Session,
@@ -40,6 +36,9 @@ async fn arm(session: &mut Session, wait_count: u32, deadline: Deadline) -> Resu
         return Err(Refusal::WaitCount { wanted: wait_count }.into());
     }
     let before = look_semi_sync(session, deadline).await?;
+    if before.source_enabled && (before.timeout_ms != ACK_TIMEOUT_MS || !before.wait_no_replica) {
+        run(session, "have commits wait for acks for ever", &patience(source), deadline).await?;
+    }
     if before.clients != wait_count {
         return Err(Refusal::SemiSyncClients { wanted: wait_count, connected: before.clients }.into());
     }
@@ -55,12 +54,13 @@ async fn arm(session: &mut Session, wait_count: u32, deadline: Deadline) -> Resu
     Ok(after.reading())
 }
 
+fn patience(source: &SourceNames) -> String {
+    let SourceNames { timeout, wait_no_replica, .. } = source;
+    format!("SET GLOBAL {timeout} = {ACK_TIMEOUT_MS}, GLOBAL {wait_no_replica} = ON")
+}
+
 fn terms(source: &SourceNames, wait_count: u32) -> String {
-    let SourceNames { timeout, wait_no_replica, wait_point, .. } = source;
-    let terms = format!(
-        "SET GLOBAL {timeout} = {ACK_TIMEOUT_MS}, GLOBAL {wait_no_replica} = ON, \
-         GLOBAL {wait_point} = 'AFTER_SYNC'"
-    );
+    let terms = format!("{}, GLOBAL {} = 'AFTER_SYNC'", patience(source), source.wait_point);
     match source.wait_count {
         Some(name) => format!("{terms}, GLOBAL {name} = {wait_count}"),
         None => terms,

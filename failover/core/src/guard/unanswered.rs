@@ -1,0 +1,52 @@
+//! A database that lets nobody in. While an account change waits for its ack, MySQL holds the lock of all accounts: neither a guard
+//! that was restarted gets in, to switch the wait off, nor the replica whose ack is waited for. Nothing ends that but the end
+//! of the process (interleaving 50).
+
+use std::time::Duration;
+
+use model::{ProcessStart, Timestamp};
+
+use super::{Effect, Guard};
+use crate::{Defect, Phase};
+
+/// New sessions are without an answer for so long before the process is ended; each had a second. In `Sync` another server
+/// has been given the time to take over by then.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// A SIGKILL is repeated after this long.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Since when nobody is let in, and when the process was ended for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Unanswered {
+    since: Option<Timestamp>,
+    killed: Option<Timestamp>,
+}
+
+impl Guard {
+    /// A new session on this life had no answer by its deadline: it was neither let in nor refused.
+    pub(super) fn on_unanswered(&mut self, life: ProcessStart, now: Timestamp) {
+        if self.process.start() == Some(life) {
+            self.unanswered.since.get_or_insert(now);
+        }
+    }
+
+    /// Whoever cannot be read is granted no lease, so this server is of no use as it is; and nobody has taken over from it, or
+    /// a leader that was heard a moment ago would have said so. It is started anew, which loses nothing that a client was told of.
+    pub(super) fn unanswered_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.unanswered.since.is_none_or(|at| now.since(at) < PATIENCE) {
+            return;
+        }
+        let heard = self.answered.is_some_and(|at| now.since(at) <= self.config.timing.lease);
+        // Its identity is not known yet; its name is.
+        let named = self.known.as_ref().filter(|k| k.primary.server == self.config.server);
+        let serves = heard && named.is_some_and(|k| k.phase == Phase::Serving);
+        // Without semi-sync it waits for nothing but its host.
+        let waits = self.latch.opened.as_ref().filter(|o| self.lives(o) && o.waits).map(|o| o.life);
+        let again = self.unanswered.killed.is_none_or(|at| now.since(at) >= AGAIN);
+        let Some(life) = waits.filter(|_| serves && again) else { return };
+        if !self.config.defects.has(Defect::UnansweredForEver) {
+            self.unanswered.killed = Some(now);
+            out.push(Effect::Kill(life));
+        }
+    }
+}
