@@ -122,6 +122,7 @@ pub async fn run(config: Config, file: &Path, server: ServerId) -> Result<()> {
         server,
         folder,
         guard_dir,
+        gate: host.gate.clone(),
         host,
         watchdog,
         local,
@@ -151,6 +152,8 @@ struct Shell {
     watchdog: Option<watchdog::Watchdog>,
     local: mpsc::Sender<Local>,
     acts: acts::Acts,
+    /// As the next act on the gate sets it.
+    gate: gate::GateSpec,
     calls: BTreeMap<u64, Replier>,
     next_call: u64,
     open: Option<model::Epoch>,
@@ -306,11 +309,15 @@ impl Shell {
                 Effect::Persist(latch) => tokio::task::block_in_place(|| self.latches.write(&latch))?,
                 Effect::Renew(renewal) => self.renew(&renewal),
                 Effect::Gate(act) => {
-                    let (host, local) = (self.host.clone(), self.local.clone());
+                    let (gate, local) = (self.gate.clone(), self.local.clone());
                     tokio::spawn(async move {
-                        let read = gate::perform(&host.gate, act).await;
+                        let read = gate::perform(&gate, act).await;
                         let _ = local.send(Local::Gate(read)).await;
                     });
+                }
+                Effect::Pass(passing) => {
+                    self.gate.barred = self.host.barred(&passing);
+                    tracing::debug!(?passing, barred = ?self.gate.barred, "who passes the gate to replicate");
                 }
                 Effect::Act { id, act } => self.acts.begin(id, act),
                 Effect::Watchdog(act) => {

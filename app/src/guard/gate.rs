@@ -2,7 +2,8 @@
 //!
 //! Table `inet twofold_<group>` has input and output chains at priority −300, before connection
 //! tracking. Packets to or from the gated ports pass only while the port is in the set of the open
-//! epoch, or when the other end is an exempt replica host. The set's name carries the epoch, so what
+//! epoch, or when the other end is an exempt replica host. Hosts of servers whose acks would stand for an acker's do not
+//! pass at all: both ends of their connections are reset. The set's name carries the epoch, so what
 //! was meant for one epoch can never open another. An endless lease's element has no timeout: it stands
 //! until the guard takes it away, or the boot. Every change is one transaction, which asserts
 //! table, chains and rules anew (a distribution's nftables.conf may have flushed them), and is read
@@ -34,6 +35,8 @@ pub struct GateSpec {
     pub ports: BTreeSet<u16>,
     /// Hosts of the group's other servers: replication and CLONE pass.
     pub exempt: BTreeSet<IpAddr>,
+    /// Those of them that do not pass now.
+    pub barred: BTreeSet<IpAddr>,
 }
 
 impl GateSpec {
@@ -97,16 +100,21 @@ fn script(spec: &GateSpec, act: GateAct) -> String {
             (epoch, format!("elements = {{ {} }};", elements.join(", ")))
         }
     };
-    let family = |v4: bool| -> Vec<&IpAddr> { spec.exempt.iter().filter(|a| a.is_ipv4() == v4).collect() };
     let mut exempt_in = String::new();
     let mut exempt_out = String::new();
-    for (keyword, addresses) in [("ip", family(true)), ("ip6", family(false))] {
-        if !addresses.is_empty() {
-            let list = join(addresses.iter());
-            exempt_in += &format!("    {keyword} saddr {{ {list} }} tcp dport {{ {ports} }} accept\n");
-            exempt_out += &format!("    {keyword} daddr {{ {list} }} tcp sport {{ {ports} }} accept\n");
+    let mut lines = |addresses: Vec<&IpAddr>, verdicts: &[&str]| {
+        for (keyword, v4) in [("ip", true), ("ip6", false)] {
+            let list = join(addresses.iter().filter(|a| a.is_ipv4() == v4));
+            for verdict in verdicts.iter().filter(|_| !list.is_empty()) {
+                exempt_in += &format!("    {keyword} saddr {{ {list} }} tcp dport {{ {ports} }} {verdict}\n");
+                exempt_out +=
+                    &format!("    {keyword} daddr {{ {list} }} tcp sport {{ {ports} }} {verdict}\n");
+            }
         }
-    }
+    };
+    // A reset passes, or nobody would hear of it: the kernel sends it through these very chains.
+    lines(spec.barred.iter().collect(), &["tcp flags & rst == rst accept", "reject with tcp reset"]);
+    lines(spec.exempt.difference(&spec.barred).collect(), &["accept"]);
     format!(
         "table inet {table} {{}}\n\
          delete table inet {table}\n\
@@ -204,7 +212,8 @@ mod tests {
         GateSpec {
             group: "shop-a".into(),
             ports: BTreeSet::from([3306, 33060]),
-            exempt: BTreeSet::from(["10.77.2.21".parse().unwrap()]),
+            exempt: BTreeSet::from(["10.77.2.21".parse().unwrap(), "10.77.2.22".parse().unwrap()]),
+            barred: BTreeSet::from(["10.77.2.22".parse().unwrap()]),
         }
     }
 
@@ -218,6 +227,8 @@ mod tests {
             assert!(accept < drop);
         }
         assert!(text.contains("ip saddr { 10.77.2.21 } tcp dport"));
+        let barred = "ip saddr { 10.77.2.22 } tcp dport { 3306, 33060 } reject with tcp reset";
+        assert!(text.find(barred).unwrap() < text.find("tcp dport @open_7 accept").unwrap(), "{text}");
         let endless = script(&spec(), GateAct::Open { epoch: Epoch(7), left: ENDLESS });
         assert!(endless.contains("flags timeout; elements = { 3306, 33060 };"), "{endless}");
         let shut = script(&spec(), GateAct::Shut);

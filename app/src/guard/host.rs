@@ -1,13 +1,14 @@
 //! What the guard knows of its own host and its group's other servers, resolved once.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use app_config::{Account, Config, Database, Fence, SecretSource, Server};
+use failover_core::Passing;
 use model::{AccountsReading, Flavour, KineReading, LongTransaction, ProcessStart, ServerId};
 use replication_mysql::{Endpoint, MysqldProcess, ServerFiles};
 use tracing::{debug, warn};
@@ -90,6 +91,7 @@ impl Host {
                 .unwrap_or_default(),
             ports: server.gated_ports().collect(),
             exempt: others.values().map(SocketAddr::ip).collect(),
+            barred: BTreeSet::new(),
         };
         Ok(Self {
             admin: Mutex::new(
@@ -152,6 +154,16 @@ impl Host {
                 false
             }
         }
+    }
+
+    /// The hosts of all servers that are not among `passing`, and where none of those is.
+    pub fn barred(&self, passing: &Passing) -> BTreeSet<IpAddr> {
+        let Some(passing) = passing else { return BTreeSet::new() };
+        let (may, others): (Vec<_>, Vec<_>) = self.others.iter().partition(|(s, _)| passing.contains(*s));
+        let hosts = |servers: Vec<(&ServerId, &SocketAddr)>| -> BTreeSet<IpAddr> {
+            servers.into_iter().map(|(_, address)| address.ip()).collect()
+        };
+        hosts(others).difference(&hosts(may)).copied().collect()
     }
 
     /// The life that runs, as the watcher last saw it.

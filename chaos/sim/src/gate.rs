@@ -3,12 +3,14 @@
 //! The timeout counts from the moment of application, on a timer that stops while the host is
 //! stopped. Each change is one transaction that makes the table anew.
 
-use failover_core::{ENDLESS, GateAct, GateRead};
-use model::Epoch;
+use std::collections::BTreeSet;
+
+use failover_core::{ENDLESS, GateAct, GateRead, Passing};
+use model::{Epoch, ServerId};
 
 use crate::event::Event;
 use crate::options::Mutant;
-use crate::place::{MS, Time};
+use crate::place::{HOSTS, MS, Time};
 use crate::world::World;
 
 /// Within this time after a stop the guard performs what it decided before it.
@@ -26,6 +28,8 @@ pub struct Gate {
     pub element: Option<(Epoch, Time)>,
     /// A pause came between deciding on the element and its application: its end is no lease's end.
     pub tainted: bool,
+    /// Of the other hosts, who may replicate from here; none where all may.
+    pub passing: Option<[bool; HOSTS]>,
     /// When somebody flushed the rules, and nobody has asserted them since; 0 for never.
     pub flushed: Time,
     /// Its guard stood still when that was, or soon after: nobody was there to assert them.
@@ -45,6 +49,32 @@ impl Gate {
 }
 
 impl World {
+    /// The guard says who is to pass from its next act on.
+    pub(crate) fn pass(&mut self, h: usize, passing: &Passing) {
+        let names = &self.names.servers;
+        let mask =
+            |all: &BTreeSet<ServerId>| std::array::from_fn(|o| names.get(o).is_some_and(|n| all.contains(n)));
+        self.hosts[h].passing = passing.as_ref().map(mask);
+    }
+
+    /// The gate of this host lets packets of that one's database through.
+    pub(crate) fn lets_replicate(&self, source: usize, replica: usize) -> bool {
+        let gate = &self.hosts[source].gate;
+        !gate.rules || gate.passing.is_none_or(|all| all[replica])
+    }
+
+    /// Connections of whoever passes no more are reset, here at once.
+    fn reset_barred(&mut self, h: usize) {
+        let Some(life) = self.hosts[h].mysql.life.as_ref() else { return };
+        let barred: Vec<usize> =
+            life.attached.iter().map(|a| a.host).filter(|o| !self.lets_replicate(h, *o)).collect();
+        for replica in barred {
+            let life = self.hosts[h].mysql.life.as_mut().expect("seen above");
+            life.attached.retain(|a| a.host != replica);
+            self.tell_replica(h, replica, false);
+        }
+    }
+
     /// Clients' packets pass on this host, one way or another.
     pub(crate) fn passes(&self, h: usize) -> bool {
         self.hosts[h].gate.passes(self.now) || self.broken(Mutant::ForgottenListener)
@@ -89,7 +119,7 @@ impl World {
         let read = match act {
             GateAct::Shut => {
                 let flushed = if silent { gate.flushed } else { 0 };
-                *gate = Gate { rules: flushed == 0, flushed, ..Gate::default() };
+                *gate = Gate { rules: flushed == 0, flushed, passing: host.passing, ..Gate::default() };
                 GateRead::Shut
             }
             GateAct::Open { epoch, left } => {
@@ -98,10 +128,12 @@ impl World {
                 let element = Some((epoch, ends));
                 let flushed = if silent { gate.flushed } else { 0 };
                 let tainted = tainted || host.stretched;
-                *gate = Gate { rules: flushed == 0, element, tainted, flushed, unguarded: false };
+                let passing = host.passing;
+                *gate = Gate { rules: flushed == 0, element, tainted, passing, flushed, unguarded: false };
                 GateRead::Open { epoch, left }
             }
         };
+        self.reset_barred(h);
         self.dirty = true;
         self.queue.push(now + 500, Event::GateRead { host: h, life: guard, read });
     }

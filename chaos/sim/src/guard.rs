@@ -99,6 +99,8 @@ impl World {
             }
             None => GateRead::Shut,
         };
+        // The kernel keeps to what the one before said, until this one asserts the gate.
+        host.passing = None;
         host.stretched = host.gate.tainted && matches!(read, GateRead::Open { .. });
         let config = GuardConfig {
             group: self.names.group.clone(),
@@ -225,7 +227,8 @@ impl World {
         let Some(reading) = reading else {
             // It accepts connections, and answers none.
             let accepts = |l: &Life| l.booted && !l.stopping && (l.paused || !way_in);
-            if mysql.life.as_ref().is_some_and(accepts) {
+            let hides = self.broken(Mutant::NoKeptSession);
+            if !hides && mysql.life.as_ref().is_some_and(accepts) {
                 self.guard_input(h, Input::Unanswered { life: start });
             }
             return;
@@ -309,6 +312,7 @@ impl World {
                 self.queue.push(at, Event::GuardDisk { host: h, life });
             }
             Effect::Renew(renewal) => self.renew(h, *renewal),
+            Effect::Pass(passing) => self.pass(h, &passing),
             Effect::Gate(act) => self.begin_gate_act(h, act),
             Effect::Watchdog(act) => self.watchdog_act(h, act),
             Effect::Act { id, act } => {

@@ -122,7 +122,8 @@ pub enum Mutant {
     ForgottenListener,
     /// After a sentinel that was given up, its connection is used on: the late answer is taken for the next one's (21).
     StaleAnswers,
-    /// No session is kept open: whatever is asked of a database needs a new connection (23).
+    /// No session is kept open: whatever is asked of a database needs a new connection (23); and nobody notices that none is let
+    /// in (50).
     NoKeptSession,
     /// A server that comes back starts the replication that it finds (25).
     StartsWhatItFinds,

@@ -95,6 +95,8 @@ pub struct Host {
     pub lease_until: u64,
     /// Its clock missed a stop: a lease through this moment of it is no measure of true time.
     pub unmeasured: u64,
+    /// Who passes its gate from the guard's next act on.
+    pub passing: Option<[bool; crate::place::HOSTS]>,
     /// Its guard was started while the gate was tainted, and took the rest of that for its lease's.
     pub stretched: bool,
     /// When guard or host last went on after a stop: what the guard asks for right then was decided before.
@@ -235,6 +237,7 @@ impl World {
                 stash: Vec::new(),
                 lease_until: 0,
                 unmeasured: 0,
+                passing: None,
                 stretched: false,
                 resumed: 0,
                 slow_disk: 0,

@@ -85,6 +85,8 @@ pub enum Defect {
     UnansweredForEver,
     /// A finite ack timeout that somebody set by hand stays (51).
     AckTimeoutStays,
+    /// Whoever was an acker once may attach, whatever its acks stand for (52).
+    StrangersPass,
     /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
     StartWithoutSuperset,
     /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
@@ -101,7 +103,7 @@ pub enum Defect {
 
 impl Defect {
     /// All that matter where there is a witness.
-    pub const ALL: [Defect; 42] = [
+    pub const ALL: [Defect; 43] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -140,6 +142,7 @@ impl Defect {
         Defect::BegunAnewForgets,
         Defect::UnansweredForEver,
         Defect::AckTimeoutStays,
+        Defect::StrangersPass,
         Defect::StartWithoutSuperset,
         Defect::ActsOnEntries,
         Defect::OneSentinel,

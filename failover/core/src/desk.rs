@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::of_a_former_run;
 use crate::{
-    Authority, Defect, Defects, Durability, Group, GuardReport, Nonce, Phase, Policy, State, Timing,
+    Authority, Defect, Defects, Durability, Group, GuardReport, Nonce, Phase, Policy, Process, State, Timing,
 };
 
 /// A guard's request to hold the lease for another T_H, and its report.
@@ -71,6 +71,14 @@ pub struct PeerFact {
     /// It is set up as a replica. A former primary that has not come back yet is none, and what it
     /// holds beyond others was never told to anybody, or is quarantined.
     pub replica: bool,
+    /// Its acks would count where it attaches: it says so, or its database runs and nothing is known of it.
+    #[serde(default = "unknown")]
+    pub acks: bool,
+}
+
+/// A node of before did not tell.
+fn unknown() -> bool {
+    true
 }
 
 /// A guard's last report and when it came.
@@ -403,6 +411,12 @@ impl Desk {
                     held: last.held.subtract(&former),
                     reachable: now.since(facts.received) <= self.timing.fresh(),
                     replica: last.replica || promised == Some(server),
+                    acks: match (&facts.report.process, &facts.report.reading) {
+                        // Its next life acknowledges nothing before its guard says so.
+                        (Process::Gone { .. }, _) => false,
+                        (_, Some(reading)) => reading.semi_sync.replica_enabled,
+                        (_, None) => true,
+                    },
                 })
             })
             .collect()

@@ -21,6 +21,7 @@ mod latch;
 mod lease;
 mod open;
 mod orders;
+mod strangers;
 mod tell;
 mod types;
 mod unanswered;
@@ -38,6 +39,7 @@ use crate::{
 
 pub use disk::DiskWrite;
 pub use latch::{Latch, LeaseOnDisk, Opened};
+pub use strangers::Passing;
 pub use types::{
     ActEnd, ActId, CallId, DatabaseAct, Effect, GateAct, GateRead, Input, Lane, Nonce, Order, Reply, Told,
 };
@@ -105,6 +107,7 @@ pub struct Guard {
     reading: Option<Seen>,
     gate: Gate,
     gate_busy: bool,
+    bars: strangers::Bars,
     /// Until when the open act under way lets clients in.
     gate_asked: Option<Timestamp>,
     /// A gate act that failed is tried again then, not in a tight loop.
@@ -279,6 +282,7 @@ impl Guard {
             reading: None,
             gate,
             gate_busy: false,
+            bars: strangers::Bars::default(),
             gate_asked: None,
             gate_retry: now,
             gate_again: now + again,
@@ -342,7 +346,7 @@ impl Guard {
             }
             Input::Process { process, ended } => self.on_process(process, ended, now, &mut out),
             Input::Reading { reading, life } => self.on_reading(reading, life, now),
-            Input::Unanswered { life } => self.on_unanswered(life, now),
+            Input::Unanswered { life } => self.on_unanswered(life, now, &mut out),
             Input::GateRead(read) => self.on_gate(read, now),
             Input::Watchdog { armed } => self.on_watchdog(armed, now),
             Input::Disk(write) => self.disk.on(write, now),
@@ -360,8 +364,8 @@ impl Guard {
     /// durability and replication, then the next renewal.
     fn settle(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.expire(now);
+        self.see_strangers();
         self.fence_goal(now, out);
-        self.unanswered_goal(now, out);
         self.open_goal(now, out);
         self.gate_goal(now, out);
         self.database_goals(now, out);

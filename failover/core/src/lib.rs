@@ -45,7 +45,7 @@ pub use desk::{Answer, Desk, Facts, Flow, Grant, LastLook, Pace, PeerFact, Renew
 pub use event::Event;
 pub use guard::{
     ActEnd, ActId, CallId, DatabaseAct, DiskWrite, ENDLESS, Effect, Fencing, GateAct, GateRead, Guard,
-    GuardConfig, Input, Lane, Latch, Nonce, Opened, Order, Reply, Told, WatchdogAct,
+    GuardConfig, Input, Lane, Latch, Nonce, Opened, Order, Passing, Reply, Told, WatchdogAct,
 };
 pub use incarnation::{
     Asked, Continued, LogEnd, OtherLife, Said, against_following, against_force, hear_life, next_life,

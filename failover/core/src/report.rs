@@ -98,14 +98,15 @@ pub struct Marked {
 }
 
 impl Marked {
-    /// This replica has executed the mark's number and does not have the mark. It is compared only where
+    /// This replica has executed the mark's number and does not have the mark: what the primary has of others does not matter,
+    /// the number is its own. It is compared only where
     /// it stands between the moment the mark was seen and `primary`, the primary's last look: marks do not
     /// change between the two, while one that is ahead of that look may have a newer mark.
     #[must_use]
     pub fn contradicts(&self, primary: &DatabaseReading, replica: &DatabaseReading) -> bool {
         primary.opening == Some(self.mark)
             && replica.opening != Some(self.mark)
-            && replica.gtid_executed.contains(&self.covered)
+            && replica.gtid_executed.contains(&self.covered.of(&primary.server_uuid))
             && primary.gtid_executed.contains(&replica.gtid_executed)
     }
 }

@@ -114,7 +114,9 @@ impl World {
                 Hit::Host(host)
             }
             Kind::MysqlShutdown => {
-                let rebuilding = self.hosts[host].mysql.answering().is_none_or(|l| l.rebuilding);
+                // On a host that stands still nobody stops anything.
+                let rebuilding = self.hosts[host].paused
+                    || self.hosts[host].mysql.answering().is_none_or(|l| l.rebuilding);
                 // Its unit is made so that a server whose commits wait is killed: interleaving 7.
                 let waits = !self.hosts[host].mysql.waiting.is_empty() || self.writes_wait(host);
                 if !rebuilding && waits && !self.broken(Mutant::StopsInOrder) {

@@ -88,7 +88,7 @@ impl World {
         let stands = self.group().and_then(|g| g.authority.as_ref()).is_some_and(|a| a.epoch == epoch);
         // One that lets nobody in, and that nobody may take over from, is started anew.
         let mysql = &self.hosts[h].mysql;
-        let paused = mysql.life.as_ref().is_some_and(|l| l.paused);
+        let paused = mysql.life.as_ref().is_some_and(|l| l.paused || l.doomed);
         if paused || mysql.accounts_locked() {
             return;
         }

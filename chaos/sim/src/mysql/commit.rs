@@ -109,9 +109,11 @@ impl World {
 
     /// An ack comes in.
     pub(crate) fn mysql_ack(&mut self, h: usize, connection: u32, number: usize) {
-        let Some(life) = self.hosts[h].mysql.life.as_mut() else { return };
-        let Some(from) = life.attached.iter().find(|a| a.id == connection && a.semi) else { return };
-        let acked = &mut life.acked[from.host];
+        let Some(life) = self.hosts[h].mysql.life.as_ref() else { return };
+        let from = life.attached.iter().find(|a| a.id == connection && a.semi).map(|a| a.host);
+        let Some(from) = from.filter(|replica| self.lets_replicate(h, *replica)) else { return };
+        let life = self.hosts[h].mysql.life.as_mut().expect("seen above");
+        let acked = &mut life.acked[from];
         *acked = number.max(*acked);
         let through = life.acknowledged();
         if life.ackers() >= life.wait_count {

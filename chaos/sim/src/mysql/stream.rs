@@ -30,7 +30,7 @@ impl World {
     fn stream_to(&mut self, source: usize, attached: Attached) {
         let replica = attached.host;
         let now = self.now;
-        let link = self.net.both(HOST_SITES[source], HOST_SITES[replica]);
+        let link = self.replicates(source, replica);
         let [from, to] = self.hosts.get_disjoint_mut([source, replica]).expect(TWO);
         let Some(life) = from.mysql.life.as_mut().filter(|l| !l.doomed) else { return };
         let held = to.mysql.all_held();
@@ -75,6 +75,11 @@ impl World {
         }
     }
 
+    /// Packets of replication get from one to the other and back.
+    fn replicates(&self, source: usize, replica: usize) -> bool {
+        self.net.both(HOST_SITES[source], HOST_SITES[replica]) && self.lets_replicate(source, replica)
+    }
+
     /// Where a host's receiver receives from.
     fn source_of(&self, h: usize) -> Option<usize> {
         Some(self.hosts[h].mysql.life.as_ref()?.connection?.source)
@@ -84,11 +89,12 @@ impl World {
     pub(crate) fn mysql_ship(&mut self, h: usize, id: u32, origin: usize, number: usize) {
         let now = self.now;
         let Some(source) = self.source_of(h) else { return };
-        let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
+        let link = self.replicates(source, h);
         let transaction = self.hosts[source].mysql.transaction(origin, number);
         let source_start = self.hosts[source].mysql.life.as_ref().map(|l| l.start);
         let mysql = &mut self.hosts[h].mysql;
-        let held = mysql.held(origin);
+        // What waits for its ack here is owned by its session: it is not applied a second time.
+        let held = mysql.held(origin) + if origin == h { mysql.waiting.len() } else { 0 };
         let Some(life) = mysql.life.as_mut() else { return };
         let start = life.start;
         let Some(connection) = life.connection.as_mut().filter(|c| c.id == id) else { return };
@@ -176,7 +182,7 @@ impl World {
             self.follows_itself(h);
             return;
         }
-        let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
+        let link = self.replicates(source, h);
         let [to, from] = self.hosts.get_disjoint_mut([h, source]).expect(TWO);
         let held = to.mysql.all_held();
         let own_log = from.mysql.logged(source);
@@ -226,7 +232,7 @@ impl World {
     /// A stuck connection goes on, or is given up.
     pub(crate) fn mysql_stalled(&mut self, h: usize, id: u32) {
         let Some(source) = self.source_of(h) else { return };
-        let link = self.net.both(HOST_SITES[h], HOST_SITES[source]);
+        let link = self.replicates(source, h);
         let listens = |l: &Life| l.attached.iter().any(|a| a.id == id);
         let attached = self.hosts[source].mysql.answering().is_some_and(listens);
         let source_start = self.hosts[source].mysql.life.as_ref().map(|l| l.start);
@@ -285,7 +291,7 @@ impl World {
         }
     }
 
-    fn tell_replica(&mut self, gone: usize, replica: usize, reset: bool) {
+    pub(crate) fn tell_replica(&mut self, gone: usize, replica: usize, reset: bool) {
         let reset = reset && self.net.both(HOST_SITES[gone], HOST_SITES[replica]);
         let Some(life) = self.hosts[replica].mysql.life.as_ref() else { return };
         let Some(connection) = life.connection else { return };

@@ -93,7 +93,7 @@ impl Guard {
                     && !self.config.defects.has(Defect::AckTimeoutStays);
                 if runs_out {
                     self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
-                } else if !armed && attached && near {
+                } else if !armed && attached && near && self.strangers_are_out() {
                     self.latch_waits(known, out);
                     self.begin_act(DatabaseAct::ArmSource { count: ackers }, None, now, out);
                 } else if armed && open && self.proven != Some(known.g) {

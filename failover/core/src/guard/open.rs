@@ -2,7 +2,7 @@
 //! reachable replica holds what it lacks, and in `Sync` semi-sync armed and its gtid_executed on
 //! every acker; then, and only then, read_only off and the gate.
 
-use model::{DatabaseReading, ReplicaThread, Timestamp};
+use model::{DatabaseReading, ReplicaThread, ServerUuid, Timestamp};
 
 use super::{DatabaseAct, ENDLESS, Effect, FOREVER, Fencing, Gate, GateAct, Guard, Opened};
 use crate::report::of_its_history;
@@ -225,7 +225,9 @@ impl Guard {
         let Some(replica) = self.reading.as_ref().and_then(|s| s.reading.replica.as_ref()) else {
             return false;
         };
-        let ours = self.peers.iter().any(|p| replica.source_uuid.as_ref() == Some(&p.uuid));
+        // A channel that never got through to its source has no identity yet: that of a candidate that died meanwhile.
+        let peer = |uuid: &ServerUuid| self.peers.iter().any(|p| p.uuid == *uuid);
+        let ours = replica.source_uuid.as_ref().is_none_or(peer);
         // One that was found writable is adopted as it is.
         if !ours || self.latch.opened.is_none() {
             return false;
@@ -255,6 +257,8 @@ impl Guard {
         if self.adopted_stands(now) {
             return;
         }
+        self.bars_goal(out);
+        let barred = self.bars_stand();
         let open_for = self.lease.filter(|l| {
             let writable = self.writable == self.process.start().map(|life| (l.epoch, life));
             let stays = self.draining().is_some_and(|k| k.epoch == l.epoch);
@@ -265,7 +269,7 @@ impl Guard {
                 let extended = match self.gate {
                     Gate::Open { epoch, until } => {
                         let again = lease.until == FOREVER && now >= self.gate_again;
-                        epoch == lease.epoch && until >= lease.until && !again
+                        epoch == lease.epoch && until >= lease.until && !again && barred
                     }
                     _ => false,
                 };
@@ -282,7 +286,7 @@ impl Guard {
             None => {
                 let leave = match self.gate {
                     // Asserted again now and then: flushed rules would let everybody in (interleaving 38).
-                    Gate::Shut => now < self.gate_again,
+                    Gate::Shut => now < self.gate_again && barred,
                     // Never adopted, and nobody said that it must be harmless.
                     Gate::Untouched => self.known.is_none() || self.to_be_adopted(),
                     _ => false,
@@ -367,6 +371,9 @@ impl Guard {
 
     pub(super) fn on_gate(&mut self, read: super::GateRead, now: Timestamp) {
         self.gate_busy = false;
+        if matches!(read, super::GateRead::Shut | super::GateRead::Open { .. }) {
+            self.bars_are_set();
+        }
         self.gate = match read {
             super::GateRead::Shut => {
                 self.gate_again = now + self.config.timing.lease;

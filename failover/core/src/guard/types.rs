@@ -6,7 +6,7 @@ use model::{DatabaseReading, Epoch, GtidSet, ProcessStart, ServerId, SyncGenerat
 use runbooks_core::Outcome;
 use serde::{Deserialize, Serialize};
 
-use super::{DiskWrite, Latch, WatchdogAct};
+use super::{DiskWrite, Latch, Passing, WatchdogAct};
 use crate::{Answer, Authority, CopyReport, HowItEnded, PeerFact, Process, Renewal};
 
 /// Number of a renewal attempt: random start, then counting.
@@ -231,6 +231,8 @@ pub enum Effect {
     Persist(Latch),
     /// Send to every voter.
     Renew(Box<Renewal>),
+    /// From the next act on the gate on, only these other servers' packets pass it, and connections of others are reset.
+    Pass(Passing),
     /// Perform, read back, answer with `GateRead`. One at a time.
     Gate(GateAct),
     /// Perform, answer with `Ended`.

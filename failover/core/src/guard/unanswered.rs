@@ -23,28 +23,24 @@ pub(super) struct Unanswered {
 }
 
 impl Guard {
-    /// A new session on this life had no answer by its deadline: it was neither let in nor refused.
-    pub(super) fn on_unanswered(&mut self, life: ProcessStart, now: Timestamp) {
-        if self.process.start() == Some(life) {
-            self.unanswered.since.get_or_insert(now);
-        }
-    }
-
-    /// Whoever cannot be read is granted no lease, so this server is of no use as it is; and nobody has taken over from it, or
-    /// a leader that was heard a moment ago would have said so. It is started anew, which loses nothing that a client was told of.
-    pub(super) fn unanswered_goal(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        if self.unanswered.since.is_none_or(|at| now.since(at) < PATIENCE) {
+    /// A new session on this life had no answer by its deadline: it was neither let in nor refused. Whoever cannot be read is
+    /// granted no lease, so this server is of no use as it is; and nobody has taken over from it, or a leader that was heard
+    /// a moment ago would have said so. It is started anew, which loses nothing that a client was told of.
+    pub(super) fn on_unanswered(&mut self, life: ProcessStart, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.process.start() != Some(life) {
             return;
         }
+        let since = *self.unanswered.since.get_or_insert(now);
         let heard = self.answered.is_some_and(|at| now.since(at) <= self.config.timing.lease);
         // Its identity is not known yet; its name is.
         let named = self.known.as_ref().filter(|k| k.primary.server == self.config.server);
         let serves = heard && named.is_some_and(|k| k.phase == Phase::Serving);
         // Without semi-sync it waits for nothing but its host.
-        let waits = self.latch.opened.as_ref().filter(|o| self.lives(o) && o.waits).map(|o| o.life);
-        let again = self.unanswered.killed.is_none_or(|at| now.since(at) >= AGAIN);
-        let Some(life) = waits.filter(|_| serves && again) else { return };
-        if !self.config.defects.has(Defect::UnansweredForEver) {
+        let waits = self.latch.opened.as_ref().is_some_and(|o| self.lives(o) && o.waits);
+        let due = now.since(since) >= PATIENCE
+            && self.unanswered.killed.is_none_or(|at| now.since(at) >= AGAIN)
+            && !self.config.defects.has(Defect::UnansweredForEver);
+        if serves && waits && due {
             self.unanswered.killed = Some(now);
             out.push(Effect::Kill(life));
         }

@@ -186,6 +186,7 @@ impl Rig {
             held: GtidSet::interval(uuid_of(&server(0)), 1, if op.odd < 230 { 50 } else { 51 }),
             reachable: op.odd < 240,
             replica: true,
+            acks: op.odd < 250,
             server: acker,
         }]
     }
@@ -389,6 +390,7 @@ impl Rig {
                     assert!(before.is_none(), "every attempt has a nonce of its own");
                 }
                 Effect::Gate(act) => self.on_gate(act),
+                Effect::Pass(_) => {}
                 Effect::Act { id, act } => self.on_act(id, act),
                 Effect::Watchdog(_) => unreachable!("this host has none"),
                 Effect::Kill(life) => self.on_kill(life),

@@ -296,7 +296,7 @@ impl World {
                     host.acts.insert(id, act);
                 }
                 Effect::Kill(life) => host.kills.push(life),
-                Effect::Watchdog(_) | Effect::Reply { .. } => {}
+                Effect::Watchdog(_) | Effect::Reply { .. } | Effect::Pass(_) => {}
             }
         }
     }
@@ -319,7 +319,7 @@ fn gate_open(text: &str, line: &Line) -> GateRead {
     GateRead::Open { epoch: model::Epoch(epoch.parse().unwrap()), left }
 }
 
-/// `peer=SERVER/HELD[/LIFE][/unreachable][/no-replica]`.
+/// `peer=SERVER/HELD[/LIFE][/unreachable][/no-replica][/acks]`.
 fn peers(line: &mut Line) -> Vec<PeerFact> {
     line.all("peer")
         .iter()
@@ -334,10 +334,12 @@ fn peers(line: &mut Line) -> Vec<PeerFact> {
                 held,
                 reachable: true,
                 replica: true,
+                acks: false,
             };
             for word in parts {
                 match word {
                     "unreachable" => peer.reachable = false,
+                    "acks" => peer.acks = true,
                     "no-replica" => peer.replica = false,
                     life => peer.process_start = Some(ProcessStart(life.parse().unwrap())),
                 }

@@ -414,6 +414,11 @@ pub fn effect(effect: &Effect, disk: Option<&Latch>, calls: &BTreeMap<CallId, &'
             format!("renew, attempt {}: {asks}", r.nonce.0)
         }
         Effect::Gate(a) => gate_act(*a),
+        Effect::Pass(None) => "servers that pass the gate: all".into(),
+        Effect::Pass(Some(servers)) => {
+            let names: Vec<&str> = servers.iter().map(model::ServerId::as_str).collect();
+            format!("servers that pass the gate: {}", names.join(", "))
+        }
         Effect::Act { act: a, .. } => format!("act {}", act(a)),
         Effect::Watchdog(a) => format!("watchdog: {a:?}").to_lowercase(),
         Effect::Kill(life) => format!("SIGKILL {life}"),
