@@ -362,6 +362,8 @@ gtid_mode = ON
 enforce_gtid_consistency = ON
 log_bin = binlog
 log_replica_updates = ON
+# What a disk or a snapshot took away comes back from whoever received it.
+replicate_same_server_id = ON
 relay_log = relay
 sync_binlog = 1
 innodb_flush_log_at_trx_commit = 1

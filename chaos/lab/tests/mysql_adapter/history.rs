@@ -4,10 +4,11 @@ use std::process::Command;
 
 use model::{DatabaseReading, Epoch, OpeningMark, ProcessStart};
 use replication_mysql::{
-    Opening, Switch, read, set_super_read_only, start_replica, stop_replica, write_opening,
+    Opening, RelayLog, Switch, point_at_source, read, set_super_read_only, start_replica, stop_replica,
+    write_opening,
 };
 
-use crate::server::{Pair, assert_done, eventually_session, insert, patience};
+use crate::server::{Pair, assert_done, count, eventually_session, insert, mariadb_root, patience};
 
 fn mark(nonce: u64) -> Opening {
     Opening { epoch: Epoch(3), life: ProcessStart(u64::MAX), nonce }
@@ -83,4 +84,48 @@ fn newest(opening: Option<OpeningMark>) -> u64 {
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(status.success());
+}
+
+/// Goal: a server whose disk lied, or whose volume was put back to an older state, gets its own transactions back from whoever
+/// received them: MySQL would ignore them by their server id, and they would be missing for ever, with nothing to tell it
+/// by but a gap (`replicate_same_server_id`). Method: its data as they were before the tail, and its replica as its source.
+#[tokio::test]
+async fn a_server_gets_its_own_lost_transactions_back() {
+    assert_eq!(gets_back(Pair::up().await).await, 1);
+}
+
+/// Goal: what MariaDB does, which has no such setting beside `log_slave_updates`: it passes over them, and says that it has
+/// them. So a server that lost what it wrote itself is never put back by twofold (`mariadb-return.txt`).
+#[tokio::test]
+async fn a_mariadb_server_says_that_it_has_what_it_lost() {
+    assert_eq!(gets_back(Pair::up_of(mariadb_root()).await).await, 0);
+}
+
+/// How many rows that the source wrote last and lost are there, once it says that it has their transactions.
+async fn gets_back(mut pair: Pair) -> u64 {
+    insert(&mut pair.source.app().await, "kept").await.unwrap();
+    pair.caught_up().await;
+    pair.source.stop().await;
+    let data = pair.source.spec.data_dir.clone();
+    let before = data.with_extension("before");
+    copy(&data, &before);
+    pair.source.start().await;
+    pair.source.open().await;
+    insert(&mut pair.source.app().await, "lost").await.unwrap();
+    pair.caught_up().await;
+    pair.source.crash();
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&before, &data).unwrap();
+
+    pair.source.start().await;
+    let lost = pair.replica.executed().await.subtract(&pair.source.executed().await);
+    assert!(!lost.is_empty());
+    let mut admin = pair.source.admin().await;
+    assert_done(point_at_source(&mut admin, &pair.replica.source(), RelayLog::Reset, patience()).await);
+    assert_done(start_replica(&mut admin, patience()).await);
+    eventually_session("what it lost is back", &mut admin, async |s| {
+        read(s, patience()).await.unwrap().gtid_executed.contains(&lost).then_some(())
+    })
+    .await;
+    count(&mut pair.source.app().await, "lost").await
 }

@@ -38,6 +38,18 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         let extra = reading.gtid_held().subtract(&primary.gtid_executed);
         let reason =
             |why: &str, evidence: Vec<String>| Reason { why: why.into(), by: TWOFOLD.into(), evidence };
+        let lost = primary.gtid_executed.of(&reading.server_uuid).subtract(&reading.gtid_held());
+        if !lost.is_empty() && reading.flavour() == Flavour::Mariadb {
+            // It would pass over them by their server id, and say that it has them.
+            let evidence = vec![
+                format!(
+                    "{server} wrote {lost} and lost it, and MariaDB takes nothing back that has its own server id"
+                ),
+                "on MariaDB a person decides whether it is copied anew".into(),
+            ];
+            let reason = reason("return-lost-its-own", evidence);
+            return Some(Change::Quarantine { server: server.clone(), extra, reason });
+        }
         if extra.is_empty() && !behind.is_empty() && reading.flavour() == Flavour::Mariadb {
             let evidence = vec![
                 format!("{server} lacks {behind}, which is in no binary log of the primary"),
