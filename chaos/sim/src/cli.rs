@@ -157,7 +157,7 @@ fn asked(command: &SimCommand) -> Options {
     }
 }
 
-/// Does what was asked; the exit code: 0 no violation, 1 a violation, 2 a bad file.
+/// Does what was asked; the exit code: 0 no violation, 1 a violation, 2 a bad file, or too few minutes for any fault.
 #[must_use]
 pub fn run_command(command: &SimCommand) -> u8 {
     let (first, seeds, options) = match &command.replay {
@@ -170,6 +170,12 @@ pub fn run_command(command: &SimCommand) -> u8 {
             }
         },
     };
+    if !options.has_room() {
+        eprintln!(
+            "two sites need four minutes: a person heals them, and with less no fault would come before that: --minutes 4"
+        );
+        return 2;
+    }
     let began = Instant::now();
     let outcomes = std::sync::Mutex::new(Vec::new());
     run_seeds(first, seeds, usize::from(command.threads), &options, |mut outcome| {

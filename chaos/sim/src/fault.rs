@@ -215,6 +215,15 @@ pub struct Plan {
     pub ambush: Option<usize>,
 }
 
+impl Options {
+    /// Faults come before healing begins.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let healing = if self.sites == Sites::Two { HEALING + JOINING } else { HEALING };
+        self.calm || self.minutes * 60 * SECOND > healing + BEGIN + SECOND
+    }
+}
+
 impl Plan {
     /// Draws a plan.
     pub fn draw(chance: &mut Chance, options: &Options) -> Self {

@@ -37,6 +37,13 @@ fn words_that_make_no_sense_are_refused() {
     }
 }
 
+/// Goal: a run in which no fault has room is refused: it would hold, and show nothing.
+#[test]
+fn too_few_minutes_for_a_fault_are_refused() {
+    assert_eq!(run_command(&command(&["--two-sites", "--minutes", "3", "--seeds", "1"])), 2);
+    assert_eq!(run_command(&command(&["--two-sites", "--minutes", "4", "--seeds", "1"])), 0);
+}
+
 /// Goal: a replay file says everything that a run needs. Method: write it, read it, run it.
 #[test]
 fn a_replay_file_reproduces_its_run() {

@@ -71,14 +71,9 @@ pub struct PeerFact {
     /// It is set up as a replica. A former primary that has not come back yet is none, and what it
     /// holds beyond others was never told to anybody, or is quarantined.
     pub replica: bool,
-    /// Its acks would count where it attaches: it says so, or its database runs and nothing is known of it.
-    #[serde(default = "unknown")]
-    pub acks: bool,
-}
-
-/// A node of before did not tell.
-fn unknown() -> bool {
-    true
+    /// Its acks would count where it attaches; none where that is not known, since its database runs and was not read yet.
+    #[serde(default)]
+    pub acks: Option<bool>,
 }
 
 /// A guard's last report and when it came.
@@ -413,9 +408,8 @@ impl Desk {
                     replica: last.replica || promised == Some(server),
                     acks: match (&facts.report.process, &facts.report.reading) {
                         // Its next life acknowledges nothing before its guard says so.
-                        (Process::Gone { .. }, _) => false,
-                        (_, Some(reading)) => reading.semi_sync.replica_enabled,
-                        (_, None) => true,
+                        (Process::Gone { .. }, _) => Some(false),
+                        (_, reading) => reading.as_ref().map(|r| r.semi_sync.replica_enabled),
                     },
                 })
             })

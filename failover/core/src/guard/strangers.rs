@@ -34,8 +34,9 @@ impl Guard {
         }
         for peer in self.peers.iter().filter(|p| p.reachable) {
             match peer.acks {
-                true => _ = self.bars.silent.remove(&peer.server),
-                false => _ = self.bars.silent.insert(peer.server.clone()),
+                Some(true) => _ = self.bars.silent.remove(&peer.server),
+                Some(false) => _ = self.bars.silent.insert(peer.server.clone()),
+                None => {}
             }
         }
     }

@@ -319,7 +319,7 @@ fn gate_open(text: &str, line: &Line) -> GateRead {
     GateRead::Open { epoch: model::Epoch(epoch.parse().unwrap()), left }
 }
 
-/// `peer=SERVER/HELD[/LIFE][/unreachable][/no-replica][/acks]`.
+/// `peer=SERVER/HELD[/LIFE][/unreachable][/no-replica][/acks|/unread]`.
 fn peers(line: &mut Line) -> Vec<PeerFact> {
     line.all("peer")
         .iter()
@@ -334,12 +334,13 @@ fn peers(line: &mut Line) -> Vec<PeerFact> {
                 held,
                 reachable: true,
                 replica: true,
-                acks: false,
+                acks: Some(false),
             };
             for word in parts {
                 match word {
                     "unreachable" => peer.reachable = false,
-                    "acks" => peer.acks = true,
+                    "unread" => peer.acks = None,
+                    "acks" => peer.acks = Some(true),
                     "no-replica" => peer.replica = false,
                     life => peer.process_start = Some(ProcessStart(life.parse().unwrap())),
                 }
