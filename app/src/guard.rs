@@ -53,8 +53,8 @@ pub enum Local {
     Process { process: failover_core::Process, ended: Option<failover_core::HowItEnded> },
     /// The database was read.
     Reading { reading: Box<model::DatabaseReading>, life: model::ProcessStart },
-    /// A new session had no answer by its deadline.
-    Unanswered { life: model::ProcessStart },
+    /// A new session could not be had; whether the server answered at all.
+    Knocked { life: model::ProcessStart, answered: bool },
     /// A write to the disk under its data began, or is over.
     Disk(failover_core::DiskWrite),
     /// A copy of another server's data has come so far here.
@@ -205,7 +205,7 @@ impl Shell {
             }
             Local::Process { process, ended } => Input::Process { process, ended },
             Local::Reading { reading, life } => Input::Reading { reading: *reading, life },
-            Local::Unanswered { life } => Input::Unanswered { life },
+            Local::Knocked { life, answered } => Input::Knocked { life, answered },
             Local::Disk(write) => Input::Disk(write),
             Local::Copy(copy) => Input::Copy(copy),
             Local::ReplicationPassword => Input::ReplicationPassword,

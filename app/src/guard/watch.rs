@@ -163,10 +163,9 @@ async fn read_always(
                 Ok(session) => Some(session),
                 Err(error) => {
                     tell_silence(&mut silent, &host, &error);
-                    let unanswered = matches!(error, ConnectError::Timeout { .. });
-                    if unanswered
-                        && *lives.borrow() == Some(life)
-                        && local.send(Local::Unanswered { life }).await.is_err()
+                    let answered = !matches!(error, ConnectError::Timeout { .. });
+                    if *lives.borrow() == Some(life)
+                        && local.send(Local::Knocked { life, answered }).await.is_err()
                     {
                         return;
                     }

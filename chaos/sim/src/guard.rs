@@ -229,7 +229,7 @@ impl World {
             let accepts = |l: &Life| l.booted && !l.stopping && (l.paused || !way_in);
             let hides = self.broken(Mutant::NoKeptSession);
             if !hides && mysql.life.as_ref().is_some_and(accepts) {
-                self.guard_input(h, Input::Unanswered { life: start });
+                self.guard_input(h, Input::Knocked { life: start, answered: false });
             }
             return;
         };

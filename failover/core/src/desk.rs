@@ -390,7 +390,8 @@ impl Desk {
                 of_a_former_run(theirs, &mine.uuid, report.promoted.as_ref(), &mine.held, others)
             })
         };
-        let promised = group.promised_before().filter(|_| !self.defects.has(Defect::PromisedIsForgotten));
+        let forgotten = self.defects.has(Defect::PromisedIsForgotten);
+        let promised: Vec<&ServerId> = group.promised_before().filter(|_| !forgotten).collect();
         group
             .servers
             .keys()
@@ -405,11 +406,15 @@ impl Desk {
                     process_start: facts.report.process.start(),
                     held: last.held.subtract(&former),
                     reachable: now.since(facts.received) <= self.timing.fresh(),
-                    replica: last.replica || promised == Some(server),
-                    acks: match (&facts.report.process, &facts.report.reading) {
+                    replica: last.replica || promised.contains(&server),
+                    acks: match &facts.report.process {
                         // Its next life acknowledges nothing before its guard says so.
-                        (Process::Gone { .. }, _) => Some(false),
-                        (_, reading) => reading.as_ref().map(|r| r.semi_sync.replica_enabled),
+                        Process::Gone { .. } => Some(false),
+                        // Without a channel it attaches nowhere before its guard has made one, which acknowledges nothing.
+                        _ => facts
+                            .report
+                            .fresh_reading(self.timing.fresh())
+                            .map(|r| r.semi_sync.replica_enabled && r.replica.is_some()),
                     },
                 })
             })

@@ -346,7 +346,7 @@ impl Guard {
             }
             Input::Process { process, ended } => self.on_process(process, ended, now, &mut out),
             Input::Reading { reading, life } => self.on_reading(reading, life, now),
-            Input::Unanswered { life } => self.on_unanswered(life, now, &mut out),
+            Input::Knocked { life, answered } => self.on_knocked(life, answered, now, &mut out),
             Input::GateRead(read) => self.on_gate(read, now),
             Input::Watchdog { armed } => self.on_watchdog(armed, now),
             Input::Disk(write) => self.disk.on(write, now),

@@ -101,6 +101,9 @@ pub struct Revocation {
     /// How long its leases lasted: endless ones are not outwaited.
     #[serde(default, skip_serializing_if = "Leases::is_timed")]
     pub leases: Leases,
+    /// As in [`Authority`]: what was left out when it began may be heard of by nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kine: Option<u64>,
     /// Why.
     pub reason: Reason,
 }
@@ -198,13 +201,13 @@ impl Group {
         }
     }
 
-    /// Who was promised the epoch before the present one and never served it: the candidate of a failover that was called
-    /// off. Its channel may be gone already, and it holds all that the revoked primary's ackers had.
-    #[must_use]
-    pub fn promised_before(&self) -> Option<&ServerId> {
-        let present = self.authority.as_ref()?.epoch;
-        let (_, before) = self.epochs.range(..present).next_back()?;
-        (!before.served).then_some(&before.primary.server)
+    /// Who was promised an epoch since the last one that was served before the present, and never served it: candidates of a
+    /// failover that was called off, or went on with another one. Their channels may be gone already, and they hold all that
+    /// the revoked primary's ackers had.
+    pub fn promised_before(&self) -> impl Iterator<Item = &ServerId> {
+        let present = self.authority.as_ref().map_or(Epoch(0), |a| a.epoch);
+        let before = self.epochs.range(..present).rev().map(|(_, record)| record);
+        before.take_while(|record| !record.served).map(|record| &record.primary.server)
     }
 
     /// The execution that still runs.

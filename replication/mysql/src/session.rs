@@ -34,6 +34,12 @@ pub enum ConnectError {
         /// Where.
         address: Address,
     },
+    /// The server let the account in, and did not answer its first words in time: it is slow, and not shut.
+    #[error("connect to {address}: let in, but no answer by the deadline")]
+    Slow {
+        /// Where.
+        address: Address,
+    },
     /// The server refused: a wrong password, too many connections, offline mode, ….
     #[error("connect to {address} as {user:?}: refused with {code}: {message}")]
     Refused {
@@ -355,7 +361,7 @@ async fn first_words(
 ) -> Result<Vec<Vec<Row>>, ConnectError> {
     let address = || endpoint.address.clone();
     match deadline.bound(line.ask(sql)).await {
-        Err(_) => Err(ConnectError::Timeout { address: address() }),
+        Err(_) => Err(ConnectError::Slow { address: address() }),
         Ok(Err(source)) => Err(ConnectError::Io { address: address(), source: Box::new(source) }),
         Ok(Ok(sets)) => Ok(sets),
     }

@@ -97,7 +97,7 @@ fn begin_anew(group: &mut Group, begin: Begin, ctx: &Ctx) -> Result<Vec<Event>, 
     if candidate.server == promised.primary.server {
         return rule(format!("the failover is to {} already", candidate.server));
     }
-    let old = revoked.serving(&promised);
+    let (old, revoked_kine) = (revoked.serving(&promised), revoked.kine);
     may_take_over(group, &old, &candidate, ctx)?;
     if !ctx.defects.has(Defect::FillsFromNobody) {
         may_fill(&old, &candidate, &fill, &reason)?;
@@ -111,7 +111,9 @@ fn begin_anew(group: &mut Group, begin: Begin, ctx: &Ctx) -> Result<Vec<Event>, 
     if forgets {
         group.revoked = Some(Revocation { epoch, primary: from.clone(), ..revoked });
     }
-    let (leases, kine) = (group.leases, kine.max(promised.kine));
+    let left = revoked_kine.map_or(0, |beyond| beyond.saturating_add(KINE_GAP));
+    let kine = kine.map(|heard| heard.max(left)).max(promised.kine);
+    let leases = group.leases;
     let authority =
         Authority { epoch: next, primary: candidate, phase: Phase::Revoked, leases, kine, ..promised };
     let mut events = vec![install(group, authority, Some(reason), ctx)];
@@ -195,6 +197,7 @@ fn revoke(
         durability: old.durability,
         ackers: old.acker_set.iter().cloned().collect(),
         leases: old.leases,
+        kine: old.kine,
         reason: reason.clone(),
     });
     let leases = group.leases;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use model::ServerId;
+
 use super::{View, candidate, diagnose, move_away};
 use crate::command::TWOFOLD;
 use crate::{Change, Defect, Durability, Group};
@@ -61,7 +63,10 @@ fn another(view: &View, why: Vec<String>) -> Option<Change> {
         return None;
     }
     let mut candidates = candidate::all(&view);
-    candidates.retain(|c| c.server != authority.primary.server);
+    // Each is tried once: whose steps fail may look well all the same.
+    let tried =
+        |s: &ServerId| view.group.epochs.range(revoked.epoch.next()..).any(|(_, e)| e.primary.server == *s);
+    candidates.retain(|c| !tried(&c.server));
     let because: Vec<String> = why.into_iter().chain(found.because).collect();
     move_away(&view, (found.diagnosis, &because), &candidates).ok()
 }

@@ -103,8 +103,10 @@ pub(super) fn against(view: &View, server: &ServerId) -> Vec<String> {
     // What an acker acknowledged in the life that counts it has, whatever is wrong with it besides.
     let acker = authority.acker_set.iter().any(|a| a.server == *server);
     let rebuild = view.group.running().filter(|e| e.runbook.name == "rebuild" && e.subject == *server);
-    let copied = rebuild.filter(|_| !acker);
-    hard.extend(copied.map(|_| format!("{server} is being copied anew")));
+    let copies = view.report(server).is_some_and(|r| r.copy.is_some());
+    if !acker && (rebuild.is_some() || copies) {
+        hard.push(format!("{server} is being copied anew"));
+    }
     hard.extend(super::disk::trouble(view, server).map(|t| t.told(&format!("{server}'s"))));
     match view.report(server) {
         None => hard.push(format!("the guard of {server} is not heard")),

@@ -268,7 +268,8 @@ impl Guard {
             Some(lease) => {
                 let extended = match self.gate {
                     Gate::Open { epoch, until } => {
-                        let again = lease.until == FOREVER && now >= self.gate_again;
+                        // Before a leader was heard it is not known who passes, and the kernel still does.
+                        let again = lease.until == FOREVER && now >= self.gate_again && self.known.is_some();
                         epoch == lease.epoch && until >= lease.until && !again && barred
                     }
                     _ => false,

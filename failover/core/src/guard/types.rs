@@ -36,8 +36,8 @@ pub enum Input {
     Process { process: Process, ended: Option<HowItEnded> },
     /// The database was read, in this life of it.
     Reading { reading: DatabaseReading, life: ProcessStart },
-    /// A new session on this life of the database had no answer by its deadline.
-    Unanswered { life: ProcessStart },
+    /// A new session on this life of the database could not be had; whether the server answered, be it by a refusal.
+    Knocked { life: ProcessStart, answered: bool },
     /// A gate act is over, and this was read back.
     GateRead(GateRead),
     /// An act on the watchdog is over: whether it counts now.

@@ -23,11 +23,22 @@ pub(super) struct Unanswered {
 }
 
 impl Guard {
-    /// A new session on this life had no answer by its deadline: it was neither let in nor refused. Whoever cannot be read is
-    /// granted no lease, so this server is of no use as it is; and nobody has taken over from it, or a leader that was heard
-    /// a moment ago would have said so. It is started anew, which loses nothing that a client was told of.
-    pub(super) fn on_unanswered(&mut self, life: ProcessStart, now: Timestamp, out: &mut Vec<Effect>) {
+    /// A new session on this life could not be had. Where it was neither let in nor refused, for long, and this server is shut
+    /// though a leader that was heard a moment ago has it serve: nobody has taken over, and whoever was never read is granted no
+    /// lease, so it is of no use as it is. It is started anew, which loses nothing that a client was told of. One that is open
+    /// is left alone: it may be slow, and serve.
+    pub(super) fn on_knocked(
+        &mut self,
+        life: ProcessStart,
+        answered: bool,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         if self.process.start() != Some(life) {
+            return;
+        }
+        if answered || self.open_at(now).is_some() {
+            self.unanswered.since = None;
             return;
         }
         let since = *self.unanswered.since.get_or_insert(now);

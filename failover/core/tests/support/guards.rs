@@ -46,9 +46,9 @@ impl World {
                 read_words(&mut host.reading, line);
                 self.read(&server, out);
             }
-            "unanswered" => {
+            word @ ("unanswered" | "refused") => {
                 let life = self.host_mut(&server).life.unwrap_or_else(|| line.fail("it has no process"));
-                self.input(&server, Input::Unanswered { life }, out);
+                self.input(&server, Input::Knocked { life, answered: word == "refused" }, out);
             }
             "will-read" => read_words(&mut self.host_mut(&server).reading, line),
             "gate" => self.gate(&server, line, out),
