@@ -35,7 +35,7 @@ pub struct SimCommand {
     /// Simulated minutes of each seed, healing included.
     #[arg(long, default_value_t = MINUTES, value_parser = clap::value_parser!(u64).range(3..))]
     pub minutes: u64,
-    /// Two sites without a witness: manual mode, with a person in it.
+    /// Two sites without a witness: manual mode, with a person in it. Takes four minutes or more.
     #[arg(long)]
     pub two_sites: bool,
     /// Draw from these kinds of faults only.

@@ -137,7 +137,7 @@ pub struct Guard {
     progress: Progress,
     unanswered: unanswered::Unanswered,
     /// When the attempt was sent that was answered last, whatever the answer.
-    answered: Option<Timestamp>,
+    heard: Option<Timestamp>,
     /// The mark of this life's opening, once it was read.
     marked: Option<Marked>,
     /// What this life had executed a moment ago, and a moment before that.
@@ -302,7 +302,7 @@ impl Guard {
             password_due: None,
             progress: Progress::default(),
             unanswered: unanswered::Unanswered::default(),
-            answered: None,
+            heard: None,
             marked: None,
             past: VecDeque::new(),
             attached: None,

@@ -8,9 +8,8 @@ use runbooks_core::{Action, Evidence, Execution, settle_step};
 
 use crate::{Change, Durability, Facts, Group, Order, Phase, Primary, Process, Timing};
 
-/// A former primary whose process is gone for longer is not waited for: a supervisor would have
-/// started it again.
-const GONE_FOR_GOOD: Duration = Duration::from_secs(2);
+/// A server whose process is gone for longer is not waited for: a supervisor would have started it again.
+pub(crate) const GONE_FOR_GOOD: Duration = Duration::from_secs(2);
 
 /// How to perform a step.
 #[derive(Debug, Clone, PartialEq)]

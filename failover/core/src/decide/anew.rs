@@ -7,20 +7,15 @@ use model::ServerId;
 
 use super::{View, candidate, diagnose, move_away};
 use crate::command::TWOFOLD;
+use crate::perform::GONE_FOR_GOOD;
 use crate::{Change, Defect, Durability, Group};
-
-/// A supervisor would have started a process again that is gone for longer.
-const GONE_FOR_GOOD: Duration = Duration::from_secs(2);
 
 /// What is done about a failover that would be called `off`, or whose candidate is lost: it is begun anew with another
 /// server, if the primary is still to be left and one may take over; else it is called off, or waited for.
 pub(super) fn begun(view: &View, off: Option<Change>) -> Option<Change> {
-    if off.is_none() && lost(view).is_none() {
-        return None;
-    }
     let why = match &off {
         Some(Change::Abort { reason }) => reason.evidence.clone(),
-        _ => lost(view).unwrap_or_default(),
+        _ => lost(view)?,
     };
     another(view, why).or(off)
 }

@@ -14,7 +14,7 @@ const SESSIONS_US: u64 = 500_000;
 /// and a SIGKILL would cost a restart.
 const SESSIONS_DRAINED_US: u64 = 2_000_000;
 /// A SIGKILL is repeated after this long.
-const KILL_US: u64 = 500_000;
+pub(super) const KILL_US: u64 = 500_000;
 
 /// A fence of one life under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -320,8 +320,6 @@ impl Guard {
             DatabaseAct::Fence => self.fenced_life = Some(life),
             DatabaseAct::DropSockets => self.sockets_clear = epoch.map(|e| (e, life)),
             DatabaseAct::SetWritable { .. } => {
-                self.fenced_life = None;
-                self.drained = None;
                 self.writable = epoch.map(|e| (e, life));
             }
             DatabaseAct::SetReadOnly => {

@@ -26,7 +26,7 @@ impl Guard {
         self.attempts.drain(..=index);
         self.next_renewal = self.next_renewal.max(sent + self.config.timing.renew);
         let Some(authority) = answer.authority else { return };
-        self.answered = self.answered.max(Some(sent));
+        self.heard = self.heard.max(Some(sent));
         let stamp = authority.stamp();
         let (epoch, leases) = (authority.epoch, authority.leases);
         self.learn(authority, now, out);

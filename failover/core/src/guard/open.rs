@@ -212,8 +212,10 @@ impl Guard {
             && self.reading.as_ref().is_some_and(|s| s.reading.semi_sync.source_enabled);
         if self.writable != Some(opening) && !disarm {
             self.marked = None;
-            // From here on somebody may wait for an ack, whatever becomes of the act.
+            // From here on it may be writable and somebody wait for an ack, whatever becomes of the act: no fence of
+            // this life before says anything any more (interleaving 53).
             self.drained = None;
+            self.fenced_life = None;
             let kine = authority.kine;
             self.begin_act(DatabaseAct::SetWritable { epoch, life, kine }, None, now, out);
         }

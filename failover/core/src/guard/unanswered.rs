@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use model::{ProcessStart, Timestamp};
 
+use super::fence::KILL_US;
 use super::{Effect, Guard};
 use crate::{Defect, Phase};
 
 /// New sessions are without an answer for so long before the process is ended; each had a second. In `Sync` another server
 /// has been given the time to take over by then.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// A SIGKILL is repeated after this long.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// Since when nobody is let in, and when the process was ended for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,14 +41,14 @@ impl Guard {
             return;
         }
         let since = *self.unanswered.since.get_or_insert(now);
-        let heard = self.answered.is_some_and(|at| now.since(at) <= self.config.timing.lease);
+        let heard = self.heard.is_some_and(|at| now.since(at) <= self.config.timing.lease);
         // Its identity is not known yet; its name is.
         let named = self.known.as_ref().filter(|k| k.primary.server == self.config.server);
         let serves = heard && named.is_some_and(|k| k.phase == Phase::Serving);
         // Without semi-sync it waits for nothing but its host.
         let waits = self.latch.opened.as_ref().is_some_and(|o| self.lives(o) && o.waits);
         let due = now.since(since) >= PATIENCE
-            && self.unanswered.killed.is_none_or(|at| now.since(at) >= AGAIN)
+            && self.unanswered.killed.is_none_or(|at| now.since(at) >= Duration::from_micros(KILL_US))
             && !self.config.defects.has(Defect::UnansweredForEver);
         if serves && waits && due {
             self.unanswered.killed = Some(now);
