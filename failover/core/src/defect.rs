@@ -87,6 +87,10 @@ pub enum Defect {
     AckTimeoutStays,
     /// Whoever was an acker once may attach, whatever its acks stand for (52).
     StrangersPass,
+    /// A fence of before counts for a life that is being opened again (53).
+    FencedBefore,
+    /// A server is promoted before its guard has looked at it (54).
+    PromotedUnseen,
     /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
     StartWithoutSuperset,
     /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
@@ -103,7 +107,7 @@ pub enum Defect {
 
 impl Defect {
     /// All that matter where there is a witness.
-    pub const ALL: [Defect; 43] = [
+    pub const ALL: [Defect; 45] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -143,6 +147,8 @@ impl Defect {
         Defect::UnansweredForEver,
         Defect::AckTimeoutStays,
         Defect::StrangersPass,
+        Defect::FencedBefore,
+        Defect::PromotedUnseen,
         Defect::StartWithoutSuperset,
         Defect::ActsOnEntries,
         Defect::OneSentinel,

@@ -289,7 +289,7 @@ impl Guard {
         true
     }
 
-    pub(super) fn on_ended(&mut self, id: ActId, end: ActEnd, now: Timestamp, out: &mut Vec<Effect>) {
+    pub(super) fn on_ended(&mut self, id: ActId, mut end: ActEnd, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(lane) = self.lanes.iter().position(|d| d.as_ref().is_some_and(|d| d.id == id)) else {
             return;
         };
@@ -298,6 +298,11 @@ impl Guard {
             self.acted_at = now;
         }
         let same_life = doing.life == self.process.start();
+        let unseen = self.config.defects.has(Defect::PromotedUnseen);
+        if doing.act == DatabaseAct::Promote && !same_life && !unseen {
+            // What it reached was not taken down, and is its history from here on: it is asked again (interleaving 54).
+            end = ActEnd::Unknown { why: "its database ended meanwhile".into() };
+        }
         if !matches!(end, ActEnd::Done { .. }) {
             self.retry_at[lane] = now + Duration::from_micros(RETRY_US);
         } else if same_life {

@@ -215,7 +215,9 @@ impl Guard {
             // From here on it may be writable and somebody wait for an ack, whatever becomes of the act: no fence of
             // this life before says anything any more (interleaving 53).
             self.drained = None;
-            self.fenced_life = None;
+            if !self.config.defects.has(Defect::FencedBefore) {
+                self.fenced_life = None;
+            }
             let kine = authority.kine;
             self.begin_act(DatabaseAct::SetWritable { epoch, life, kine }, None, now, out);
         }

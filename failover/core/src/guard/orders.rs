@@ -113,6 +113,8 @@ impl Guard {
             return true;
         }
         let gone = matches!(self.process, Process::Gone { .. });
+        let unseen =
+            matches!(self.process, Process::Unseen) && !self.config.defects.has(Defect::PromotedUnseen);
         let act = match &waiting.order {
             Order::Fence { .. } => return false,
             // A server comes back when it answers again: after a clone it takes its time to stop and to
@@ -138,6 +140,9 @@ impl Guard {
                 return true;
             }
             Order::StopIo { .. } => DatabaseAct::StopIo,
+            // What ends belongs to a life, and nothing is believed of an act that was begun in none: a guard that was just
+            // started looks first. That takes a tick (interleaving 54).
+            _ if unseen => return false,
             Order::Drain { life: Some(life) }
                 if self.process.start() != Some(*life)
                     && !self.config.defects.has(Defect::ForgottenRelayDrains) =>
