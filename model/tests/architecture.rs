@@ -30,7 +30,11 @@ const MAY_USE: &[(&str, &[&str], &[&str])] = &[
     ("replication-mysql", &["model"], &[]),
     ("chaos-sim", &["model", "gslb-core", "failover-core", "failover-raft", "runbooks-core"], &[]),
     // The adapter is tried against a real server in the lab's own room.
-    ("chaos-lab", &["model", "app-api", "app-syscalls"], &["replication-mysql"]),
+    (
+        "chaos-lab",
+        &["model", "app-api", "app-syscalls"],
+        &["replication-mysql", "gslb-core", "gslb-dns", "gslb-master"],
+    ),
     // Written from the design, not from the cores: it shares no code with what it judges.
     ("chaos-model", &[], &[]),
     ("app-api", &["model"], &[]),

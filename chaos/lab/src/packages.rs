@@ -1,6 +1,6 @@
-//! A real MySQL 9.x, or MariaDB 10.11, HAProxy and promtool on a machine that carries none: Debian's packages unpacked into
+//! A real MySQL 9.x, or MariaDB 10.11, HAProxy, promtool and three name servers on a machine that carries none: Debian's packages unpacked into
 //! a folder of their own, run through the folder's own loader, beside the system and never into it.
-//! MySQL is in sid only; MariaDB 10.11, HAProxy 2.6 and Prometheus 2.42 are in bookworm.
+//! MySQL is in sid only; MariaDB 10.11, HAProxy 2.6, Prometheus 2.42, NSD 4.6, Knot 3.2 and BIND 9.18 are in bookworm.
 //!
 //! apt resolves the whole closure against an empty package status, with its own state, cache and
 //! source list, so neither the machine's packages nor its lists are touched. The suite's Release file is
@@ -82,6 +82,15 @@ const FAKETIME: Wanted = Wanted {
     },
     also: &[],
     size: "8 MB",
+};
+
+const NAME_SERVERS: Wanted = Wanted {
+    name: "name-servers",
+    suite: "bookworm",
+    packages: &["nsd", "knot", "bind9"],
+    server: "usr/sbin/nsd",
+    also: &["usr/sbin/knotd", "usr/sbin/named"],
+    size: "40 MB",
 };
 
 /// Verifies the suite's Release file. From the package `debian-archive-keyring`.
@@ -193,8 +202,13 @@ pub fn faketime(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf,
     Ok(root_of(&FAKETIME, cache, progress)?.join(FAKETIME.server))
 }
 
+/// NSD, Knot and BIND: the folder that holds their files as below `/`.
+pub fn name_servers_root(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, PackageError> {
+    root_of(&NAME_SERVERS, cache, progress)
+}
+
 /// The words that run a program of a root of bookworm.
-pub(crate) fn bookworm_command(root: &Path, program: &str) -> Vec<String> {
+pub fn bookworm_command(root: &Path, program: &str) -> Vec<String> {
     let text = |p: &Path| p.display().to_string();
     let (loader, libraries) = bookworm_loader(root);
     let program = text(&root.join(program));

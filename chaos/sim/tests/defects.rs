@@ -331,7 +331,17 @@ fn rows() -> Vec<Row> {
         Row::new(D::AckTimeoutStays, &[K::AckTimeout, K::GuardPause, K::Flush, K::MysqlDown], &[I3, I1]),
         // 52. All at once has to happen: the seed that found it.
         Row { servers: 0, from: 3_027_549, ..Row::new(D::StrangersPass, &[], &[I3]) },
-        // 53, 54: so too.
+        // 48.
+        Row {
+            servers: 4,
+            from: 2_000_570,
+            ..Row::new(
+                D::AnotherRunPasses,
+                &[K::HostCrash, K::MysqlKill, K::IsolateAll, K::Failover, K::LeaderKill],
+                &[I5, I3, Lost],
+            )
+        },
+        // 53, 54: as with 52.
         Row { servers: 0, from: 4_064_196, ..Row::new(D::FencedBefore, &[], &[I4]) },
         Row { servers: 0, from: 4_072_147, ..Row::new(D::PromotedUnseen, &[], &[Liveness, Service]) },
     ]

@@ -87,6 +87,8 @@ pub enum Defect {
     AckTimeoutStays,
     /// Whoever was an acker once may attach, whatever its acks stand for (52).
     StrangersPass,
+    /// What a server has of an earlier run of the primary, or of a copy that was broken off, stands against nobody (48).
+    AnotherRunPasses,
     /// A fence of before counts for a life that is being opened again (53).
     FencedBefore,
     /// A server is promoted before its guard has looked at it (54).
@@ -107,7 +109,7 @@ pub enum Defect {
 
 impl Defect {
     /// All that matter where there is a witness.
-    pub const ALL: [Defect; 45] = [
+    pub const ALL: [Defect; 46] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -147,6 +149,7 @@ impl Defect {
         Defect::UnansweredForEver,
         Defect::AckTimeoutStays,
         Defect::StrangersPass,
+        Defect::AnotherRunPasses,
         Defect::FencedBefore,
         Defect::PromotedUnseen,
         Defect::StartWithoutSuperset,

@@ -1,14 +1,14 @@
 //! One question, one answer: the pure function behind every query.
 //!
 //! An [`Answer`] borrows sections that the snapshot encoded; nothing is allocated, and nothing but the
-//! question's own name is hashed. Chains of CNAMEs are followed through the zones served here.
+//! question's own name is hashed. Chains of CNAMEs and DNAMEs are followed as far as they stay in their zone.
 //!
 //! Deliberately absent: message headers, EDNS, sizes and truncation, which are the listener's.
 
 use crate::question::CLASS_IN;
 use crate::rrset::{Glue, Rrset};
 use crate::steering::Picked;
-use crate::zone::{CHAIN_MAX, CutId, Found, Node, RenameId, ZoneId};
+use crate::zone::{CHAIN_MAX, CutId, Found, Node, Parent, RenameId, ZoneId};
 use crate::{NAME_MAX, NameBuf, Question, RecordType, Snapshot};
 
 /// RCODEs that an answer may have, RFC 1035 §4.1.1.
@@ -208,7 +208,7 @@ pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
     let mut made = None;
     loop {
         match found {
-            // The chain leaves our zones: the resolver goes on by itself.
+            // The chain leaves the zone: the resolver goes on by itself.
             Found::Outside => return answer,
             Found::Missing(zone) => {
                 answer.rcode = Rcode::Nxdomain;
@@ -237,7 +237,7 @@ pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
                 if question.record_type == RecordType::CNAME {
                     return answer;
                 }
-                found = snapshot.table().find(new.wire());
+                found = snapshot.table().follow(new.wire(), snapshot.table().node(rename.node).zone);
                 made = Some(new);
                 at = At::Made;
             }
@@ -321,10 +321,22 @@ fn at_node<'a>(
     let exists = steering.is_some() || !node.rrsets.is_empty();
     if question.record_type == RecordType::ANY && exists {
         answer.records(snapshot.any());
+    } else if let Some(parent) = parent(snapshot, node).filter(|_| question.record_type == RecordType::DS) {
+        match (parent.cut, &parent.ds) {
+            (Some(cut), _) => return referred(answer, snapshot, cut),
+            (None, Some(ds)) => _ = answer.records(ds),
+            (None, None) => answer.negative(snapshot, parent.zone, None),
+        }
     } else if let Some(rrset) = node.rrset(question.record_type) {
         answer.records(rrset);
     } else {
         answer.negative(snapshot, node.zone, None);
     }
     answer
+}
+
+/// The parent's side of the cut whose child's apex this is.
+fn parent<'a>(snapshot: &'a Snapshot, node: &'a Node) -> Option<&'a Parent> {
+    let apex = node.rrset(RecordType::SOA).is_some();
+    snapshot.table().zone(node.zone).parent.as_ref().filter(|_| apex)
 }

@@ -31,17 +31,26 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explained {
     let mut pools = Vec::new();
     let mut owner = question.name.to_name();
     let mut answers = Vec::new();
+    let zone_of = |name: &Name| {
+        let zones = snapshot.zones().iter().map(|z| &z.apex).filter(|apex| name.is_at_or_below(apex));
+        zones.max_by_key(|apex| apex.label_count())
+    };
+    let asked = zone_of(&owner);
     for rrset in given.answers() {
         answers.extend(text_of(&owner, rrset));
         if rrset.record_type() == RecordType::CNAME
             && let Some(target) = rrset.data().next().and_then(|data| Name::from_wire(data).ok())
         {
-            because.push(format!("{owner} is an alias of {target}, which is looked at next"));
+            if zone_of(&target) == asked {
+                because.push(format!("{owner} is an alias of {target}, which is looked at next"));
+            } else {
+                because.push(format!("{owner} is an alias of {target}, of another zone: resolvers ask for that anew"));
+                return Explained { rcode: given.rcode, answers, because, pools };
+            }
             owner = target;
         }
     }
-    let zones = snapshot.zones().iter().map(|z| &z.apex).filter(|apex| owner.is_at_or_below(apex));
-    match zones.max_by_key(|apex| apex.label_count()) {
+    match zone_of(&owner) {
         None => because.push(format!("no zone served here covers {owner}")),
         Some(zone) => {
             because.push(format!("{owner} lies in zone {zone}"));

@@ -61,12 +61,23 @@ pub(crate) struct Node {
     pub(crate) steering: Option<SteeringId>,
 }
 
-/// What negative answers of a zone need.
+/// What the parent's side of a zone cut is asked for: the DS stands there (RFC 4035 §3.1.4.1).
+#[derive(Debug)]
+pub(crate) struct Parent {
+    pub(crate) zone: ZoneId,
+    /// A delegation of the parent's that lies above: whoever is asked for what is below it refers to it.
+    pub(crate) cut: Option<CutId>,
+    pub(crate) ds: Option<Rrset>,
+}
+
+/// What negative answers of a zone need, and what is asked of the one above.
 #[derive(Debug)]
 pub(crate) struct Zone {
     pub(crate) apex: Name,
     /// The SOA with the TTL of RFC 2308 §5.
     pub(crate) negative: Rrset,
+    /// The zone above it, where that is served here too.
+    pub(crate) parent: Option<Parent>,
 }
 
 /// A delegation.
@@ -81,7 +92,7 @@ pub(crate) struct Cut {
 /// A DNAME, RFC 6672: whatever lies below its owner lies below its target.
 #[derive(Debug)]
 pub(crate) struct Rename {
-    node: NodeId,
+    pub(crate) node: NodeId,
     pub(crate) owner_length: u16,
     pub(crate) dname: Rrset,
 }
@@ -126,6 +137,20 @@ impl Table {
             rest = up;
         }
         Found::Outside
+    }
+
+    /// The same, as far as it lies in the zone of what leads there. Chains end where they leave their zone, though the other
+    /// one be served here too: resolvers believe no more of an answer than is its zone's, and ask again (RFC 2181 §5.4.1).
+    pub(crate) fn follow(&self, wire: &[u8], zone: ZoneId) -> Found {
+        let found = self.find(wire);
+        let lies_in = match found {
+            Found::Node(id) => self.node(id).zone,
+            Found::Below(cut) => self.node(self.cut(cut).node).zone,
+            Found::Renamed(rename) => self.node(self.rename(rename).node).zone,
+            Found::Missing(zone) => zone,
+            Found::Outside => return Found::Outside,
+        };
+        if lies_in == zone { found } else { Found::Outside }
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {

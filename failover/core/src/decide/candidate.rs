@@ -104,7 +104,8 @@ pub(super) fn against(view: &View, server: &ServerId) -> Vec<String> {
     let acker = authority.acker_set.iter().any(|a| a.server == *server);
     let rebuild = view.group.running().filter(|e| e.runbook.name == "rebuild" && e.subject == *server);
     let copies = view.report(server).is_some_and(|r| r.copy.is_some());
-    if !acker && (rebuild.is_some() || copies) {
+    let passes = view.policy.defects.has(Defect::AnotherRunPasses);
+    if !acker && !passes && (rebuild.is_some() || copies) {
         hard.push(format!("{server} is being copied anew"));
     }
     hard.extend(super::disk::trouble(view, server).map(|t| t.told(&format!("{server}'s"))));
@@ -186,7 +187,8 @@ fn of_another_run(view: &View, server: &ServerId) -> Option<String> {
     let reading = view.reading(server)?;
     let theirs = !reading.gtid_held().of(&authority.primary.uuid).is_empty();
     let here = reading.opening.map(|mark| mark.epoch) == Some(authority.epoch);
-    (!marked && again && theirs && !here).then(|| {
+    let passes = view.policy.defects.has(Defect::AnotherRunPasses);
+    (!marked && again && theirs && !here && !passes).then(|| {
         format!(
             "{server} has not the mark of epoch {}, and {primary} was primary before: what it has of {primary} may be of \
              that run",
@@ -217,7 +219,8 @@ fn against_reading(view: &View, server: &ServerId, reading: &model::DatabaseRead
     hard.extend(weak_settings(reading));
     let last = view.facts.servers.get(&authority.primary.server).map(|f| &f.report);
     let told = last.and_then(|r| Some((r.marked.as_ref()?, r.reading.as_ref()?)));
-    if told.is_some_and(|(marked, primary)| marked.contradicts(primary, reading)) {
+    let passes = view.policy.defects.has(Defect::AnotherRunPasses);
+    if !passes && told.is_some_and(|(marked, primary)| marked.contradicts(primary, reading)) {
         hard.push(format!("{server} has other transactions under numbers that the primary gave out again"));
     }
     let errant = errant(view, &authority.primary, reading);

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{CHAIN_MAX, Cut, CutId, Found, Node, NodeId, Rename, RenameId, SteeringId, Table, Zone, ZoneId};
+use super::{CHAIN_MAX, Cut, Found, Node, NodeId, Parent, Rename, SteeringId, Table, Zone, ZoneId};
 use crate::problem::SnapshotProblem as Problem;
 use crate::rrset::{Glue, Rrset};
 use crate::spec::{RecordSpec, ZoneSpec};
@@ -42,6 +42,8 @@ pub(crate) fn build(zones: &[ZoneSpec], names: &[Name], problems: &mut Vec<Probl
     link_wildcards(&mut table);
     link_cuts(&mut table, names, problems);
     link_renames(&mut table, names, problems);
+    add_glue(&mut table);
+    link_parents(&mut table, zones, &apexes);
     link_targets(&mut table, problems);
     table
 }
@@ -76,7 +78,8 @@ fn zone_of(name: &Name, apexes: &BTreeMap<Name, ZoneId>) -> Option<ZoneId> {
 
 fn zone(spec: &ZoneSpec) -> Zone {
     // RFC 2308 §5: a negative answer lives for the smaller of the SOA's TTL and its MINIMUM.
-    Zone { apex: spec.apex.clone(), negative: Rrset::soa(&spec.soa, spec.soa.ttl.min(spec.soa.minimum)) }
+    let negative = Rrset::soa(&spec.soa, spec.soa.ttl.min(spec.soa.minimum));
+    Zone { apex: spec.apex.clone(), negative, parent: None }
 }
 
 fn draft_apex(id: ZoneId, spec: &ZoneSpec, drafts: &mut Drafts, problems: &mut Vec<Problem>) {
@@ -276,29 +279,25 @@ fn link_cuts(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) {
     // Shallow first, so that a delegation below another belongs to the upper one. Sorted, so that the
     // order of the hash table is never seen.
     owners.sort_by_key(|(name, _)| (name.label_count(), name.clone()));
-    let mut cut_at: BTreeMap<Name, CutId> = BTreeMap::new();
+    let mut cut_at = Places::new();
     for (owner, node) in owners {
-        if above(&owner, &cut_at).is_some() {
+        let zone = table.node(node).zone;
+        if above(zone, &owner, &cut_at).is_some() {
             continue;
         }
         let id = u32::try_from(table.cuts.len()).expect("fewer than 2³² delegations");
         let name_servers = table.node(node).rrset(RecordType::NS).expect("an owner has NS").clone();
-        let glue = glue(table, &name_servers);
-        table.cuts.push(Cut { owner: owner.clone(), node, name_servers, glue });
-        cut_at.insert(owner, id);
+        table.cuts.push(Cut { owner: owner.clone(), node, name_servers, glue: Glue::default() });
+        cut_at.insert((zone, owner), id);
     }
     if cut_at.is_empty() {
         return;
     }
     let all: BTreeMap<Name, NodeId> = table.index.iter().map(|(n, id)| (n.clone(), *id)).collect();
     for (name, id) in all {
-        let Some(cut) = above(&name, &cut_at) else { continue };
-        let owner = table.cut(cut).owner.clone();
         // A delegation ends at an apex that is served here.
-        let served = table.node(id).zone != table.node(table.cut(cut).node).zone;
-        if served {
-            continue;
-        }
+        let Some(cut) = above(table.node(id).zone, &name, &cut_at) else { continue };
+        let owner = table.cut(cut).owner.clone();
         table.nodes[id as usize].cut = Some(cut);
         for rrset in &table.node(id).rrsets {
             let delegates = matches!(
@@ -317,14 +316,26 @@ fn link_cuts(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) {
     }
 }
 
-/// What stands in `places` at the name or nearest above it.
-fn above(name: &Name, places: &BTreeMap<Name, u32>) -> Option<u32> {
+/// Gives each delegation its glue, when all of them are known.
+fn add_glue(table: &mut Table) {
+    let glue: Vec<Glue> =
+        table.cuts.iter().map(|cut| glue(table, &cut.name_servers, table.node(cut.node).zone)).collect();
+    for (cut, glue) in table.cuts.iter_mut().zip(glue) {
+        cut.glue = glue;
+    }
+}
+
+/// Delegations or DNAMEs, each in its zone: what lies below one of the parent's may be a zone of its own here.
+type Places = BTreeMap<(ZoneId, Name), u32>;
+
+/// What stands in `places` at the zone's name or nearest above it.
+fn above(zone: ZoneId, name: &Name, places: &Places) -> Option<u32> {
     let mut next = Some(name.clone());
     while let Some(at) = next {
-        if let Some(id) = places.get(&at) {
+        next = at.parent();
+        if let Some(id) = places.get(&(zone, at)) {
             return Some(*id);
         }
-        next = at.parent();
     }
     None
 }
@@ -343,30 +354,28 @@ fn link_renames(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) 
         return;
     }
     owners.sort_by_key(|(name, _)| (name.label_count(), name.clone()));
-    let mut rename_at: BTreeMap<Name, RenameId> = BTreeMap::new();
+    let mut rename_at = Places::new();
     for (owner, node) in owners {
-        if above(&owner, &rename_at).is_some() {
+        let zone = table.node(node).zone;
+        if above(zone, &owner, &rename_at).is_some() {
             continue;
         }
         let id = u32::try_from(table.renames.len()).expect("fewer than 2³² DNAMEs");
         let dname = table.node(node).rrset(RecordType::DNAME).expect("an owner has one").clone();
         let owner_length = u16::try_from(owner.wire().len()).expect("a name is at most 255 octets");
         table.renames.push(Rename { node, owner_length, dname });
-        rename_at.insert(owner, id);
+        rename_at.insert((zone, owner), id);
     }
     let all: BTreeMap<Name, NodeId> = table.index.iter().map(|(n, id)| (n.clone(), *id)).collect();
     for (name, id) in all {
-        let Some(rename) = above(&name, &rename_at) else { continue };
+        let Some(rename) = above(table.node(id).zone, &name, &rename_at) else { continue };
         let owner = table.rename(rename).node;
-        if table.node(id).zone != table.node(owner).zone {
-            continue;
-        }
         table.nodes[id as usize].renamed = Some(rename);
         if id == owner {
             continue;
         }
         table.nodes[id as usize].cut = None;
-        let below = rename_at.iter().find(|(_, r)| **r == rename).expect("it has a name").0.clone();
+        let below = rename_at.iter().find(|(_, r)| **r == rename).expect("it has a name").0.1.clone();
         for rrset in &table.node(id).rrsets {
             let record_type = rrset.record_type();
             problems.push(Problem::Occluded { owner: name.clone(), record_type, below: below.clone() });
@@ -377,12 +386,18 @@ fn link_renames(table: &mut Table, names: &[Name], problems: &mut Vec<Problem>) 
     }
 }
 
-/// The addresses of the name servers that are known here, RFC 9471 §3.
-fn glue(table: &Table, name_servers: &Rrset) -> Glue {
+/// The addresses of the name servers that stand in the delegating zone, RFC 9471 §3. What another zone here has is that one's
+/// to say.
+fn glue(table: &Table, name_servers: &Rrset, zone: ZoneId) -> Glue {
     let mut glue = Glue::default();
     for wire in name_servers.data() {
         let server = Name::from_wire(wire).expect("NS data was checked to be a name");
-        let Some(&id) = table.index.get(&server) else { continue };
+        // A wildcard may stand for it, but none below a delegation.
+        let id = table.index.get(&server).copied().or_else(|| match table.find(server.wire()) {
+            Found::Node(id) => Some(id),
+            _ => None,
+        });
+        let Some(id) = id.filter(|id| table.node(*id).zone == zone) else { continue };
         for rrset in &table.node(id).rrsets {
             if matches!(rrset.record_type(), RecordType::A | RecordType::AAAA) {
                 glue.push(&server, rrset);
@@ -392,12 +407,32 @@ fn glue(table: &Table, name_servers: &Rrset) -> Glue {
     glue
 }
 
+/// Gives the apex of a zone whose parent is served here too what the parent says of it.
+fn link_parents(table: &mut Table, zones: &[ZoneSpec], apexes: &BTreeMap<Name, ZoneId>) {
+    for (apex, id) in apexes {
+        let Some(up) = apex.parent() else { continue };
+        let Some(parent) = zone_of(&up, apexes) else { continue };
+        let cut = match table.find(up.wire()) {
+            Found::Below(cut) => Some(cut),
+            Found::Node(node) => table.node(node).cut,
+            _ => None,
+        };
+        let records = zones[parent as usize].records.iter();
+        let ds: Vec<&RecordSpec> =
+            records.filter(|r| r.owner == *apex && r.record_type == RecordType::DS).collect();
+        let ttl = ds.iter().map(|r| r.ttl).min().unwrap_or(0);
+        let data: BTreeSet<&[u8]> = ds.iter().map(|r| r.data.wire.as_slice()).collect();
+        let ds = if data.is_empty() { None } else { Rrset::encode(RecordType::DS, ttl, data) };
+        table.zones[*id as usize].parent = Some(Parent { zone: parent, cut, ds });
+    }
+}
+
 fn link_targets(table: &mut Table, problems: &mut Vec<Problem>) {
     let mut owners = BTreeMap::new();
     for (name, &id) in &table.index {
         let Some(cname) = table.node(id).rrset(RecordType::CNAME) else { continue };
         let wire = cname.data().next().expect("an RRset has a record").to_ascii_lowercase();
-        owners.insert(name.clone(), (id, table.find(&wire)));
+        owners.insert(name.clone(), (id, table.follow(&wire, table.node(id).zone)));
     }
     for (id, target) in owners.values() {
         table.nodes[*id as usize].target = Some(*target);
