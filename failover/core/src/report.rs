@@ -174,6 +174,11 @@ pub struct CopyReport {
     pub expected: u64,
 }
 
+impl CopyReport {
+    /// One that has just been ordered.
+    pub(crate) const BEGUN: CopyReport = CopyReport { phase: CopyPhase::Copying, bytes: 0, expected: 0 };
+}
+
 /// Everything a guard tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -44,7 +44,9 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explained {
             if zone_of(&target) == asked {
                 because.push(format!("{owner} is an alias of {target}, which is looked at next"));
             } else {
-                because.push(format!("{owner} is an alias of {target}, of another zone: resolvers ask for that anew"));
+                because.push(format!(
+                    "{owner} is an alias of {target}, of another zone: resolvers ask for that anew"
+                ));
                 return Explained { rcode: given.rcode, answers, because, pools };
             }
             owner = target;

@@ -32,7 +32,9 @@ impl World {
         let now = self.now;
         let link = self.replicates(source, replica);
         let [from, to] = self.hosts.get_disjoint_mut([source, replica]).expect(TWO);
-        let Some(life) = from.mysql.life.as_mut().filter(|l| !l.doomed) else { return };
+        if from.mysql.life.as_ref().is_none_or(|l| l.doomed) {
+            return;
+        }
         let held = to.mysql.all_held();
         let connected = to
             .mysql
@@ -41,7 +43,7 @@ impl World {
             .and_then(|l| Some((l.start, l.connection.as_mut().filter(|c| c.id == attached.id)?)));
         let Some((start, connection)) = connected else {
             // The dump thread learns at its next send that nobody listens.
-            if link {
+            if let Some(life) = from.mysql.life.as_mut().filter(|_| link) {
                 life.attached.retain(|a| a.id != attached.id);
             }
             return;
@@ -49,29 +51,29 @@ impl World {
         if connection.stalled.is_some() {
             return;
         }
-        // What it wrote itself goes last.
         let logged: [usize; HOSTS] = std::array::from_fn(|origin| from.mysql.logged(origin));
-        for origin in (0..HOSTS).filter(|o| *o != source).chain([source]) {
-            let logged = logged[origin];
-            while connection.sent[origin] < logged && connection.sent[origin] < held[origin] + IN_FLIGHT_MAX {
-                if !link {
-                    connection.stalled = Some(now);
-                    let what = Inside::Stalled { connection: connection.id };
-                    self.queue.push(now + STALL_LOOK, Event::Mysql { host: replica, start, what });
-                    return;
-                }
-                connection.sent[origin] += 1;
-                let number = connection.sent[origin];
-                let passage = self.net.passage(HOST_SITES[source], HOST_SITES[replica]);
-                let latency = passage.map_or(1_000, |p| p.latency + p.slow / 4 * 3);
-                connection.last = (now + latency).max(connection.last + self.bandwidth);
-                let what = Inside::Ship { connection: connection.id, origin, number };
-                self.queue.push(connection.last, Event::Mysql { host: replica, start, what });
-            }
-            // A log has an order: what is behind this comes when all of this has gone.
-            if connection.sent[origin] < logged {
+        // A log has an order, in which transactions are numbered that were written one after the other, whoever wrote them:
+        // a former primary has its own before those of its successor.
+        loop {
+            let next = (0..HOSTS)
+                .filter(|origin| connection.sent[*origin] < logged[*origin])
+                .min_by_key(|origin| from.mysql.transaction(*origin, connection.sent[*origin] + 1));
+            let Some(origin) = next.filter(|o| connection.sent[*o] < held[*o] + IN_FLIGHT_MAX) else {
+                return;
+            };
+            if !link {
+                connection.stalled = Some(now);
+                let what = Inside::Stalled { connection: connection.id };
+                self.queue.push(now + STALL_LOOK, Event::Mysql { host: replica, start, what });
                 return;
             }
+            connection.sent[origin] += 1;
+            let number = connection.sent[origin];
+            let passage = self.net.passage(HOST_SITES[source], HOST_SITES[replica]);
+            let latency = passage.map_or(1_000, |p| p.latency + p.slow / 4 * 3);
+            connection.last = (now + latency).max(connection.last + self.bandwidth);
+            let what = Inside::Ship { connection: connection.id, origin, number };
+            self.queue.push(connection.last, Event::Mysql { host: replica, start, what });
         }
     }
 

@@ -20,7 +20,9 @@ pub(super) fn returning(view: &View) -> Option<Change> {
         if *server == authority.primary.server || view.group.returns.contains_key(server) {
             continue;
         }
-        let Some(report) = view.report(server) else { continue };
+        // Whatever it has is being replaced; and the host of one that is copied may have stood still meanwhile, so that what
+        // was read before looks fresh.
+        let Some(report) = view.report(server).filter(|r| r.copy.is_none()) else { continue };
         let Some(reading) = view.reading(server) else { continue };
         if let Some(change) =
             marked.filter(|m| m.contradicts(primary, reading)).map(|m| other_history(server, m))

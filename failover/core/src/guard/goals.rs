@@ -303,6 +303,10 @@ impl Guard {
             // What it reached was not taken down, and is its history from here on: it is asked again (interleaving 54).
             end = ActEnd::Unknown { why: "its database ended meanwhile".into() };
         }
+        if matches!(doing.act, DatabaseAct::Rebuild { .. }) {
+            // What was read before says nothing of the data that is there now.
+            self.reading = None;
+        }
         if !matches!(end, ActEnd::Done { .. }) {
             self.retry_at[lane] = now + Duration::from_micros(RETRY_US);
         } else if same_life {

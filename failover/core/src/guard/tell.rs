@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use model::{Epoch, SyncGeneration, Timestamp};
 
-use super::{ENDLESS, FOREVER, Fencing, Gate, Guard};
-use crate::{GateReport, GuardReport, LatchReport, Process, Stamp};
+use super::{DatabaseAct, ENDLESS, FOREVER, Fencing, Gate, Guard};
+use crate::{CopyReport, GateReport, GuardReport, LatchReport, Process, Stamp};
 
 impl Guard {
     /// Open for clients: lease held, writable, and where there is a gate, that open; all for one epoch.
@@ -65,9 +65,14 @@ impl Guard {
             shut_us: since(self.shut_since),
             shut_because: self.shut_because.clone(),
             disk: self.disk.report(now),
-            copy: self.copy,
+            copy: self.copy.or_else(|| self.copies_anew().then_some(CopyReport::BEGUN)),
             promoted: self.shut_since.and_then(|_| self.latch.promoted.clone()),
         }
+    }
+
+    /// Its data is being replaced, or may be.
+    fn copies_anew(&self) -> bool {
+        self.lanes.iter().flatten().any(|doing| matches!(doing.act, DatabaseAct::Rebuild { .. }))
     }
 
     /// What was proven, once a reading from behind the proof tells who is attached by then.

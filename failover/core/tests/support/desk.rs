@@ -67,7 +67,11 @@ impl World {
             shut_us: line.micros("shut").unwrap_or(0),
             shut_because: line.take("because"),
             disk: disk(line),
-            copy: None,
+            copy: line.flag("copied").then_some(failover_core::CopyReport {
+                phase: failover_core::CopyPhase::Copying,
+                bytes: 0,
+                expected: 0,
+            }),
             promoted: line.gtid("promoted"),
         };
         self.desk.on_report(report, received);
