@@ -145,6 +145,12 @@ fn refusal(path: &[&str], gone: bool, old: &Config, new: &Config) -> Option<&'st
         ["databases", ..] => Some("its guards hold their servers by these facts since their start"),
         ["groups"] | ["groups", _] if gone => Some("it holds an authority that would be forgotten"),
         ["groups", _, "database"] => Some("the group's epochs are those of its database; add a new group"),
+        ["zone", "cookie-secret-file"] => {
+            Some("nodes read it at their start: put another secret into the file and restart them one by one")
+        }
+        ["zone", "rate-limit"] => {
+            Some("nodes read it at their start: edit each file and restart them one by one")
+        }
         ["zone"] => Some("a node listens for DNS from its start or never; restart is not enough yet"),
         _ => None,
     }

@@ -210,6 +210,12 @@ fn zone(f: &mut Formatter<'_>, zone: &Zone) -> fmt::Result {
     writeln!(f, "    expire: {}", show(soa.expire))?;
     writeln!(f, "    minimum: {}", show(soa.minimum))?;
     writeln!(f, "  ns: [{}]", names.join(", "))?;
+    if let Some(file) = &zone.cookie_secret {
+        writeln!(f, "  cookie-secret-file: {}", path(file))?;
+    }
+    if let Some(limit) = zone.rate_limit {
+        writeln!(f, "  rate-limit: {limit}")?;
+    }
     if !zone.records.is_empty() {
         writeln!(f, "  records:")?;
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,10 @@ pub struct Zone {
     pub soa: Soa,
     /// Its name servers; where none are written, one for each node.
     pub name_servers: Vec<DnsName>,
+    /// What DNS cookies are made with, the same file on every node (RFC 9018 §5). Without one each node draws its own.
+    pub cookie_secret: Option<PathBuf>,
+    /// Answers a second by UDP from each node to a network that has not shown a DNS cookie; none: as many as it asks for.
+    pub rate_limit: Option<NonZeroU32>,
     /// Static records, sorted by name and type; the addresses of derived name servers among them,
     /// the NS and SOA records of the apex not.
     pub records: Vec<Record>,

@@ -1,12 +1,14 @@
 //! `twofold dns serve`: the responder alone, without a cluster.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use gslb_core::{Freshness, Name, Snapshot, SnapshotSpec};
+use gslb_dns::wire::{CookieSecret, NSID_MAX, Terms};
 use gslb_dns::{Published, TcpLimits, TcpServer, UdpServer};
 use model::Generation;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +50,21 @@ pub struct Serve {
     /// Threads that answer UDP, on each address.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
+    /// What is said to whoever asks which server answers (NSID, RFC 5001); at most 64 octets.
+    #[arg(long, value_name = "TEXT", value_parser = nsid)]
+    nsid: Option<String>,
+    /// Answers a second by UDP, from each thread, to a network (/24, /56) that has not shown a DNS cookie; without it as many
+    /// as are asked for.
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<NonZeroU32>,
+}
+
+fn nsid(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("it says nothing; leave the option out".into()),
+        1..=NSID_MAX => Ok(text.to_owned()),
+        length => Err(format!("it has {length} octets; {NSID_MAX} are the most")),
+    }
 }
 
 /// Runs the command and gives its exit code.
@@ -62,7 +79,12 @@ pub fn run(command: &DnsCommand) -> Result<u8> {
 
 async fn answer(serve: &Serve, origin: &Name, snapshot: Snapshot, began: Instant) -> Result<u8> {
     let names = snapshot.name_count();
-    let published = Published::new(snapshot);
+    let terms = Terms {
+        nsid: serve.nsid.clone().unwrap_or_default(),
+        cookies: Some(CookieSecret::drawn()),
+        rate_limit: serve.rate_limit,
+    };
+    let published = Published::on(snapshot, terms);
     let udp = UdpServer::start(&serve.listen, usize::from(serve.threads), &published)?;
     let tcp = TcpServer::start(&serve.listen, TcpLimits::default(), &published)?;
     let mut stop = stop_signal()?;

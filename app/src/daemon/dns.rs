@@ -17,6 +17,7 @@ use gslb_core::{
     BoundSpec, Explained, Freshness, Name, NameKind, NameSpec, PoolMember, PoolShare, PoolSpec, PooledSpec,
     Question, RecordSpec, Snapshot, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec, explain,
 };
+use gslb_dns::wire::{CookieSecret, Terms};
 use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, UdpServer, disk, record_data};
 use model::{Generation, GroupId, ServerId, SiteId, Timestamp};
 use tracing::{info, warn};
@@ -25,6 +26,8 @@ use super::probes::Probes;
 use super::shared::Shared;
 use crate::{clock, wire};
 
+/// Octets that the secret of DNS cookies has at least: those of a key.
+const COOKIE_SECRET_MIN: usize = 16;
 /// How long the responders may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// A node asks the leader for a quorum-confirmed read this often.
@@ -89,6 +92,30 @@ struct Last {
     verdicts: Verdicts,
 }
 
+/// What the node adds to its answers. A secret that cannot be had costs nobody an answer: cookies are then this node's own.
+fn terms(config: &Config, node: &Node) -> Terms {
+    let file = config.zone().and_then(|zone| zone.cookie_secret.as_ref());
+    let read = file.map(|file| match std::fs::read(file) {
+        Ok(octets) if octets.len() >= COOKIE_SECRET_MIN => Ok(CookieSecret::of(&octets)),
+        Ok(octets) => Err(format!(
+            "{} has {} octets; put {COOKIE_SECRET_MIN} or more there that are hard to guess, the same on every node",
+            file.display(),
+            octets.len()
+        )),
+        Err(error) => Err(format!("{}: {error}; put the secret there, the same on every node", file.display())),
+    });
+    let cookies = match read {
+        Some(Ok(secret)) => secret,
+        Some(Err(why)) => {
+            warn!(%why, "dns cookies of other nodes are not taken here until this node is started with their secret");
+            CookieSecret::drawn()
+        }
+        None => CookieSecret::drawn(),
+    };
+    let rate_limit = config.zone().and_then(|zone| zone.rate_limit);
+    Terms { nsid: node.id.to_string(), cookies: Some(cookies), rate_limit }
+}
+
 impl Dns {
     /// Listens on the node's addresses, answering from disk at first.
     pub fn start(config: &Config, node: &Node) -> Result<Self> {
@@ -109,7 +136,7 @@ impl Dns {
                 (First::Blank, blank(config)?)
             }
         };
-        let published = Published::new(snapshot);
+        let published = Published::on(snapshot, terms(config, node));
         let udp = UdpServer::start(&node.dns, 1, &published)?;
         let tcp = TcpServer::start(&node.dns, TcpLimits::default(), &published)?;
         let tallies = [udp.tallies(), tcp.tallies()];

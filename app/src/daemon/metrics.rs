@@ -254,8 +254,15 @@ fn people(page: &mut Page, status: &Status) {
     );
 }
 
-/// RCODEs by name (RFC 1035 §4.1.1, RFC 6895); others by number.
-const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
+/// RCODEs by name (RFC 1035 §4.1.1, RFC 6895), as a tally has them; others by number.
+fn rcode(code: usize) -> String {
+    const NAMES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN"];
+    match code {
+        16 => "BADVERS".into(),
+        17 => "BADCOOKIE".into(),
+        code => NAMES.get(code).map_or_else(|| code.to_string(), |name| (*name).to_owned()),
+    }
+}
 
 fn responder(page: &mut Page, dns: &[(&'static str, Tally)]) {
     let mut each = |name: &str, help: &str, value: &dyn Fn(&Tally) -> u64| {
@@ -267,12 +274,14 @@ fn responder(page: &mut Page, dns: &[(&'static str, Tally)]) {
     };
     each("dns_queries", "Packets that came in", &|t| t.queries);
     each("dns_dropped", "Packets answered by silence", &|t| t.dropped);
+    each("dns_limited", "Packets of networks that had got as much as they may, answered by silence", &|t| {
+        t.limited
+    });
     each("dns_truncated", "Responses sent empty with TC", &|t| t.truncated);
     each("dns_all_down_open", "Answers with all members because no pool was up", &|t| t.all_down_open);
     let responses = dns.iter().flat_map(|(transport, tally)| {
         tally.rcodes.iter().enumerate().filter(|(_, count)| **count > 0).map(|(code, count)| {
-            let rcode = RCODES.get(code).map_or_else(|| code.to_string(), |name| (*name).to_owned());
-            (vec![("transport", (*transport).to_owned()), ("rcode", rcode)], *count)
+            (vec![("transport", (*transport).to_owned()), ("rcode", rcode(code))], *count)
         })
     });
     page.counter("dns_responses", "Responses by RCODE", responses);

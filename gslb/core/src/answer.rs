@@ -43,6 +43,49 @@ impl Rcode {
     }
 }
 
+/// Why an answer is not what a client wishes for; told as an extended error (RFC 8914).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// No zone here covers the name.
+    NotHere,
+    /// Such questions are not answered.
+    NotSupported,
+    /// No quorum confirmed the route to this node lately.
+    Stale,
+    /// The group is moving, or was never started.
+    Moving,
+    /// No pool is up.
+    NothingUp,
+    /// No pool is up, and all members are answered.
+    AllDownOpen,
+}
+
+impl Why {
+    /// INFO-CODE, RFC 8914 §5.2.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Why::NotHere => 20,
+            Why::NotSupported => 21,
+            Why::Stale | Why::Moving => 14,
+            Why::NothingUp | Why::AllDownOpen => 0,
+        }
+    }
+
+    /// EXTRA-TEXT, for people; at most 60 octets.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Why::NotHere => "no zone here covers the name",
+            Why::NotSupported => "class or transfer not served",
+            Why::Stale => "no quorum confirmed the route lately",
+            Why::Moving => "the group is moving or was never started",
+            Why::NothingUp => "no pool is up",
+            Why::AllDownOpen => "no pool is up; all members are answered",
+        }
+    }
+}
+
 /// A step of the answer section.
 #[derive(Debug, Clone, Copy)]
 pub enum Link<'a> {
@@ -75,8 +118,8 @@ pub struct Answer<'a> {
     pub authority: Authority<'a>,
     /// ECS SCOPE PREFIX-LENGTH: how much of the client's prefix was looked at, 0 when none (RFC 7871 §7.2.1).
     pub scope: u8,
-    /// True when no pool was up and the answer is one of all members. Counted (STYLE S4).
-    pub all_down_open: bool,
+    /// Why it is not what a client wishes for. [`Why::AllDownOpen`] is counted (STYLE S4).
+    pub why: Option<Why>,
     answers: [Option<Link<'a>>; CHAIN_MAX + 1],
 }
 
@@ -117,13 +160,17 @@ impl<'a> Answer<'a> {
         })
     }
 
+    fn refused(why: Why) -> Self {
+        Self { why: Some(why), ..Self::empty(Rcode::Refused, false) }
+    }
+
     fn empty(rcode: Rcode, authoritative: bool) -> Self {
         Self {
             rcode,
             authoritative,
             authority: Authority::None,
             scope: 0,
-            all_down_open: false,
+            why: None,
             answers: [None; CHAIN_MAX + 1],
         }
     }
@@ -188,11 +235,11 @@ enum At<'a> {
 #[must_use]
 pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
     if question.class != CLASS_IN {
-        return Answer::empty(Rcode::Refused, false);
+        return Answer::refused(Why::NotSupported);
     }
     match question.record_type {
         // No transfers (yet); a refusal tells a secondary to ask elsewhere.
-        RecordType::AXFR | RecordType::IXFR => return Answer::empty(Rcode::Refused, false),
+        RecordType::AXFR | RecordType::IXFR => return Answer::refused(Why::NotSupported),
         // Pseudo records that belong into other sections cannot be asked for.
         RecordType::OPT | RecordType::TSIG | RecordType::TKEY | RecordType(0) => {
             return Answer::empty(Rcode::Formerr, false);
@@ -201,7 +248,7 @@ pub fn answer<'a>(snapshot: &'a Snapshot, question: &Question) -> Answer<'a> {
     }
     let mut found = snapshot.table().find(question.name.wire());
     if found == Found::Outside {
-        return Answer::empty(Rcode::Refused, false);
+        return Answer::refused(Why::NotHere);
     }
     let mut answer = Answer::empty(Rcode::Noerror, true);
     let mut at = At::Question;
@@ -307,14 +354,14 @@ fn at_node<'a>(
     };
     if let Some(pick) = pick {
         answer.scope = pick.scope;
-        answer.all_down_open = pick.open;
+        answer.why = pick.why;
         match pick.records {
             Picked::Records(records) => {
                 answer.records(records);
             }
             Picked::Absent => answer.negative(snapshot, node.zone, None),
             Picked::Nodata(soa) => answer.negative(snapshot, node.zone, Some(soa)),
-            Picked::Servfail => return Answer::empty(Rcode::Servfail, false),
+            Picked::Servfail => return Answer { why: pick.why, ..Answer::empty(Rcode::Servfail, false) },
         }
         return answer;
     }

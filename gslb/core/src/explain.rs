@@ -8,7 +8,7 @@ use model::{PoolId, Verdict, VerdictState};
 use crate::spec::{
     AllDown, BoundSpec, Freshness, NameKind, NameSpec, NoQuorum, Policy, PoolShare, PoolSpec, PooledSpec,
 };
-use crate::{Authority, Name, Question, Rcode, RecordType, Rrset, Snapshot, answer};
+use crate::{Authority, Name, Question, Rcode, RecordType, Rrset, Snapshot, Why, answer};
 
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +119,7 @@ fn steered(
         NameKind::Bound(spec) => bound(because, spec, snapshot.freshness()),
         NameKind::Pooled(spec) => {
             pooled(because, snapshot, spec);
-            if given.all_down_open {
+            if given.why == Some(Why::AllDownOpen) {
                 because.push("no pool is believed, and all-down is open: every member counts as up".into());
             }
             let member = picked(snapshot, spec, given);

@@ -27,7 +27,7 @@ mod steering;
 pub mod v1;
 mod zone;
 
-pub use answer::{Answer, Authority, Link, Rcode, answer};
+pub use answer::{Answer, Authority, Link, Rcode, Why, answer};
 pub use explain::{Explained, explain};
 pub use health::{Health, MemberCheck, Opinion, VerdictChange, observe};
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameBuf, NameError};

@@ -12,13 +12,13 @@ use std::net::IpAddr;
 
 use model::{PoolId, Verdict, VerdictState};
 
-use crate::Client;
 use crate::rendezvous::{ClientKey, Salt, choose};
 use crate::rrset::Rrset;
 use crate::spec::{
     AllDown, BoundSpec, Freshness, NameKind, NoQuorum, Policy, PoolMember, PoolSpec, PooledSpec, SoaSpec,
     Verdicts,
 };
+use crate::{Client, Why};
 
 /// A verdict not yet given: one probe may change it.
 const UNKNOWN: Verdict = Verdict { state: VerdictState::Unknown, probes_to_change: 1 };
@@ -34,8 +34,8 @@ pub(crate) struct Steering {
 #[derive(Debug)]
 struct Family {
     outcome: Outcome,
-    /// True when no pool was up and every member was taken to be.
-    open: bool,
+    /// Why it is not what clients wish for.
+    why: Option<Why>,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(crate) struct Pick<'a> {
     pub(crate) records: Picked<'a>,
     /// Length of the client's prefix that was looked at; 0 when the client made no difference.
     pub(crate) scope: u8,
-    pub(crate) open: bool,
+    pub(crate) why: Option<Why>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,8 +118,8 @@ impl Steering {
 
 impl Family {
     fn pick(&self, client: Client) -> Pick<'_> {
-        let open = self.open;
-        let fixed = |records| Pick { records, scope: 0, open };
+        let why = self.why;
+        let fixed = |records| Pick { records, scope: 0, why };
         match &self.outcome {
             Outcome::Absent => fixed(Picked::Absent),
             Outcome::Nodata(soa) => fixed(Picked::Nodata(soa)),
@@ -135,7 +135,7 @@ impl Family {
                         Picked::Records(&members[pick_one(key, members, |m| (m.salt, m.weight))].records)
                     }
                 };
-                Pick { records, scope, open }
+                Pick { records, scope, why }
             }
         }
     }
@@ -161,15 +161,16 @@ impl Kind {
 }
 
 fn bound(spec: &BoundSpec, freshness: Freshness, soa: &SoaSpec, family: Kind) -> Family {
-    let closed = |outcome| Family { outcome, open: false };
+    let closed = |outcome| Family { outcome, why: None };
+    let servfail = |why| Family { outcome: Outcome::Servfail, why: Some(why) };
     if !spec.endpoints.values().flatten().any(|a| family.has(*a)) {
         return closed(Outcome::Absent);
     }
     if freshness == Freshness::Stale && spec.no_quorum == NoQuorum::Servfail {
-        return closed(Outcome::Servfail);
+        return servfail(Why::Stale);
     }
     let Some(endpoints) = spec.active.as_ref().and_then(|site| spec.endpoints.get(site)) else {
-        return closed(Outcome::Servfail);
+        return servfail(Why::Moving);
     };
     let mut addresses: Vec<IpAddr> = endpoints.iter().copied().filter(|a| family.has(*a)).collect();
     addresses.sort_unstable();
@@ -249,10 +250,10 @@ fn views<'a>(
 
 fn pooled(spec: &PooledSpec, views: &[View<'_>], soa: &SoaSpec, family: Kind) -> Family {
     if !views.iter().any(|v| v.has(family)) {
-        return Family { outcome: Outcome::Absent, open: false };
+        return Family { outcome: Outcome::Absent, why: None };
     }
     if let Some(outcome) = steer(spec, views, soa, family) {
-        return Family { outcome, open: false };
+        return Family { outcome, why: None };
     }
     let every: Vec<&View<'_>> = views.iter().collect();
     let outcome = match spec.all_down {
@@ -265,10 +266,10 @@ fn pooled(spec: &PooledSpec, views: &[View<'_>], soa: &SoaSpec, family: Kind) ->
             let bounded = PooledSpec { ttl_max: ttl(spec, &every), ttl_min: spec.ttl_min, ..spec.clone() };
             let outcome =
                 steer(&bounded, &opened, soa, family).expect("with every member up some pool settles");
-            return Family { outcome, open: true };
+            return Family { outcome, why: Some(Why::AllDownOpen) };
         }
     };
-    Family { outcome, open: false }
+    Family { outcome, why: Some(Why::NothingUp) }
 }
 
 /// What the policy gives; `None` when no pool is up.

@@ -265,11 +265,11 @@ proptest! {
             match pooled.all_down {
                 AllDown::Servfail => prop_assert_eq!(answer.rcode, Rcode::Servfail),
                 AllDown::Nodata => prop_assert!(given.is_empty() && answer.rcode == Rcode::Noerror),
-                AllDown::Open => prop_assert!(given.len() == 1 && given.is_subset(&every) && answer.all_down_open),
+                AllDown::Open => prop_assert!(given.len() == 1 && given.is_subset(&every) && answer.why == Some(gslb_core::Why::AllDownOpen)),
             }
         } else {
             prop_assert!(given.len() == 1 && given.is_subset(&eligible), "{:?} not of {:?}", given, eligible);
-            prop_assert!(!answer.all_down_open);
+            prop_assert!(answer.why != Some(gslb_core::Why::AllDownOpen));
         }
         // The same prefix is steered alike, whatever the host part (the promise of the scope).
         if answer.scope == 0 {

@@ -8,20 +8,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::Reply;
 
-/// RCODEs told apart: the 16 of the header, then BADVERS.
-pub const RCODES: usize = 17;
+/// RFC 7873 §8.
+const BADCOOKIE: u16 = 23;
+
+/// RCODEs told apart: the 16 of the header, then BADVERS and BADCOOKIE.
+pub const RCODES: usize = 18;
 
 /// Numbers of one listener, or of all together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Packets that came in.
     pub queries: u64,
-    /// Responses by RCODE: index 0 is NOERROR, 16 BADVERS.
+    /// Responses by RCODE: index 0 is NOERROR, 16 BADVERS, 17 BADCOOKIE.
     pub rcodes: [u64; RCODES],
     /// Responses sent empty with TC.
     pub truncated: u64,
     /// Packets that were answered by silence.
     pub dropped: u64,
+    /// Packets of networks that had got as much as they may, answered by silence.
+    pub limited: u64,
     /// Answers with all members because no pool was up.
     pub all_down_open: u64,
     /// Responses that the kernel would not take.
@@ -38,8 +43,9 @@ impl Tally {
         self.queries += 1;
         match *reply {
             Reply::Dropped => self.dropped += 1,
+            Reply::Limited => self.limited += 1,
             Reply::Sent { rcode, truncated, all_down_open, .. } => {
-                self.rcodes[usize::from(rcode).min(RCODES - 1)] += 1;
+                self.rcodes[if rcode == BADCOOKIE { RCODES - 1 } else { usize::from(rcode) }] += 1;
                 self.truncated += u64::from(truncated);
                 self.all_down_open += u64::from(all_down_open);
             }
@@ -59,6 +65,7 @@ impl Tally {
             self.queries,
             self.truncated,
             self.dropped,
+            self.limited,
             self.all_down_open,
             self.unsent,
             self.panicked,
@@ -70,13 +77,23 @@ impl Tally {
     fn from_cells(cells: [u64; CELLS]) -> Self {
         let mut rcodes = [0; RCODES];
         rcodes.copy_from_slice(&cells[..RCODES]);
-        let [queries, truncated, dropped, all_down_open, unsent, panicked, connections_closed] =
-            cells[RCODES..].try_into().expect("the rest has seven");
-        Self { queries, rcodes, truncated, dropped, all_down_open, unsent, panicked, connections_closed }
+        let [queries, truncated, dropped, limited, all_down_open, unsent, panicked, connections_closed] =
+            cells[RCODES..].try_into().expect("the rest has eight");
+        Self {
+            queries,
+            rcodes,
+            truncated,
+            dropped,
+            limited,
+            all_down_open,
+            unsent,
+            panicked,
+            connections_closed,
+        }
     }
 }
 
-const CELLS: usize = RCODES + 7;
+const CELLS: usize = RCODES + 8;
 
 /// The shared cells of one thread. Aligned to two cache lines, so that no two threads' cells share one.
 #[derive(Debug)]

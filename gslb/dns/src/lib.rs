@@ -5,7 +5,7 @@
 //! to [`Published`], keeps the last on disk ([`disk`]), and feeds the [`Prober`]'s observations to `Health`.
 //!
 //! Deliberately absent: what a name answers (`gslb-core`), what the cluster agreed on (the daemon turns it
-//! into a `SnapshotSpec`), DoT, DoH, cookies and rate limits (issue D).
+//! into a `SnapshotSpec`), DoT, DoH and rate limits (issue D).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

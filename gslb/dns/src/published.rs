@@ -11,12 +11,15 @@ use arc_swap::{ArcSwap, Cache};
 use gslb_core::Snapshot;
 use model::Generation;
 
+use crate::wire::Terms;
+
 /// The handle; clones share one snapshot.
 #[derive(Debug, Clone)]
 pub struct Published {
     current: Arc<ArcSwap<Publication>>,
     /// Taken while comparing and swapping, so that two publishers cannot pass each other. No query takes it.
     order: Arc<Mutex<()>>,
+    terms: Arc<Terms>,
 }
 
 /// A snapshot as it was published.
@@ -43,8 +46,14 @@ impl Published {
     /// that have no route: those answer SERVFAIL.
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
-        let publication = Publication { sequence: 1, snapshot: first };
-        Self { current: Arc::new(ArcSwap::from_pointee(publication)), order: Arc::new(Mutex::new(())) }
+        Self::on(first, Terms::default())
+    }
+
+    /// The same, with what the node adds to each answer.
+    #[must_use]
+    pub fn on(first: Snapshot, terms: Terms) -> Self {
+        let current = Arc::new(ArcSwap::from_pointee(Publication { sequence: 1, snapshot: first }));
+        Self { current, order: Arc::new(Mutex::new(())), terms: Arc::new(terms) }
     }
 
     /// Answers from `snapshot` from now on, and returns the publication's number.
@@ -72,7 +81,7 @@ impl Published {
     /// A view for one thread or connection.
     #[must_use]
     pub(crate) fn reader(&self) -> Reader {
-        Reader { cache: Cache::new(Arc::clone(&self.current)) }
+        Reader { cache: Cache::new(Arc::clone(&self.current)), terms: Arc::clone(&self.terms) }
     }
 }
 
@@ -80,10 +89,12 @@ impl Published {
 #[derive(Debug)]
 pub(crate) struct Reader {
     cache: Cache<Arc<ArcSwap<Publication>>, Arc<Publication>>,
+    terms: Arc<Terms>,
 }
 
 impl Reader {
-    pub(crate) fn snapshot(&mut self) -> &Snapshot {
-        &self.cache.load().snapshot
+    /// What is answered, and what is added to it.
+    pub(crate) fn snapshot(&mut self) -> (&Snapshot, &Terms) {
+        (&self.cache.load().snapshot, &self.terms)
     }
 }

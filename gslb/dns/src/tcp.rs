@@ -10,8 +10,10 @@
 //! Limits: so many connections, each of which must complete a query within the idle time, or it is closed;
 //! that time also bounds how long a client may take to read its answers.
 //!
-//! Deliberately absent: out-of-order answers (answering takes microseconds), keepalive negotiation, limits
-//! per client (issue D).
+//! Answers come in the order of the queries, which may be sent without waiting: answering takes microseconds, so there is
+//! nothing that one of them could overtake. Clients that ask are told the idle time (RFC 7828).
+//!
+//! Deliberately absent: limits per client (issue D).
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -30,10 +32,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::counters::{Counter, Tallies, Tally};
 use crate::listen::{self, ListenError};
 use crate::published::{Published, Reader};
-use crate::wire::{Reply, Scratch, TCP_MAX, Transport, respond};
+use crate::wire::{Arrival, Reply, Scratch, TCP_MAX, Transport, respond};
 
 /// Answers of one connection that may wait to be written. A query is read only when everything before it
 /// is written, so there is never more than one; room for a second costs nothing.
@@ -162,6 +165,7 @@ impl Accepting {
             let _ = stream.set_nodelay(true);
             let connection = Connection {
                 peer,
+                idle_tenths: u16::try_from(self.idle.as_millis() / 100).unwrap_or(u16::MAX),
                 reader: self.published.reader(),
                 scratch: Scratch::new(),
                 counter: self.counter.clone(),
@@ -182,6 +186,8 @@ async fn asked_to_stop(stopped: &mut watch::Receiver<bool>) {
 /// One client's connection.
 struct Connection {
     peer: SocketAddr,
+    /// What clients are told of the idle time (RFC 7828).
+    idle_tenths: u16,
     reader: Reader,
     scratch: Scratch,
     counter: Counter,
@@ -225,13 +231,21 @@ impl Connection {
     /// The response's octets; `None` when there is none to give.
     fn answer(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
         let (reader, scratch, peer) = (&mut self.reader, &mut self.scratch, self.peer);
+        let idle_tenths = self.idle_tenths;
         let written = catch_unwind(AssertUnwindSafe(|| {
-            let snapshot = reader.snapshot();
+            let (snapshot, terms) = reader.snapshot();
+            let arrival = Arrival {
+                sender: peer,
+                transport: Transport::Stream,
+                idle_tenths,
+                now: clock::now(),
+                wall_s: clock::wall_s(),
+            };
             let mut out = vec![0; COMMON_ANSWER];
-            let mut reply = respond(snapshot, packet, peer, Transport::Stream, scratch, &mut out);
+            let mut reply = respond(snapshot, terms, packet, &arrival, scratch, &mut out);
             if matches!(reply, Reply::Sent { truncated: true, .. }) {
                 out.resize(TCP_MAX, 0);
-                reply = respond(snapshot, packet, peer, Transport::Stream, scratch, &mut out);
+                reply = respond(snapshot, terms, packet, &arrival, scratch, &mut out);
             }
             (reply, out)
         }));
@@ -240,7 +254,7 @@ impl Connection {
             Ok((reply, mut out)) => {
                 tally.count(&reply);
                 match reply {
-                    Reply::Dropped => None,
+                    Reply::Dropped | Reply::Limited => None,
                     Reply::Sent { length, .. } => {
                         out.truncate(length);
                         Some(out)

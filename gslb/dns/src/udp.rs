@@ -8,7 +8,7 @@
 //! Receiving goes through nix and sending through rustix: nix has the only safe recvmmsg, but its sendmmsg
 //! does not tell how many messages were taken, and one that the kernel refuses must not lose those after it.
 //!
-//! Deliberately absent: rate limiting, pinning to cores (issue D).
+//! Deliberately absent: pinning to cores (issue D).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -25,10 +25,11 @@ use rustix::net::addr::SocketAddrArg;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 use socket2::Socket;
 
+use crate::clock;
 use crate::counters::{Counter, Tallies, Tally};
 use crate::listen::{self, ListenError};
 use crate::published::{Published, Reader};
-use crate::wire::{Reply, Scratch, Transport, UDP_MAX, respond};
+use crate::wire::{Arrival, Reply, Scratch, Transport, UDP_MAX, respond};
 
 /// Datagrams per system call. Past 64 the cost of the call is spread thin enough (research: 0.05 µs a
 /// query), and more would only add to the time the first of a batch waits.
@@ -225,7 +226,8 @@ impl Loop {
         scratch: &mut Scratch,
         tally: &mut Tally,
     ) {
-        let snapshot = self.reader.snapshot();
+        let (snapshot, terms) = self.reader.snapshot();
+        let (now, wall_s) = (clock::now(), clock::wall_s());
         let mut outgoing = [Outgoing { slot: 0, length: 0 }; BATCH];
         let mut ready = 0;
         for (slot, datagram) in datagrams.iter().enumerate() {
@@ -236,7 +238,8 @@ impl Loop {
             let packet = &received[slot * RECEIVE..][..length];
             let out = &mut responses[slot * UDP_MAX..][..UDP_MAX];
             let reply = catch_unwind(AssertUnwindSafe(|| {
-                respond(snapshot, packet, sender, Transport::Udp, scratch, out)
+                let arrival = Arrival { sender, transport: Transport::Udp, idle_tenths: 0, now, wall_s };
+                respond(snapshot, terms, packet, &arrival, scratch, out)
             }));
             let Ok(reply) = reply else {
                 tally.queries += 1;

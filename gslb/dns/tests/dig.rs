@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use gslb_dns::wire::{CookieSecret, Terms};
 use gslb_dns::{Published, TcpLimits, TcpServer, UdpServer};
 use support::{APEX, snapshot};
 
@@ -26,7 +27,8 @@ struct Server {
 fn server() -> Server {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _inside = runtime.enter();
-    let published = Published::new(snapshot(1, "pdc"));
+    let terms = Terms { nsid: "pdc-1".into(), cookies: Some(CookieSecret::drawn()), rate_limit: None };
+    let published = Published::on(snapshot(1, "pdc"), terms);
     // A port that is free for UDP may be taken for TCP by another test; then the next one is tried.
     for _ in 0..100 {
         let udp = UdpServer::start(&["127.0.0.1:0".parse().unwrap()], 1, &published).unwrap();
@@ -166,8 +168,40 @@ fn rfc_8906_edns_cases() {
     let dnssec = ["status: NOERROR", "\tSOA\t", "EDNS: version: 0, flags: do; udp: 1232"];
     server.check(&format!("{edns} +edns=0 +dnssec soa {APEX}"), &dnssec, &[]);
     server.check(&format!("{edns} +edns=0 +bufsize=512 soa {APEX}"), &soa, &[" tc"]);
-    server.check("+edns=0 +cookie +nsid +norec soa gslb.example", &soa, &["COOKIE", "NSID"]);
+    server.check("+edns=0 +cookie +nsid +norec soa gslb.example", &soa, &[]);
     server.check(&format!("{edns} +edns=0 type1000 {APEX}"), &["status: NOERROR", "ANSWER: 0"], &[]);
+}
+
+/// Goal: cookies, the node's name, idle times and extended errors are what dig knows them as, and come with an OPT only.
+#[test]
+fn dig_reads_cookies_names_idle_times_and_errors() {
+    let server = server();
+    let options = ["; COOKIE: ", "; NSID: ", "; TCP KEEPALIVE: ", "; EDE: "];
+    server.check(&format!("+nocookie soa {APEX}"), &["OPT PSEUDOSECTION"], &options);
+    server.check(&format!("+noedns soa {APEX}"), &["ANSWER: 1"], &["OPT PSEUDOSECTION"]);
+    // dig calls a cookie good that has its own in front.
+    server.check(&format!("+cookie soa {APEX}"), &["COOKIE: ", " (good)"], &options[1..]);
+    let given = server.dig(&format!("+cookie soa {APEX}"));
+    let cookie = given.split("COOKIE: ").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(cookie.len(), 48, "{given}");
+    server.check(&format!("+cookie={cookie} soa {APEX}"), &["ANSWER: 1", " (good)"], &[]);
+    // RFC 7873 §5.4: no question, and the cookie all the same.
+    server.check("+cookie +header-only", &["status: NOERROR", "QUERY: 0", " (good)"], &[]);
+    server.check("+nocookie +header-only", &["status: FORMERR"], &options);
+    for length in [0, 7, 9, 15, 41] {
+        let option = format!("+nocookie +ednsopt=10:{} soa {APEX}", "00".repeat(length));
+        server.check(&option, &["status: FORMERR"], &options[1..]);
+    }
+    server.check(&format!("+nsid soa {APEX}"), &["NSID: 70 64 63 2d 31 (\"pdc-1\")"], &[]);
+    server.check(&format!("+tcp +keepalive soa {APEX}"), &["TCP KEEPALIVE: 10.0 secs"], &[]);
+    server.check(&format!("+keepalive soa {APEX}"), &["ANSWER: 1"], &options[2..]);
+    for (question, error) in [
+        ("www.elsewhere.test A", "EDE: 20 (Not Authoritative): (no zone here covers the name)"),
+        ("-c CH version.bind TXT", "EDE: 21 (Not Supported): (class or transfer not served)"),
+        ("open.gslb.example A", "EDE: 0 (Other): (no pool is up; all members are answered)"),
+    ] {
+        server.check(question, &[error], &[]);
+    }
 }
 
 #[test]

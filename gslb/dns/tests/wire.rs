@@ -8,7 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
 use gslb_core::Snapshot;
-use gslb_dns::wire::{Reply, Scratch, TCP_MAX, Transport, UDP_MAX, UDP_MAX_PLAIN, respond};
+use gslb_dns::wire::{
+    Arrival, CookieSecret, Reply, Scratch, TCP_MAX, Terms, Transport, UDP_MAX, UDP_MAX_PLAIN, respond,
+};
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{RData, RecordType};
@@ -17,6 +19,18 @@ use support::{APEX, query, snapshot};
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| snapshot(1, "pdc"));
 
+static TERMS: LazyLock<Terms> = LazyLock::new(|| Terms {
+    nsid: "pdc-1".into(),
+    cookies: Some(CookieSecret::of(b"a secret")),
+    rate_limit: None,
+});
+
+/// Of a packet that came now.
+fn arrival(sender: SocketAddr, transport: Transport) -> Arrival {
+    let idle_tenths = if transport == Transport::Stream { 100 } else { 0 };
+    Arrival { sender, transport, idle_tenths, now: model::Timestamp(1_000_000), wall_s: 1_780_000_000 }
+}
+
 fn sender() -> SocketAddr {
     "203.0.113.7:4242".parse().unwrap()
 }
@@ -24,8 +38,8 @@ fn sender() -> SocketAddr {
 /// The response's octets, or none.
 fn ask(packet: &[u8], transport: Transport) -> Option<Vec<u8>> {
     let mut out = vec![0xaa; if transport == Transport::Udp { UDP_MAX } else { TCP_MAX }];
-    match respond(&SNAPSHOT, packet, sender(), transport, &mut Scratch::new(), &mut out) {
-        Reply::Dropped => None,
+    match respond(&SNAPSHOT, &TERMS, packet, &arrival(sender(), transport), &mut Scratch::new(), &mut out) {
+        Reply::Dropped | Reply::Limited => None,
         Reply::Sent { length, rcode, truncated, .. } => {
             out.truncate(length);
             assert_eq!(u16::from(out[3] & 0x0f), rcode & 0x0f);
@@ -133,7 +147,14 @@ fn a_bound_name_answers_its_site_and_a_pooled_one_a_member() {
     assert_eq!(response.answers[1].ttl, 6);
     let mut out = vec![0; UDP_MAX];
     let packet = encoded("open", RecordType::A);
-    let reply = respond(&SNAPSHOT, &packet, sender(), Transport::Udp, &mut Scratch::new(), &mut out);
+    let reply = respond(
+        &SNAPSHOT,
+        &TERMS,
+        &packet,
+        &arrival(sender(), Transport::Udp),
+        &mut Scratch::new(),
+        &mut out,
+    );
     assert!(matches!(reply, Reply::Sent { all_down_open: true, .. }));
 }
 
@@ -245,7 +266,8 @@ fn headers_that_are_not_ours_are_told_so() {
     // Nobody listens on port 0.
     let mut out = vec![0; UDP_MAX];
     let nobody = "203.0.113.7:0".parse().unwrap();
-    let reply = respond(&SNAPSHOT, &plain, nobody, Transport::Udp, &mut Scratch::new(), &mut out);
+    let reply =
+        respond(&SNAPSHOT, &TERMS, &plain, &arrival(nobody, Transport::Udp), &mut Scratch::new(), &mut out);
     assert_eq!(reply, Reply::Dropped);
 }
 
@@ -307,7 +329,14 @@ fn a_client_keeps_its_member() {
         let mut out = vec![0; UDP_MAX];
         let from = SocketAddr::new(IpAddr::from([203, 0, third, last]), 5353);
         let packet = encoded("pooled", RecordType::A);
-        let reply = respond(&SNAPSHOT, &packet, from, Transport::Udp, &mut Scratch::new(), &mut out);
+        let reply = respond(
+            &SNAPSHOT,
+            &TERMS,
+            &packet,
+            &arrival(from, Transport::Udp),
+            &mut Scratch::new(),
+            &mut out,
+        );
         let Reply::Sent { length, .. } = reply else { panic!("{reply:?}") };
         answers(&Message::from_vec(&out[..length]).unwrap())
     };
@@ -375,8 +404,10 @@ fn check_response(packet: &[u8], response: &[u8], limit: usize) {
         assert!(packet[12..].starts_with(&response[12..12 + question_length(response)]));
     }
     if let Some(edns) = &message.edns {
-        let only_subnet = edns.options().as_ref().iter().all(|(_, o)| matches!(o, EdnsOption::Subnet(_)));
-        assert!(only_subnet, "an unknown option came back");
+        // NSID, client subnet, cookie, keepalive and extended error: none but those are ours.
+        let ours = |code: u16| matches!(code, 3 | 8 | 10 | 11 | 15);
+        let only_ours = edns.options().as_ref().iter().all(|(code, _)| ours(u16::from(*code)));
+        assert!(only_ours, "an unknown option came back");
     }
 }
 
@@ -450,5 +481,46 @@ proptest! {
                 check_response(&packet, &response, if transport == Transport::Udp { UDP_MAX } else { TCP_MAX });
             }
         }
+    }
+}
+
+/// Goal: over the limit every second query of a network is answered short: a client without a cookie is told to come by
+/// TCP, one with a cookie to show ours, and who does, or comes by TCP, is answered.
+#[test]
+fn over_the_limit_a_client_is_told_another_way() {
+    let terms = Terms { rate_limit: std::num::NonZeroU32::new(1), ..TERMS.clone() };
+    let mut scratch = Scratch::new();
+    let mut out = vec![0; TCP_MAX];
+    let mut say = |packet: &[u8], transport| {
+        let reply = respond(&SNAPSHOT, &terms, packet, &arrival(sender(), transport), &mut scratch, &mut out);
+        match reply {
+            Reply::Sent { length, rcode, truncated, .. } => {
+                Some((Message::from_vec(&out[..length]).unwrap(), rcode, truncated))
+            }
+            other => {
+                assert_eq!(other, Reply::Limited);
+                None
+            }
+        }
+    };
+    let plain = encoded("www", RecordType::A);
+    let (answered, ..) = say(&plain, Transport::Udp).unwrap();
+    assert_eq!(answered.answers.len(), 2);
+    assert!(say(&plain, Transport::Udp).is_none());
+    let (short, rcode, truncated) = say(&plain, Transport::Udp).unwrap();
+    assert!(truncated && rcode == 0 && short.answers.is_empty() && short.queries.len() == 1);
+    assert!(say(&plain, Transport::Stream).unwrap().0.answers.len() == 2);
+    let client = with_opt(plain.clone(), 1232, 0, 0, &[&[0, 10, 0, 8][..], &[7; 8]].concat());
+    assert!(say(&client, Transport::Udp).is_none());
+    let (short, rcode, _) = say(&client, Transport::Udp).unwrap();
+    assert_eq!((rcode, short.answers.len()), (23, 0));
+    let given = match short.edns.unwrap().options().as_ref().iter().find(|(code, _)| u16::from(*code) == 10) {
+        Some((_, EdnsOption::Unknown(_, data))) => data.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(given.len(), 24);
+    let shown = with_opt(plain, 1232, 0, 0, &[&[0, 10, 0, 24][..], &given].concat());
+    for _ in 0..5 {
+        assert_eq!(say(&shown, Transport::Udp).unwrap().0.answers.len(), 2);
     }
 }

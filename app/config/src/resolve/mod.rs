@@ -44,7 +44,7 @@ pub(crate) fn resolve(file: &ConfigFile, folder: &Path, problems: &mut Problems)
     let nodes = places::nodes(file, &sites, &mut sockets, problems);
     let databases = databases::databases(file, &sites, folder, &mut sockets, problems);
     let groups = databases::groups(file, &sites, &databases, timing, problems);
-    let zone = zone::resolve(file, &nodes, problems);
+    let zone = zone::resolve(file, &nodes, folder, problems);
     let checks = names::checks(file, folder, problems);
     let pools = names::pools(file, &sites, problems);
     let names = names::names(file, &sites, &databases, zone.as_ref(), problems);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
 use std::time::Duration;
 
 use model::NodeId;
@@ -35,6 +37,7 @@ const RNAME: &str = "hostmaster";
 pub(crate) fn resolve(
     file: &ConfigFile,
     nodes: &BTreeMap<NodeId, Node>,
+    folder: &Path,
     problems: &mut Problems,
 ) -> Option<Zone> {
     let written = file.zone.as_ref()?;
@@ -55,6 +58,8 @@ pub(crate) fn resolve(
         ttl,
         soa: soa?,
         name_servers: servers.names.into_iter().map(|at| at.value).collect(),
+        rate_limit: written.rate_limit.as_ref().and_then(|at| NonZeroU32::new(u32::try_from(at.value).ok()?)),
+        cookie_secret: written.cookie_secret_file.as_ref().map(|at| folder.join(&at.value)),
         records,
     })
 }

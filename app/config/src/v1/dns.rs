@@ -17,6 +17,9 @@ use crate::zone::{AllDown, NoQuorum, Policy};
 /// Greatest share of a member or pool: enough for a per-mille, small enough to add up.
 const WEIGHT_MAX: u64 = 10_000;
 
+/// Answers a second: more than one network ever has reason to ask for.
+const RATE_MAX: u64 = 1_000_000;
+
 /// Most probes in a row a verdict may wait for; more would be slower than a person.
 const ROW_MAX: u64 = 100;
 
@@ -30,6 +33,8 @@ pub(crate) struct ZoneFile {
     pub ttl: Option<At<Duration>>,
     pub soa: Option<SoaFile>,
     pub ns: Option<At<Vec<At<String>>>>,
+    pub cookie_secret_file: Option<At<String>>,
+    pub rate_limit: Option<At<u64>>,
     pub records: Vec<At<RecordFile>>,
     /// Some record could not be taken in at all, so that what points at it cannot be judged.
     pub records_lost: bool,
@@ -156,6 +161,8 @@ impl ZoneFile {
             ttl: fields.optional("ttl", seconds),
             soa: section(&mut fields, "soa", SoaFile::read),
             ns: fields.optional("ns", |node, problems| list(node, problems, text)),
+            cookie_secret_file: fields.optional("cookie-secret-file", text),
+            rate_limit: fields.optional("rate-limit", |node, problems| number(node, problems, 1, RATE_MAX)),
             records_lost: records.is_none() && fields.key_place("records").is_some(),
             records: records.unwrap_or_default(),
             place: fields.place().clone(),

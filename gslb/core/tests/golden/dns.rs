@@ -302,7 +302,7 @@ fn print(question: &Question, answer: &Answer<'_>) -> String {
     if answer.scope > 0 {
         write!(out, " scope={}", answer.scope).unwrap();
     }
-    out.push_str(if answer.all_down_open { " open\n" } else { "\n" });
+    out.push_str(if answer.why == Some(gslb_core::Why::AllDownOpen) { " open\n" } else { "\n" });
     let mut owner = question.name.to_name();
     for link in answer.links() {
         match link {

@@ -5,9 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use gslb_core::{Question, RecordType};
 
 use super::HEADER;
+use super::cookie::is_cookie;
 
-/// EDNS option code of the client subnet, RFC 7871 §6.
-const OPTION_SUBNET: u16 = 8;
+/// EDNS option codes that are read; all others are ignored (RFC 6891 §6.1.2).
+mod option {
+    /// RFC 5001 §2.1.
+    pub(super) const NSID: u16 = 3;
+    /// RFC 7871 §6.
+    pub(super) const SUBNET: u16 = 8;
+    /// RFC 7873 §4.
+    pub(super) const COOKIE: u16 = 10;
+    /// RFC 7828 §3.1.
+    pub(super) const KEEPALIVE: u16 = 11;
+}
 
 /// What of a query's header is copied to the response.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +32,16 @@ pub(super) struct Header {
 pub(super) enum Parsed<'p> {
     NotAQuery,
     OtherOpcode(Header),
-    Malformed { header: Header, question: &'p [u8], edns: Option<Edns<'p>> },
+    Malformed {
+        header: Header,
+        question: &'p [u8],
+        edns: Option<Edns<'p>>,
+    },
+    /// No question, and a cookie: whoever asks wants to learn ours (RFC 7873 §5.4).
+    CookieOnly {
+        header: Header,
+        edns: Edns<'p>,
+    },
     Query(Query<'p>),
 }
 
@@ -41,7 +60,19 @@ pub(super) struct Edns<'p> {
     pub(super) version: u8,
     /// DO, RFC 3225: copied to the response.
     pub(super) dnssec_ok: bool,
+    pub(super) options: Options<'p>,
+}
+
+/// The options that matter, each well-formed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options<'p> {
     pub(super) subnet: Option<Subnet<'p>>,
+    /// The client's cookie, and behind it what may be one of ours.
+    pub(super) cookie: Option<&'p [u8]>,
+    /// Who answers is to be said.
+    pub(super) nsid: bool,
+    /// How long the connection may be idle is to be said.
+    pub(super) keepalive: bool,
 }
 
 /// A well-formed client subnet option: family, two lengths, address.
@@ -88,11 +119,19 @@ pub(super) fn query<'p>(packet: &'p [u8], into: &mut Question) -> Parsed<'p> {
         return Parsed::OtherOpcode(header);
     }
     let count = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-    // RFC 9619 §4: QDCOUNT of a QUERY is one.
+    let mut reader = Reader { packet: body, at: 0 };
+    // RFC 9619 §4: QDCOUNT of a QUERY is one, or none where a cookie is asked for.
+    if count(4) == 0 {
+        let mut edns = None;
+        let whole = read_records(&mut reader, 0, u32::from(count(10)), &mut edns).is_some();
+        let alone = count(6) == 0 && count(8) == 0 && reader.rest().is_empty();
+        if let Some(edns) = edns.filter(|e: &Edns<'_>| whole && alone && e.options.cookie.is_some()) {
+            return Parsed::CookieOnly { header, edns };
+        }
+    }
     if count(4) != 1 {
         return Parsed::Malformed { header, question: &[], edns: None };
     }
-    let mut reader = Reader { packet: body, at: 0 };
     let Some(question) = read_question(&mut reader, into) else {
         return Parsed::Malformed { header, question: &[], edns: None };
     };
@@ -141,34 +180,38 @@ fn read_records<'p>(
             return None;
         }
         let [_, version, flags, _] = ttl.to_be_bytes();
-        *edns = Some(Edns { payload: class, version, dnssec_ok: flags & 0x80 != 0, subnet: None });
+        let options = Options::default();
+        *edns = Some(Edns { payload: class, version, dnssec_ok: flags & 0x80 != 0, options });
         // Options of another version may look otherwise; BADVERS is the answer anyway.
         if version == 0 {
-            let subnet = read_options(data)?;
-            edns.as_mut().expect("it was set above").subnet = subnet;
+            let options = read_options(data)?;
+            edns.as_mut().expect("it was set above").options = options;
         }
     }
     Some(())
 }
 
-/// The client subnet among the options; the outer `None` when an option is malformed.
-#[allow(clippy::option_option)]
-fn read_options(data: &[u8]) -> Option<Option<Subnet<'_>>> {
+/// What matters of the options; `None` when one is malformed.
+fn read_options(data: &[u8]) -> Option<Options<'_>> {
     let mut reader = Reader { packet: data, at: 0 };
-    let mut subnet = None;
+    let mut options = Options::default();
     while !reader.rest().is_empty() {
         let code = reader.u16()?;
         let length = usize::from(reader.u16()?);
         let value = reader.take(length)?;
-        if code == OPTION_SUBNET {
+        match code {
             // Two subnets would contradict each other.
-            if subnet.is_some() || !is_subnet(value) {
-                return None;
-            }
-            subnet = Some(Subnet { data: value });
+            option::SUBNET if options.subnet.is_some() || !is_subnet(value) => return None,
+            option::SUBNET => options.subnet = Some(Subnet { data: value }),
+            // RFC 7873 §5.2: the first one counts.
+            option::COOKIE if !is_cookie(value) => return None,
+            option::COOKIE => _ = options.cookie.get_or_insert(value),
+            option::NSID => options.nsid = true,
+            option::KEEPALIVE => options.keepalive = true,
+            _ => {}
         }
     }
-    Some(subnet)
+    Some(options)
 }
 
 /// RFC 7871 §6: the scope of a query is 0; the address has just the octets its length needs, and no bit is

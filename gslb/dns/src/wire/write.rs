@@ -1,13 +1,35 @@
 //! Writing a response into a buffer whose length is the response's limit.
 
-use gslb_core::{Answer, Authority, CLASS_IN, Link, RecordType, Rrset};
+use gslb_core::{Answer, Authority, CLASS_IN, Link, RecordType, Rrset, Why};
 
+use super::cookie::WHOLE;
 use super::parse::{Edns, Header};
-use super::{HEADER, Reply, UDP_MAX};
+use super::{HEADER, Reply, UDP_MAX, rcode};
 
 /// Octets of a record before its data when the owner is a pointer.
 const RECORD_HEADER: usize = 12;
-const OPTION_SUBNET: [u8; 2] = [0, 8];
+/// Option codes: RFC 5001, 7871, 7873, 7828 and 8914.
+mod option {
+    pub(super) const NSID: u16 = 3;
+    pub(super) const SUBNET: u16 = 8;
+    pub(super) const COOKIE: u16 = 10;
+    pub(super) const KEEPALIVE: u16 = 11;
+    pub(super) const ERROR: u16 = 15;
+}
+
+/// What the OPT of an answer holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extras<'t> {
+    /// For the subnet, which is sent back with it; none sends no subnet back.
+    pub(super) scope: Option<u8>,
+    /// The client's cookie and ours.
+    pub(super) cookie: Option<[u8; WHOLE]>,
+    /// Empty: not asked for, or nothing to say.
+    pub(super) nsid: &'t [u8],
+    /// Tenths of a second.
+    pub(super) keepalive: Option<u16>,
+    pub(super) why: Option<Why>,
+}
 
 /// Header bits, RFC 1035 §4.1.1, as the upper octet of the flags.
 const QR: u8 = 0x80;
@@ -27,9 +49,34 @@ pub(super) fn error(
     writer.put(question).expect("a question fits every limit");
     let counts = Counts { question: u16::from(!question.is_empty()), ..Counts::default() };
     // RFC 7871 §7.1.2: the option that made the query malformed is not sent back.
-    let length =
-        finish(writer, header, counts, 0, rcode, edns, None).expect("an empty response fits every limit");
+    let length = finish(writer, header, counts, 0, rcode, edns, &Extras::default())
+        .expect("an empty response fits every limit");
     Reply::Sent { length, rcode, truncated: false, all_down_open: false }
+}
+
+/// Writes a response for a client to come another way: with the cookie that is in it, where it has sent one, or by TCP.
+pub(super) fn short(
+    out: &mut [u8],
+    header: &Header,
+    question: &[u8],
+    edns: Option<&Edns<'_>>,
+    extras: &Extras<'_>,
+) -> Reply {
+    let (bits, rcode) = if extras.cookie.is_some() { (0, rcode::BADCOOKIE) } else { (TC, 0) };
+    let mut writer = Writer { out, at: HEADER };
+    writer.put(question).expect("a question fits every limit");
+    let counts = Counts { question: 1, ..Counts::default() };
+    let length = finish(writer, header, counts, bits, rcode, edns, extras);
+    let length = length.expect("an empty response fits every limit");
+    Reply::Sent { length, rcode, truncated: bits == TC, all_down_open: false }
+}
+
+/// Writes a response to no question.
+pub(super) fn empty(out: &mut [u8], header: &Header, edns: &Edns<'_>, extras: &Extras<'_>) -> Reply {
+    let writer = Writer { out, at: HEADER };
+    let length = finish(writer, header, Counts::default(), 0, 0, Some(edns), extras);
+    let length = length.expect("an empty response fits every limit");
+    Reply::Sent { length, rcode: 0, truncated: false, all_down_open: false }
 }
 
 /// Writes `answer`, or nothing but TC where it does not fit `out`.
@@ -39,22 +86,22 @@ pub(super) fn answer(
     question: &[u8],
     edns: Option<&Edns<'_>>,
     answer: &Answer<'_>,
-    scope: u8,
+    extras: &Extras<'_>,
 ) -> Reply {
     let rcode = u16::from(answer.rcode.number());
     let bits = if answer.authoritative { AA } else { 0 };
-    let whole = whole(&mut *out, header, question, edns, answer, scope, bits);
+    let whole = whole(&mut *out, header, question, edns, answer, extras, bits);
     let (length, truncated) = match whole {
         Some(length) => (length, false),
         None => {
             let mut writer = Writer { out, at: HEADER };
             writer.put(question).expect("a question fits every limit");
             let counts = Counts { question: 1, ..Counts::default() };
-            let length = finish(writer, header, counts, bits | TC, rcode, edns, Some(scope));
+            let length = finish(writer, header, counts, bits | TC, rcode, edns, extras);
             (length.expect("an empty response fits every limit"), true)
         }
     };
-    Reply::Sent { length, rcode, truncated, all_down_open: answer.all_down_open }
+    Reply::Sent { length, rcode, truncated, all_down_open: answer.why == Some(Why::AllDownOpen) }
 }
 
 /// The whole response; `None` when it does not fit.
@@ -64,7 +111,7 @@ fn whole(
     question: &[u8],
     edns: Option<&Edns<'_>>,
     answer: &Answer<'_>,
-    scope: u8,
+    extras: &Extras<'_>,
     bits: u8,
 ) -> Option<usize> {
     let mut writer = Writer { out, at: HEADER };
@@ -111,7 +158,7 @@ fn whole(
             counts.additional = glue.count();
         }
     }
-    finish(writer, header, counts, bits, u16::from(answer.rcode.number()), edns, Some(scope))
+    finish(writer, header, counts, bits, u16::from(answer.rcode.number()), edns, extras)
 }
 
 #[derive(Debug, Default)]
@@ -130,10 +177,15 @@ fn finish(
     bits: u8,
     rcode: u16,
     edns: Option<&Edns<'_>>,
-    scope: Option<u8>,
+    extras: &Extras<'_>,
 ) -> Option<usize> {
     if let Some(edns) = edns {
-        opt(&mut writer, edns, rcode, scope)?;
+        let before = writer.at;
+        // Why it is so is said where there is room.
+        if opt(&mut writer, edns, rcode, extras).is_none() {
+            writer.at = before;
+            opt(&mut writer, edns, rcode, &Extras { why: None, ..*extras })?;
+        }
         counts.additional += 1;
     }
     let rd = if header.recursion_desired { RD } else { 0 };
@@ -151,7 +203,7 @@ fn finish(
 }
 
 /// The OPT record of RFC 6891 §6.1.2: our payload size, version 0, DO copied, all other flags 0.
-fn opt(writer: &mut Writer<'_>, edns: &Edns<'_>, rcode: u16, scope: Option<u8>) -> Option<()> {
+fn opt(writer: &mut Writer<'_>, edns: &Edns<'_>, rcode: u16, extras: &Extras<'_>) -> Option<()> {
     let upper = u8::try_from(rcode >> 4).expect("an rcode has twelve bits");
     let payload = u16::try_from(UDP_MAX).expect("it is 1232").to_be_bytes();
     let flags = if edns.dnssec_ok { 0x80 } else { 0 };
@@ -159,15 +211,27 @@ fn opt(writer: &mut Writer<'_>, edns: &Edns<'_>, rcode: u16, scope: Option<u8>) 
     writer.put(&RecordType::OPT.0.to_be_bytes())?;
     writer.put(&payload)?;
     writer.put(&[upper, 0, flags, 0])?;
+    let length_at = writer.at;
+    writer.put(&[0, 0])?;
     // RFC 7871 §7.2.1: the option comes back as it was, with the scope.
-    let (Some(scope), Some(subnet)) = (scope, edns.subnet) else { return writer.put(&[0, 0]) };
-    let length = u16::try_from(subnet.data.len()).expect("a subnet is at most 20 octets");
-    writer.put(&(length + 4).to_be_bytes())?;
-    writer.put(&OPTION_SUBNET)?;
-    writer.put(&length.to_be_bytes())?;
-    writer.put(&subnet.data[..3])?;
-    writer.put(&[scope])?;
-    writer.put(&subnet.data[4..])
+    if let (Some(scope), Some(subnet)) = (extras.scope, edns.options.subnet) {
+        writer.option(option::SUBNET, &[&subnet.data[..3], &[scope], &subnet.data[4..]])?;
+    }
+    if let Some(cookie) = &extras.cookie {
+        writer.option(option::COOKIE, &[cookie])?;
+    }
+    if !extras.nsid.is_empty() {
+        writer.option(option::NSID, &[extras.nsid])?;
+    }
+    if let Some(tenths) = extras.keepalive {
+        writer.option(option::KEEPALIVE, &[&tenths.to_be_bytes()])?;
+    }
+    if let Some(why) = extras.why {
+        writer.option(option::ERROR, &[&why.code().to_be_bytes(), why.text().as_bytes()])?;
+    }
+    let length = u16::try_from(writer.at - length_at - 2).expect("options are short");
+    writer.out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    Some(())
 }
 
 /// RFC 1035 §4.1.4: a pointer has 14 bits. What leads on comes first, so a name stands within 5,000.
@@ -185,6 +249,14 @@ impl Writer<'_> {
         self.out.get_mut(self.at..self.at + bytes.len())?.copy_from_slice(bytes);
         self.at += bytes.len();
         Some(())
+    }
+
+    /// An EDNS option, its data in pieces.
+    fn option(&mut self, code: u16, pieces: &[&[u8]]) -> Option<()> {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        self.put(&code.to_be_bytes())?;
+        self.put(&u16::try_from(length).expect("options are short").to_be_bytes())?;
+        pieces.iter().try_for_each(|piece| self.put(piece))
     }
 
     /// The CNAME that a DNAME makes of the name at `owner`, whose first `kept` octets stay; where its target stands.
