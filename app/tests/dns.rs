@@ -38,9 +38,14 @@ struct Served {
 
 impl Served {
     fn start(file: &Path) -> Self {
+        Self::start_with(file, &[])
+    }
+
+    fn start_with(file: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_twofold"))
             .args(["dns", "serve", "--origin", "example.com", "--listen", LISTEN, "--zone-file"])
             .arg(file)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -205,6 +210,99 @@ fn what_is_no_zone_is_refused() {
         let out = Command::new(env!("CARGO_BIN_EXE_twofold"))
             .args(["dns", "serve", "--origin", origin, "--listen", LISTEN, "--zone-file"])
             .arg(&file)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{told}");
+        assert!(told.contains(wanted), "{told}");
+    }
+}
+
+/// The name in a certificate, its file and its key's, signed by a CA of its own in `ca.pem`.
+fn certificate(dir: &Path, name: &str) {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "a CA of the test");
+    let ca = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    std::fs::write(dir.join("ca.pem"), ca.pem()).unwrap();
+    std::fs::write(dir.join("cert.pem"), leaf.pem()).unwrap();
+    std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+/// Goal: within TLS the same is answered, padded for whoever pads, and only by whom the certificate names; another
+/// certificate is shown after SIGHUP, and one that cannot be used changes nothing.
+#[test]
+fn a_zone_is_served_within_tls() {
+    const TLS: &str = "127.77.53.1:8853";
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("zone"), ZONE).unwrap();
+    std::fs::write(at("more"), "").unwrap();
+    certificate(dir.path(), "ns1.example.com");
+    let options =
+        ["--tls-listen", TLS, "--certificate", &at("cert.pem"), "--key", &at("key.pem"), "--nsid", "pdc-1"];
+    let served = Served::start_with(&dir.path().join("zone"), &options);
+    served.until(&["ready in", "127.77.53.1:8853 (TLS)"]);
+    let ask = |name: &str, question: &[&str]| {
+        let (host, port) = TLS.split_once(':').unwrap();
+        let (ca, name) = (format!("+tls-ca={}", at("ca.pem")), format!("+tls-hostname={name}"));
+        let server = format!("@{host}");
+        let words = [
+            "+tls",
+            ca.as_str(),
+            name.as_str(),
+            "+nsid",
+            "+padding=128",
+            "+tries=1",
+            "-p",
+            port,
+            server.as_str(),
+        ];
+        let out = Command::new("dig").args(words).args(question).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let said = ask("ns1.example.com", &["www.example.com", "A"]);
+    for wanted in ["192.0.2.1", "(\"pdc-1\")", "PAD: ", "SIZE  rcvd: 468", "(good)"] {
+        assert!(said.contains(wanted), "no {wanted:?} in {said}");
+    }
+    assert!(!ask("other.example.com", &["www.example.com", "A"]).contains("192.0.2.1"));
+    // A key of another certificate.
+    let before = std::fs::read(at("key.pem")).unwrap();
+    std::fs::write(at("key.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    served.signal("-HUP");
+    served.until(&["cannot be used together", "the certificate that was read before stays", "read anew"]);
+    std::fs::write(at("key.pem"), before).unwrap();
+    assert!(ask("ns1.example.com", &["www.example.com", "A"]).contains("192.0.2.1"));
+    certificate(dir.path(), "other.example.com");
+    served.signal("-HUP");
+    served.until(&["read anew"]);
+    assert!(ask("other.example.com", &["www.example.com", "A"]).contains("192.0.2.1"));
+    // Without TLS nobody pads.
+    assert!(
+        !dig(&["+padding=100", "+comments", "www.example.com", "A"]).iter().any(|line| line.contains("PAD"))
+    );
+    drop(served);
+    for (options, wanted) in [
+        (["--certificate", &at("none"), "--key", &at("key.pem")], "none\" cannot be read"),
+        (["--certificate", &at("key.pem"), "--key", &at("key.pem")], "has no certificate in it"),
+        (["--certificate", &at("cert.pem"), "--key", &at("cert.pem")], "has no private key in it"),
+    ] {
+        let out = Command::new(env!("CARGO_BIN_EXE_twofold"))
+            .args([
+                "dns",
+                "serve",
+                "--origin",
+                "example.com",
+                "--listen",
+                LISTEN,
+                "--tls-listen",
+                TLS,
+                "--zone-file",
+            ])
+            .arg(at("zone"))
+            .args(options)
             .output()
             .unwrap();
         let told = String::from_utf8_lossy(&out.stderr);

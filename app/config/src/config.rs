@@ -102,6 +102,8 @@ pub struct Node {
     pub api_port: u16,
     /// Where it answers DNS, over UDP and TCP.
     pub dns: Vec<SocketAddr>,
+    /// Where it answers DNS over TLS.
+    pub dns_tls: Vec<SocketAddr>,
 }
 
 impl Config {

@@ -148,6 +148,9 @@ fn refusal(path: &[&str], gone: bool, old: &Config, new: &Config) -> Option<&'st
         ["zone", "cookie-secret-file"] => {
             Some("nodes read it at their start: put another secret into the file and restart them one by one")
         }
+        ["zone", "tls", ..] => {
+            Some("nodes read the files anew by themselves, but not where they are; put them there")
+        }
         ["zone", "rate-limit"] => {
             Some("nodes read it at their start: edit each file and restart them one by one")
         }

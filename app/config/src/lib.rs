@@ -43,5 +43,5 @@ pub use secret::{Account, Credentials, Password, SecretError, SecretSource};
 pub use timing::{RtoBound, Timing};
 pub use zone::{
     AllDown, Bound, Check, Follows, HttpProbe, Member, NoQuorum, Policy, Pool, PoolShare, Pooled, Probe,
-    Record, RecordData, Soa, TlsProbe, VirtualName, Zone,
+    Record, RecordData, Soa, TlsProbe, VirtualName, Zone, ZoneTls,
 };

@@ -83,6 +83,10 @@ fn places(f: &mut Formatter<'_>, config: &Config) -> fmt::Result {
         writeln!(f, "    peer-port: {}", node.peer_port)?;
         writeln!(f, "    api-port: {}", node.api_port)?;
         writeln!(f, "    dns: [{}]", dns.join(", "))?;
+        if !node.dns_tls.is_empty() {
+            let tls: Vec<String> = node.dns_tls.iter().map(|socket| format!("\"{socket}\"")).collect();
+            writeln!(f, "    dns-tls: [{}]", tls.join(", "))?;
+        }
     }
     Ok(())
 }
@@ -210,6 +214,9 @@ fn zone(f: &mut Formatter<'_>, zone: &Zone) -> fmt::Result {
     writeln!(f, "    expire: {}", show(soa.expire))?;
     writeln!(f, "    minimum: {}", show(soa.minimum))?;
     writeln!(f, "  ns: [{}]", names.join(", "))?;
+    if let Some(tls) = &zone.tls {
+        writeln!(f, "  tls: {{certificate: {}, key: {}}}", path(&tls.certificate), path(&tls.key))?;
+    }
     if let Some(file) = &zone.cookie_secret {
         writeln!(f, "  cookie-secret-file: {}", path(file))?;
     }

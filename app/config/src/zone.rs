@@ -24,6 +24,8 @@ pub struct Zone {
     pub soa: Soa,
     /// Its name servers; where none are written, one for each node.
     pub name_servers: Vec<DnsName>,
+    /// What nodes show within TLS.
+    pub tls: Option<ZoneTls>,
     /// What DNS cookies are made with, the same file on every node (RFC 9018 §5). Without one each node draws its own.
     pub cookie_secret: Option<PathBuf>,
     /// Answers a second by UDP from each node to a network that has not shown a DNS cookie; none: as many as it asks for.
@@ -31,6 +33,16 @@ pub struct Zone {
     /// Static records, sorted by name and type; the addresses of derived name servers among them,
     /// the NS and SOA records of the apex not.
     pub records: Vec<Record>,
+}
+
+/// A certificate for DNS over TLS, and its key: PEM files on each node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ZoneTls {
+    /// The certificate, and behind it those that signed it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// The numbers of the SOA record (RFC 1035 §3.3.13), whole seconds each.

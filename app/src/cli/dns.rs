@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use gslb_core::{Freshness, Name, Snapshot, SnapshotSpec};
 use gslb_dns::wire::{CookieSecret, NSID_MAX, Terms};
-use gslb_dns::{Published, TcpLimits, TcpServer, UdpServer};
+use gslb_dns::{Published, TcpLimits, TcpServer, TlsIdentity, UdpServer};
 use model::Generation;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,9 +25,10 @@ const TOLD_MAX: usize = 20;
 /// The DNS responder, by itself.
 #[derive(Debug, Subcommand)]
 pub enum DnsCommand {
-    /// Answer for one zone from its master file (RFC 1035), over UDP and TCP.
+    /// Answer for one zone from its master file (RFC 1035), over UDP, TCP and TLS.
     ///
-    /// SIGHUP reads the file anew: while it is read the old zone is answered, and so it stays where the new one has mistakes.
+    /// SIGHUP reads the file anew, and the certificate: while it is read the old zone is answered, and so it stays where the
+    /// new one has mistakes.
     #[command(
         after_help = "Exit codes: 0 it was stopped (SIGINT, SIGTERM), 1 failed (an address is taken), 2 usage, or mistakes \
                       in the zone: all of them, by file and line."
@@ -47,6 +48,15 @@ pub struct Serve {
     /// Where to listen, by UDP and TCP; may be given several times.
     #[arg(long, value_name = "ADDR:PORT", required = true)]
     listen: Vec<SocketAddr>,
+    /// Where to listen for DNS over TLS (RFC 7858), usually port 853; may be given several times.
+    #[arg(long, value_name = "ADDR:PORT", requires = "certificate", requires = "key")]
+    tls_listen: Vec<SocketAddr>,
+    /// The certificate that is shown there (PEM), and behind it those that signed it.
+    #[arg(long, value_name = "FILE", requires = "tls_listen")]
+    certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_listen")]
+    key: Option<PathBuf>,
     /// Threads that answer UDP, on each address.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: u16,
@@ -87,11 +97,21 @@ async fn answer(serve: &Serve, origin: &Name, snapshot: Snapshot, began: Instant
     let published = Published::on(snapshot, terms);
     let udp = UdpServer::start(&serve.listen, usize::from(serve.threads), &published)?;
     let tcp = TcpServer::start(&serve.listen, TcpLimits::default(), &published)?;
+    let identity = serve.identity()?;
+    let tls = match &identity {
+        Some((identity, ..)) => {
+            Some(TcpServer::start_tls(&serve.tls_listen, TcpLimits::default(), &published, identity)?)
+        }
+        None => None,
+    };
     let mut stop = stop_signal()?;
     let mut again = signal(SignalKind::hangup()).context("wait for SIGHUP")?;
-    let at = serve.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut at = format!("{} (UDP and TCP)", places(&serve.listen));
+    if tls.is_some() {
+        at += &format!(", {} (TLS)", places(&serve.tls_listen));
+    }
     out(format_args!(
-        "ready in {} ms: zone {origin} with {names} names, at {at} (UDP and TCP)",
+        "ready in {} ms: zone {origin} with {names} names, at {at}",
         began.elapsed().as_millis()
     ));
     let mut generation = Generation(1);
@@ -99,6 +119,14 @@ async fn answer(serve: &Serve, origin: &Name, snapshot: Snapshot, began: Instant
         tokio::select! {
             () = stop.recv() => break,
             _ = again.recv() => {}
+        }
+        if let Some((identity, certificate, key)) = &identity
+            && let Err(error) = identity.read_again(certificate, key)
+        {
+            err(format_args!(
+                "twofold: {:#}\nthe certificate that was read before stays",
+                anyhow::Error::from(error)
+            ));
         }
         let next = Generation(generation.0 + 1);
         // Reading takes a while; nobody waits for it.
@@ -113,9 +141,28 @@ async fn answer(serve: &Serve, origin: &Name, snapshot: Snapshot, began: Instant
             Err(error) => err(format_args!("twofold: {error:#}\nthe zone that was read before stays")),
         }
     }
+    if let Some(tls) = tls {
+        tls.stop(STOP_WITHIN).await;
+    }
     tcp.stop(STOP_WITHIN).await;
     tokio::task::spawn_blocking(move || udp.stop(STOP_WITHIN)).await.context("end the listeners")??;
     Ok(0)
+}
+
+fn places(at: &[SocketAddr]) -> String {
+    at.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Serve {
+    /// What is shown within TLS, and where it came from.
+    fn identity(&self) -> Result<Option<(TlsIdentity, &Path, &Path)>> {
+        let (Some(certificate), Some(key)) = (self.certificate.as_deref(), self.key.as_deref()) else {
+            return Ok(None);
+        };
+        let identity = TlsIdentity::read(certificate, key);
+        let identity = identity.map_err(|error| BadInput(format!("{:#}", anyhow::Error::from(error))))?;
+        Ok(Some((identity, certificate, key)))
+    }
 }
 
 /// The zone as it is answered, and what is not.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use app_api::v1::NameStatus;
-use app_config::{AllDown, Bound, Config, Follows, NoQuorum, Node, Policy};
+use app_config::{AllDown, Bound, Config, Follows, NoQuorum, Node, Policy, ZoneTls};
 use app_link::Endpoint;
 use failover_core::{Group, State};
 use gslb_core::{
@@ -18,8 +18,9 @@ use gslb_core::{
     Question, RecordSpec, Snapshot, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec, explain,
 };
 use gslb_dns::wire::{CookieSecret, Terms};
-use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, UdpServer, disk, record_data};
+use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, TlsIdentity, UdpServer, disk, record_data};
 use model::{Generation, GroupId, ServerId, SiteId, Timestamp};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::probes::Probes;
@@ -28,6 +29,8 @@ use crate::{clock, wire};
 
 /// Octets that the secret of DNS cookies has at least: those of a key.
 const COOKIE_SECRET_MIN: usize = 16;
+/// The certificate's files are looked at this often.
+const REREAD_EVERY: Duration = Duration::from_secs(30);
 /// How long the responders may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// A node asks the leader for a quorum-confirmed read this often.
@@ -38,7 +41,10 @@ const CONFIRM_WITHIN: Duration = Duration::from_millis(800);
 /// The listeners of a node.
 pub struct Dns {
     udp: Option<UdpServer>,
-    tcp: Option<TcpServer>,
+    /// TCP, and TLS where it is listened for.
+    streams: Vec<TcpServer>,
+    /// Reads the certificate anew.
+    rereads: JoinSet<()>,
     answers: Answers,
     path: PathBuf,
     first: First,
@@ -57,8 +63,8 @@ enum First {
 #[derive(Clone, Default)]
 pub struct Answers {
     published: Option<Published>,
-    /// What came in over UDP, and over TCP.
-    tallies: [Tallies; 2],
+    /// What came in, by transport.
+    tallies: Vec<(&'static str, Tallies)>,
     /// When this node last asked a question that a quorum confirmed and that is applied here.
     confirmed: Arc<Mutex<Option<Timestamp>>>,
     /// Its routes may be answered without a quorum.
@@ -116,12 +122,44 @@ fn terms(config: &Config, node: &Node) -> Terms {
     Terms { nsid: node.id.to_string(), cookies: Some(cookies), rate_limit }
 }
 
+/// Shows another certificate when its files have changed: one for the public is renewed every few weeks.
+async fn reread(identity: TlsIdentity, files: ZoneTls) {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    let look = || [changed(&files.certificate), changed(&files.key)];
+    let mut seen = look();
+    loop {
+        tokio::time::sleep(REREAD_EVERY).await;
+        let now = look();
+        if now == seen {
+            continue;
+        }
+        match identity.read_again(&files.certificate, &files.key) {
+            Ok(()) => {
+                info!(certificate = %files.certificate.display(), "dns over tls shows what was read anew")
+            }
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                warn!(%error, "dns over tls shows the certificate that was read before");
+            }
+        }
+        seen = now;
+    }
+}
+
 impl Dns {
     /// Listens on the node's addresses, answering from disk at first.
     pub fn start(config: &Config, node: &Node) -> Result<Self> {
         let path = config.node_dir(&node.id).join("dns.snapshot");
         if config.zone().is_none() || node.dns.is_empty() {
-            return Ok(Self { udp: None, tcp: None, answers: Answers::default(), path, first: First::Blank });
+            let answers = Answers::default();
+            return Ok(Self {
+                udp: None,
+                streams: Vec::new(),
+                rereads: JoinSet::new(),
+                answers,
+                path,
+                first: First::Blank,
+            });
         }
         let believed = config.witness().is_some() || confirmed_in_this_boot(&config.node_dir(&node.id));
         let (first, snapshot) = match disk::load(&path) {
@@ -139,10 +177,29 @@ impl Dns {
         let published = Published::on(snapshot, terms(config, node));
         let udp = UdpServer::start(&node.dns, 1, &published)?;
         let tcp = TcpServer::start(&node.dns, TcpLimits::default(), &published)?;
-        let tallies = [udp.tallies(), tcp.tallies()];
+        let mut tallies = vec![("udp", udp.tallies()), ("tcp", tcp.tallies())];
+        let mut streams = vec![tcp];
+        let mut rereads = JoinSet::new();
+        let shown = config.zone().and_then(|zone| zone.tls.as_ref()).filter(|_| !node.dns_tls.is_empty());
+        if let Some(files) = shown {
+            // The rest of the node does not wait for a certificate.
+            match TlsIdentity::read(&files.certificate, &files.key) {
+                Ok(identity) => {
+                    let tls =
+                        TcpServer::start_tls(&node.dns_tls, TcpLimits::default(), &published, &identity)?;
+                    tallies.push(("tls", tls.tallies()));
+                    streams.push(tls);
+                    rereads.spawn(reread(identity, files.clone()));
+                }
+                Err(error) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    warn!(%error, "dns is not answered within tls; mend that and start the node again");
+                }
+            }
+        }
         let believed = Arc::new(AtomicBool::new(believed));
         let answers = Answers { published: Some(published), tallies, confirmed: Arc::default(), believed };
-        Ok(Self { udp: Some(udp), tcp: Some(tcp), answers, path, first })
+        Ok(Self { udp: Some(udp), streams, rereads, answers, path, first })
     }
 
     /// It answers what the node answered in an earlier life, without having heard from anybody.
@@ -162,8 +219,9 @@ impl Dns {
 
     /// Ends the listeners.
     pub async fn stop(self) {
-        if let Some(tcp) = self.tcp {
-            tcp.stop(STOP_WITHIN).await;
+        drop(self.rereads);
+        for server in self.streams {
+            server.stop(STOP_WITHIN).await;
         }
         if let Some(udp) = self.udp
             && tokio::task::spawn_blocking(move || udp.stop(STOP_WITHIN)).await.is_err()
@@ -184,8 +242,7 @@ impl Answers {
         if self.published.is_none() {
             return Vec::new();
         }
-        let [udp, tcp] = &self.tallies;
-        vec![("udp", udp.read()), ("tcp", tcp.read())]
+        self.tallies.iter().map(|(transport, tallies)| (*transport, tallies.read())).collect()
     }
 
     /// What is answered for each name bound to the group; empty where this node serves no DNS.

@@ -28,14 +28,17 @@ use hickory_server::net::DnsStreamHandle;
 use hickory_server::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_server::net::tcp::TcpStream;
 use hickory_server::server::TimeoutStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock;
 use crate::counters::{Counter, Tallies, Tally};
 use crate::listen::{self, ListenError};
 use crate::published::{Published, Reader};
+use crate::tls::TlsIdentity;
 use crate::wire::{Arrival, Reply, Scratch, TCP_MAX, Transport, respond};
 
 /// Answers of one connection that may wait to be written. A query is read only when everything before it
@@ -82,6 +85,28 @@ impl TcpServer {
         limits: TcpLimits,
         published: &Published,
     ) -> Result<Self, ListenError> {
+        Self::listen(addresses, limits, published, None)
+    }
+
+    /// The same within TLS (DNS over TLS, RFC 7858): its usual port is 853. A handshake has the idle time.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; nothing is left running.
+    pub fn start_tls(
+        addresses: &[SocketAddr],
+        limits: TcpLimits,
+        published: &Published,
+        identity: &TlsIdentity,
+    ) -> Result<Self, ListenError> {
+        Self::listen(addresses, limits, published, Some(identity))
+    }
+
+    fn listen(
+        addresses: &[SocketAddr],
+        limits: TcpLimits,
+        published: &Published,
+        tls: Option<&TlsIdentity>,
+    ) -> Result<Self, ListenError> {
         let (stop, stopped) = watch::channel(false);
         let mut server =
             Self { listeners: JoinSet::new(), stop, addresses: Vec::new(), counter: Counter::new() };
@@ -95,6 +120,7 @@ impl TcpServer {
                 permits: Arc::clone(&permits),
                 idle: limits.idle,
                 published: published.clone(),
+                tls: tls.cloned(),
                 counter: server.counter.clone(),
                 stopped: stopped.clone(),
             };
@@ -139,6 +165,7 @@ struct Accepting {
     permits: Arc<Semaphore>,
     idle: Duration,
     published: Published,
+    tls: Option<TlsIdentity>,
     counter: Counter,
     stopped: watch::Receiver<bool>,
 }
@@ -166,13 +193,17 @@ impl Accepting {
             let connection = Connection {
                 peer,
                 idle_tenths: u16::try_from(self.idle.as_millis() / 100).unwrap_or(u16::MAX),
+                transport: if self.tls.is_some() { Transport::Encrypted } else { Transport::Stream },
                 reader: self.published.reader(),
                 scratch: Scratch::new(),
                 counter: self.counter.clone(),
                 stopped: self.stopped.clone(),
             };
             let idle = self.idle;
-            connections.spawn(connection.run(stream, idle, permit));
+            match &self.tls {
+                None => connections.spawn(connection.run(stream, idle, permit)),
+                Some(tls) => connections.spawn(connection.run_tls(stream, tls.acceptor(), idle, permit)),
+            };
         }
         while connections.join_next().await.is_some() {}
     }
@@ -188,6 +219,7 @@ struct Connection {
     peer: SocketAddr,
     /// What clients are told of the idle time (RFC 7828).
     idle_tenths: u16,
+    transport: Transport,
     reader: Reader,
     scratch: Scratch,
     counter: Counter,
@@ -195,7 +227,30 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, stream: tokio::net::TcpStream, idle: Duration, permit: OwnedSemaphorePermit) {
+    /// The handshake, and then what follows within it.
+    async fn run_tls(
+        self,
+        stream: tokio::net::TcpStream,
+        acceptor: TlsAcceptor,
+        idle: Duration,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let mut stopped = self.stopped.clone();
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(idle, acceptor.accept(stream)) => shaken,
+            () = asked_to_stop(&mut stopped) => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.run(stream, idle, permit).await,
+            // Silence, or no TLS that we speak.
+            Ok(Err(_)) | Err(_) => self.counter.add(&Tally { connections_closed: 1, ..Tally::default() }),
+        }
+    }
+
+    async fn run<S>(mut self, stream: S, idle: Duration, permit: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+    {
         let stream = AsyncIoTokioAsStd(stream);
         let (stream, mut outbound) = TcpStream::from_stream_with_buffer_size(stream, self.peer, OUTBOUND);
         let mut messages = TimeoutStream::new(stream, idle);
@@ -231,16 +286,11 @@ impl Connection {
     /// The response's octets; `None` when there is none to give.
     fn answer(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
         let (reader, scratch, peer) = (&mut self.reader, &mut self.scratch, self.peer);
-        let idle_tenths = self.idle_tenths;
+        let (idle_tenths, transport) = (self.idle_tenths, self.transport);
         let written = catch_unwind(AssertUnwindSafe(|| {
             let (snapshot, terms) = reader.snapshot();
-            let arrival = Arrival {
-                sender: peer,
-                transport: Transport::Stream,
-                idle_tenths,
-                now: clock::now(),
-                wall_s: clock::wall_s(),
-            };
+            let arrival =
+                Arrival { sender: peer, transport, idle_tenths, now: clock::now(), wall_s: clock::wall_s() };
             let mut out = vec![0; COMMON_ANSWER];
             let mut reply = respond(snapshot, terms, packet, &arrival, scratch, &mut out);
             if matches!(reply, Reply::Sent { truncated: true, .. }) {

@@ -13,11 +13,12 @@
 //! sent empty with TC (all or nothing), so that nobody acts on half an answer.
 //!
 //! - With an OPT also: a cookie for whoever sent one (RFC 7873), the node's name where it is asked for (RFC 5001), how
-//!   long a connection may be idle (RFC 7828), and why an answer is not what was wished for (RFC 8914).
+//!   long a connection may be idle (RFC 7828), why an answer is not what was wished for (RFC 8914), and within TLS padding
+//!   (RFC 7830).
 //!
 //! - By UDP so much to one network and no more, where a limit is set (`limit`).
 //!
-//! Deliberately absent: padding, TSIG (issue D).
+//! Deliberately absent: TSIG (issue D).
 
 mod cookie;
 mod limit;
@@ -85,6 +86,8 @@ pub enum Transport {
     Udp,
     /// A stream, with a length before each message.
     Stream,
+    /// The same within TLS: nobody beside the two sees more than lengths.
+    Encrypted,
 }
 
 /// What became of one packet.
@@ -208,6 +211,7 @@ fn extras<'t>(terms: &'t Terms, edns: &Edns<'_>, arrival: &Arrival, keys: &mut K
     let extras = Extras {
         cookie: cookie.map(|(whole, _)| whole),
         nsid: if edns.options.nsid { &nsid[..nsid.len().min(NSID_MAX)] } else { &[] },
+        pads: edns.options.padding && arrival.transport == Transport::Encrypted,
         keepalive: (edns.options.keepalive && arrival.idle_tenths > 0).then_some(arrival.idle_tenths),
         ..Extras::default()
     };
@@ -217,7 +221,7 @@ fn extras<'t>(terms: &'t Terms, edns: &Edns<'_>, arrival: &Arrival, keys: &mut K
 /// Octets the response may have.
 fn limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize {
     match (transport, edns) {
-        (Transport::Stream, _) => TCP_MAX,
+        (Transport::Stream | Transport::Encrypted, _) => TCP_MAX,
         (Transport::Udp, None) => UDP_MAX_PLAIN,
         // RFC 6891 §6.2.3: values below 512 are treated as 512.
         (Transport::Udp, Some(edns)) => usize::from(edns.payload).clamp(UDP_MAX_PLAIN, UDP_MAX),

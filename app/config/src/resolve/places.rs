@@ -179,9 +179,11 @@ pub(crate) fn nodes(
 ) -> BTreeMap<NodeId, Node> {
     let mut nodes = BTreeMap::new();
     let Some(written) = &file.nodes else { return nodes };
+    // Within TLS a certificate is shown.
+    let shows = file.zone.as_ref().is_some_and(|zone| zone.tls.is_some());
     for (id, node) in &written.value {
         sockets.certify(id.value.as_str(), "node", &id.place, problems);
-        if let Some(node) = self::node(id, node, sites, sockets, problems) {
+        if let Some(node) = self::node(id, node, shows, sites, sockets, problems) {
             nodes.insert(id.value.clone(), node);
         }
     }
@@ -194,6 +196,7 @@ pub(crate) fn nodes(
 fn node(
     id: &At<NodeId>,
     node: &NodeFile,
+    shows: bool,
     sites: &Sites<'_>,
     sockets: &mut Sockets,
     problems: &mut Problems,
@@ -238,7 +241,21 @@ fn node(
             vec![socket]
         }
     };
-    Some(Node { id: id.value.clone(), site: site?, address: *address, peer_port, api_port, dns })
+    let mut dns_tls = Vec::new();
+    for listener in node.dns_tls.iter().flat_map(|listeners| &listeners.value) {
+        let ip = if listener.value.ip().is_unspecified() { *address } else { listener.value.ip() };
+        let socket = SocketAddr::new(ip, listener.value.port());
+        sockets.claim(socket, format!("the DNS over TLS of node {name:?}"), &listener.place, problems);
+        if !shows {
+            problems.add(
+                &listener.place,
+                "no certificate is shown there",
+                "add `tls: {certificate: FILE, key: FILE}` under zone",
+            );
+        }
+        dns_tls.push(listener.value);
+    }
+    Some(Node { id: id.value.clone(), site: site?, address: *address, peer_port, api_port, dns, dns_tls })
 }
 
 fn count_votes(

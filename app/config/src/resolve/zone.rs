@@ -16,7 +16,7 @@ use crate::name::{DnsName, DnsNameError};
 use crate::problem::Problems;
 use crate::tree::Place;
 use crate::v1::{ConfigFile, SoaFile, ZoneFile};
-use crate::zone::{Record, RecordData, Soa, Zone};
+use crate::zone::{Record, RecordData, Soa, Zone, ZoneTls};
 
 /// TTL of static records that give none.
 const TTL: Duration = Duration::from_secs(300);
@@ -58,6 +58,10 @@ pub(crate) fn resolve(
         ttl,
         soa: soa?,
         name_servers: servers.names.into_iter().map(|at| at.value).collect(),
+        tls: written.tls.as_ref().and_then(|tls| {
+            let file = |at: &Option<At<String>>| at.as_ref().map(|at| folder.join(&at.value));
+            Some(ZoneTls { certificate: file(&tls.certificate)?, key: file(&tls.key)? })
+        }),
         rate_limit: written.rate_limit.as_ref().and_then(|at| NonZeroU32::new(u32::try_from(at.value).ok()?)),
         cookie_secret: written.cookie_secret_file.as_ref().map(|at| folder.join(&at.value)),
         records,

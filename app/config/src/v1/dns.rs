@@ -33,12 +33,20 @@ pub(crate) struct ZoneFile {
     pub ttl: Option<At<Duration>>,
     pub soa: Option<SoaFile>,
     pub ns: Option<At<Vec<At<String>>>>,
+    pub tls: Option<ZoneTlsFile>,
     pub cookie_secret_file: Option<At<String>>,
     pub rate_limit: Option<At<u64>>,
     pub records: Vec<At<RecordFile>>,
     /// Some record could not be taken in at all, so that what points at it cannot be judged.
     pub records_lost: bool,
     pub place: Place,
+}
+
+/// What is shown within TLS.
+#[derive(Debug)]
+pub(crate) struct ZoneTlsFile {
+    pub certificate: Option<At<String>>,
+    pub key: Option<At<String>>,
 }
 
 /// The zone's start of authority.
@@ -161,11 +169,24 @@ impl ZoneFile {
             ttl: fields.optional("ttl", seconds),
             soa: section(&mut fields, "soa", SoaFile::read),
             ns: fields.optional("ns", |node, problems| list(node, problems, text)),
+            tls: section(&mut fields, "tls", ZoneTlsFile::read),
             cookie_secret_file: fields.optional("cookie-secret-file", text),
             rate_limit: fields.optional("rate-limit", |node, problems| number(node, problems, 1, RATE_MAX)),
             records_lost: records.is_none() && fields.key_place("records").is_some(),
             records: records.unwrap_or_default(),
             place: fields.place().clone(),
+        };
+        fields.close();
+        Some(read)
+    }
+}
+
+impl ZoneTlsFile {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let read = Self {
+            certificate: fields.required("certificate", "pki/dns.pem", text),
+            key: fields.required("key", "pki/dns-key.pem", text),
         };
         fields.close();
         Some(read)

@@ -14,6 +14,9 @@ use crate::tree::{Kind, Node, Place};
 /// The port of the DNS (RFC 1035 §4.2).
 pub(crate) const DNS_PORT: u16 = 53;
 
+/// RFC 7858 §3.1.
+const DNS_TLS_PORT: u16 = 853;
+
 /// `timing: metro`, or a mapping that starts from a profile.
 #[derive(Debug)]
 pub(crate) struct TimingFile {
@@ -69,6 +72,7 @@ pub(crate) struct NodeFile {
     pub peer_port: Option<At<u16>>,
     pub api_port: Option<At<u16>>,
     pub dns: Option<At<Vec<At<SocketAddr>>>>,
+    pub dns_tls: Option<At<Vec<At<SocketAddr>>>>,
 }
 
 impl TimingFile {
@@ -168,6 +172,9 @@ impl NodeFile {
             api_port: fields.optional("api-port", port),
             dns: fields.optional("dns", |node, problems| {
                 list(node, problems, |node, problems| socket(node, problems, DNS_PORT))
+            }),
+            dns_tls: fields.optional("dns-tls", |node, problems| {
+                list(node, problems, |node, problems| socket(node, problems, DNS_TLS_PORT))
             }),
         };
         fields.close();

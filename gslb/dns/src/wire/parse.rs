@@ -17,6 +17,8 @@ mod option {
     pub(super) const COOKIE: u16 = 10;
     /// RFC 7828 §3.1.
     pub(super) const KEEPALIVE: u16 = 11;
+    /// RFC 7830 §3.
+    pub(super) const PADDING: u16 = 12;
 }
 
 /// What of a query's header is copied to the response.
@@ -73,6 +75,8 @@ pub(super) struct Options<'p> {
     pub(super) nsid: bool,
     /// How long the connection may be idle is to be said.
     pub(super) keepalive: bool,
+    /// It was padded, and so is the answer to be.
+    pub(super) padding: bool,
 }
 
 /// A well-formed client subnet option: family, two lengths, address.
@@ -208,6 +212,7 @@ fn read_options(data: &[u8]) -> Option<Options<'_>> {
             option::COOKIE => _ = options.cookie.get_or_insert(value),
             option::NSID => options.nsid = true,
             option::KEEPALIVE => options.keepalive = true,
+            option::PADDING => options.padding = true,
             _ => {}
         }
     }

@@ -8,12 +8,16 @@ use super::{HEADER, Reply, UDP_MAX, rcode};
 
 /// Octets of a record before its data when the owner is a pointer.
 const RECORD_HEADER: usize = 12;
-/// Option codes: RFC 5001, 7871, 7873, 7828 and 8914.
+/// Answers within TLS are a multiple of this long, RFC 8467 §4.1.
+const PADDED_TO: usize = 468;
+
+/// Option codes: RFC 5001, 7871, 7873, 7828, 7830 and 8914.
 mod option {
     pub(super) const NSID: u16 = 3;
     pub(super) const SUBNET: u16 = 8;
     pub(super) const COOKIE: u16 = 10;
     pub(super) const KEEPALIVE: u16 = 11;
+    pub(super) const PADDING: u16 = 12;
     pub(super) const ERROR: u16 = 15;
 }
 
@@ -29,6 +33,8 @@ pub(super) struct Extras<'t> {
     /// Tenths of a second.
     pub(super) keepalive: Option<u16>,
     pub(super) why: Option<Why>,
+    /// The message is filled up to a whole block.
+    pub(super) pads: bool,
 }
 
 /// Header bits, RFC 1035 §4.1.1, as the upper octet of the flags.
@@ -229,6 +235,9 @@ fn opt(writer: &mut Writer<'_>, edns: &Edns<'_>, rcode: u16, extras: &Extras<'_>
     if let Some(why) = extras.why {
         writer.option(option::ERROR, &[&why.code().to_be_bytes(), why.text().as_bytes()])?;
     }
+    if extras.pads {
+        writer.pad()?;
+    }
     let length = u16::try_from(writer.at - length_at - 2).expect("options are short");
     writer.out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
     Some(())
@@ -248,6 +257,19 @@ impl Writer<'_> {
     fn put(&mut self, bytes: &[u8]) -> Option<()> {
         self.out.get_mut(self.at..self.at + bytes.len())?.copy_from_slice(bytes);
         self.at += bytes.len();
+        Some(())
+    }
+
+    /// Fills the message up with the last option, as far as it may go.
+    fn pad(&mut self) -> Option<()> {
+        let head = self.at + 4;
+        let whole = head.next_multiple_of(PADDED_TO).min(self.out.len());
+        let length = whole.checked_sub(head)?;
+        self.put(&option::PADDING.to_be_bytes())?;
+        self.put(&u16::try_from(length).expect("a block is short").to_be_bytes())?;
+        // RFC 7830 §3: zeroes.
+        self.out.get_mut(self.at..self.at + length)?.fill(0);
+        self.at += length;
         Some(())
     }
 
