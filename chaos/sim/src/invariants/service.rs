@@ -10,7 +10,7 @@ use model::ProcessStart;
 
 use crate::mysql::Disk;
 use crate::options::Invariant;
-use crate::place::{HOST_SITES, MDC, MS, NODE_SITES, PDC, SECOND, Time, WIT};
+use crate::place::{HOST_SITES, MDC, MS, PDC, SECOND, Time, WIT};
 use crate::world::World;
 
 /// Looked at this often.
@@ -185,8 +185,15 @@ impl World {
         let hears = |a: usize, b: usize| {
             clear(a, b) || sites.into_iter().any(|c| passes_on(c) && clear(a, c) && clear(c, b))
         };
-        (0..self.nodes.len()).filter(|n| well(*n) && hears(site, NODE_SITES[*n])).count()
-            > self.nodes.len() / 2
+        // All three, or two of them: where one is left out, it is the other two that must hear one another.
+        let among = |left_out: Option<usize>| {
+            let rest = || sites.into_iter().filter(|s| Some(*s) != left_out);
+            let nodes = |s: usize| self.nodes_at(s).filter(|n| well(*n)).count();
+            let voices = || rest().filter(|s| nodes(*s) > 0);
+            let together = voices().all(|a| hears(site, a) && voices().all(|b| hears(a, b)));
+            together && voices().map(nodes).sum::<usize>() > self.nodes.len() / 2
+        };
+        std::iter::once(None).chain(sites.map(Some)).any(among)
     }
 
     /// It is writable, its gate lets clients in, and no commit has waited for long.
