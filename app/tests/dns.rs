@@ -42,10 +42,14 @@ impl Served {
     }
 
     fn start_with(file: &Path, more: &[&str]) -> Self {
+        let zone = ["--origin", "example.com", "--zone-file", file.to_str().unwrap()];
+        Self::of(&[&zone, more].concat())
+    }
+
+    fn of(words: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_twofold"))
-            .args(["dns", "serve", "--origin", "example.com", "--listen", LISTEN, "--zone-file"])
-            .arg(file)
-            .args(more)
+            .args(["dns", "serve", "--listen", LISTEN])
+            .args(words)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -82,6 +86,13 @@ impl Drop for Served {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+/// What should end at once, and is ended where it serves instead.
+fn refused() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_twofold")]);
+    command
 }
 
 /// Status and the records of all sections, as dig prints them.
@@ -207,7 +218,7 @@ fn what_is_no_zone_is_refused() {
             Some(text) => std::fs::write(&file, text).unwrap(),
             None => assert!(!file.exists()),
         }
-        let out = Command::new(env!("CARGO_BIN_EXE_twofold"))
+        let out = refused()
             .args(["dns", "serve", "--origin", origin, "--listen", LISTEN, "--zone-file"])
             .arg(&file)
             .output()
@@ -289,7 +300,7 @@ fn a_zone_is_served_within_tls() {
         (["--certificate", &at("key.pem"), "--key", &at("key.pem")], "has no certificate in it"),
         (["--certificate", &at("cert.pem"), "--key", &at("cert.pem")], "has no private key in it"),
     ] {
-        let out = Command::new(env!("CARGO_BIN_EXE_twofold"))
+        let out = refused()
             .args([
                 "dns",
                 "serve",
@@ -308,5 +319,96 @@ fn a_zone_is_served_within_tls() {
         let told = String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(2), "{told}");
         assert!(told.contains(wanted), "{told}");
+    }
+}
+
+/// Two sites, a pool of one member in each, and a group.
+const CONFIG: &str = "
+version: 1
+cluster: alone
+sites: {east: {role: data}, west: {role: data}, third: {role: witness}}
+nodes:
+  east-1: {site: east, address: 192.0.2.1}
+  west-1: {site: west, address: 192.0.2.2}
+  third-1: {site: third, address: 192.0.2.3}
+databases:
+  main:
+    admin: {user: twofold, password-file: secrets/admin}
+    replication: {user: repl, password-file: secrets/repl}
+    servers:
+      east-db: {site: east, address: 192.0.2.11}
+      west-db: {site: west, address: 192.0.2.12}
+groups:
+  main: {database: main}
+zone: {origin: db.example.com}
+checks:
+  port: {tcp: {port: 5380}, interval: 100ms, timeout: 90ms, rise: 1, fall: 1}
+pools:
+  east: {check: port, members: {east-web: {site: east, address: 127.77.53.11}}}
+  west: {check: port, members: {west-web: {site: west, address: 127.77.53.12}}}
+names:
+  main: {bound: main}
+  www: {pooled: {policy: order, pools: [east, west]}, all-down: nodata, ttl-min: 1s}
+";
+
+/// Asks again until that is the answer.
+fn until_dig(words: &[&str], wanted: &[&str]) {
+    let began = std::time::Instant::now();
+    loop {
+        let said = dig(words);
+        if said == wanted {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{words:?}: {said:?} instead of {wanted:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Goal: steering can be tried without a cluster: pooled names follow what is found from here, bound ones the command line;
+/// another configuration is taken over, and one with mistakes is not.
+#[test]
+fn a_configuration_is_steered_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("twofold.yaml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let path = file.to_str().unwrap();
+    let listen = |host: &str| std::net::TcpListener::bind((host, 5380)).unwrap();
+    let (east, west) = (listen("127.77.53.11"), listen("127.77.53.12"));
+    let served = Served::of(&["--config", path, "--active", "main=west"]);
+    served.until(&["ready in", "zone db.example.com., checked from east,"]);
+    let www = ["www.db.example.com", "A"];
+    until_dig(&["+nottlid", www[0], www[1]], &["NOERROR", "www.db.example.com. IN A 127.77.53.11"]);
+    let main = ["NOERROR", "main.db.example.com. IN A 192.0.2.12"];
+    until_dig(&["+nottlid", "main.db.example.com", "A"], &main);
+    drop(east);
+    until_dig(&["+nottlid", www[0], www[1]], &["NOERROR", "www.db.example.com. IN A 127.77.53.12"]);
+    drop(west);
+    until_dig(&["+noauthority", www[0], www[1]], &["NOERROR"]);
+    // Nothing changes by a file with a mistake; then the order is another one.
+    std::fs::write(&file, CONFIG.replace("pools: [east, west]", "pools: [north]")).unwrap();
+    served.signal("-HUP");
+    served.until(&["north", "the zone that was read before stays"]);
+    std::fs::write(&file, CONFIG.replace("pools: [east, west]", "pools: [west, east]")).unwrap();
+    served.signal("-HUP");
+    served.until(&["read anew"]);
+    let _both = (listen("127.77.53.11"), listen("127.77.53.12"));
+    until_dig(&["+nottlid", www[0], www[1]], &["NOERROR", "www.db.example.com. IN A 127.77.53.12"]);
+    until_dig(&["+nottlid", "main.db.example.com", "A"], &main);
+    drop(served);
+    for (words, wanted) in [
+        (&["--config", path, "--active", "other=west"][..], "it has no group \"other\"; its groups: main"),
+        (
+            &["--config", path, "--active", "main=north"],
+            "it has no site \"north\"; its sites: east, third, west",
+        ),
+        (&["--config", path, "--active", "main"], "write GROUP=SITE"),
+        (&["--config", path, "--origin", "example.com"], "cannot be used with"),
+        (&["--active", "main=west"], "--config"),
+        (&[], "--zone-file"),
+    ] {
+        let out = refused().args(["dns", "serve", "--listen", LISTEN]).args(words).output().unwrap();
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{words:?}: {told}");
+        assert!(told.contains(wanted), "{words:?}: {told}");
     }
 }

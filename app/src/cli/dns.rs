@@ -1,5 +1,7 @@
 //! `twofold dns serve`: the responder alone, without a cluster.
 
+mod source;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -7,16 +9,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use gslb_core::{Freshness, Name, Snapshot, SnapshotSpec};
-use gslb_dns::wire::{CookieSecret, NSID_MAX, Terms};
+use gslb_dns::wire::NSID_MAX;
 use gslb_dns::{Published, TcpLimits, TcpServer, TlsIdentity, UdpServer};
-use model::Generation;
+use model::{Generation, GroupId, SiteId};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::source::Source;
 use super::screen::{err, out};
 use super::{BadInput, runtime};
 use crate::links::stop_signal;
 
+/// How often verdicts are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Listeners end within this time.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// So many of what is hidden or left out are told.
@@ -25,13 +29,14 @@ const TOLD_MAX: usize = 20;
 /// The DNS responder, by itself.
 #[derive(Debug, Subcommand)]
 pub enum DnsCommand {
-    /// Answer for one zone from its master file (RFC 1035), over UDP, TCP and TLS.
+    /// Answer for one zone over UDP, TCP and TLS: from its master file (RFC 1035), or as a cluster's configuration steers it.
     ///
-    /// SIGHUP reads the file anew, and the certificate: while it is read the old zone is answered, and so it stays where the
-    /// new one has mistakes.
+    /// With --config the pools are checked from here and their names follow, as on a node; bound names follow --active. Nobody
+    /// votes, nothing is kept, and no port of the configuration is used. SIGHUP reads the file anew, and the certificate:
+    /// while it is read the old zone is answered, and so it stays where the new one has mistakes.
     #[command(
         after_help = "Exit codes: 0 it was stopped (SIGINT, SIGTERM), 1 failed (an address is taken), 2 usage, or mistakes \
-                      in the zone: all of them, by file and line."
+                      in the zone or the configuration: all of them, by file and line."
     )]
     Serve(Serve),
 }
@@ -40,11 +45,20 @@ pub enum DnsCommand {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// The master file; what it includes is looked for beside it.
-    #[arg(long, value_name = "FILE")]
-    zone_file: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config", requires = "origin")]
+    zone_file: Option<PathBuf>,
     /// The zone's name: what names in the file without a last dot are below.
-    #[arg(long, value_name = "NAME")]
-    origin: String,
+    #[arg(long, value_name = "NAME", requires = "zone_file", conflicts_with = "config")]
+    origin: Option<String>,
+    /// A cluster's configuration, for its zone and names.
+    #[arg(long, value_name = "FILE", conflicts_with = "zone_file")]
+    config: Option<PathBuf>,
+    /// Where a group counts as active, for the names bound to it; they say SERVFAIL else. May be given several times.
+    #[arg(long, value_name = "GROUP=SITE", value_parser = active, requires = "config")]
+    active: Vec<(GroupId, SiteId)>,
+    /// Where the checks count as seen from; the configuration's first data site unless given.
+    #[arg(long, value_name = "SITE", requires = "config")]
+    site: Option<SiteId>,
     /// Where to listen, by UDP and TCP; may be given several times.
     #[arg(long, value_name = "ADDR:PORT", required = true)]
     listen: Vec<SocketAddr>,
@@ -81,20 +95,15 @@ fn nsid(text: &str) -> Result<String, String> {
 pub fn run(command: &DnsCommand) -> Result<u8> {
     let DnsCommand::Serve(serve) = command;
     let began = Instant::now();
-    let origin: Name = serve.origin.parse().map_err(|e| BadInput(format!("--origin: {e}")))?;
-    let (snapshot, notes) = load(serve, &origin, Generation(1))?;
-    tell(&notes);
-    runtime()?.block_on(answer(serve, &origin, snapshot, began))
+    runtime()?.block_on(answer(serve, began))
 }
 
-async fn answer(serve: &Serve, origin: &Name, snapshot: Snapshot, began: Instant) -> Result<u8> {
+async fn answer(serve: &Serve, began: Instant) -> Result<u8> {
+    let mut source = Source::of(serve)?;
+    let (snapshot, notes) = source.read(Generation(1))?;
+    tell(&notes);
     let names = snapshot.name_count();
-    let terms = Terms {
-        nsid: serve.nsid.clone().unwrap_or_default(),
-        cookies: Some(CookieSecret::drawn()),
-        rate_limit: serve.rate_limit,
-    };
-    let published = Published::on(snapshot, terms);
+    let published = Published::on(snapshot, source.terms(serve));
     let udp = UdpServer::start(&serve.listen, usize::from(serve.threads), &published)?;
     let tcp = TcpServer::start(&serve.listen, TcpLimits::default(), &published)?;
     let identity = serve.identity()?;
@@ -106,37 +115,41 @@ async fn answer(serve: &Serve, origin: &Name, snapshot: Snapshot, began: Instant
     };
     let mut stop = stop_signal()?;
     let mut again = signal(SignalKind::hangup()).context("wait for SIGHUP")?;
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut at = format!("{} (UDP and TCP)", places(&serve.listen));
     if tls.is_some() {
         at += &format!(", {} (TLS)", places(&serve.tls_listen));
     }
-    out(format_args!(
-        "ready in {} ms: zone {origin} with {names} names, at {at}",
-        began.elapsed().as_millis()
-    ));
+    let took = began.elapsed().as_millis();
+    out(format_args!("ready in {took} ms: {} with {names} names, at {at}", source.title()));
     let mut generation = Generation(1);
     loop {
         tokio::select! {
             () = stop.recv() => break,
+            _ = looks.tick(), if source.steers() => {
+                if let Some(snapshot) = source.look(&published.load().snapshot) {
+                    published.publish(snapshot)?;
+                }
+                continue;
+            }
             _ = again.recv() => {}
         }
         if let Some((identity, certificate, key)) = &identity
             && let Err(error) = identity.read_again(certificate, key)
         {
-            err(format_args!(
-                "twofold: {:#}\nthe certificate that was read before stays",
-                anyhow::Error::from(error)
-            ));
+            let error = anyhow::Error::from(error);
+            err(format_args!("twofold: {error:#}\nthe certificate that was read before stays"));
         }
         let next = Generation(generation.0 + 1);
         // Reading takes a while; nobody waits for it.
-        match tokio::task::block_in_place(|| load(serve, origin, next)) {
+        match tokio::task::block_in_place(|| source.read(next)) {
             Ok((snapshot, notes)) => {
                 tell(&notes);
                 let names = snapshot.name_count();
                 published.publish(snapshot)?;
                 generation = next;
-                out(format_args!("read anew: zone {origin} with {names} names"));
+                out(format_args!("read anew: {} with {names} names", source.title()));
             }
             Err(error) => err(format_args!("twofold: {error:#}\nthe zone that was read before stays")),
         }
@@ -147,6 +160,12 @@ async fn answer(serve: &Serve, origin: &Name, snapshot: Snapshot, began: Instant
     tcp.stop(STOP_WITHIN).await;
     tokio::task::spawn_blocking(move || udp.stop(STOP_WITHIN)).await.context("end the listeners")??;
     Ok(0)
+}
+
+fn active(text: &str) -> Result<(GroupId, SiteId), String> {
+    let (group, site) = text.split_once('=').ok_or("write GROUP=SITE")?;
+    let group = group.parse().map_err(|error| format!("group {group:?}: {error}"))?;
+    Ok((group, site.parse().map_err(|error| format!("site {site:?}: {error}"))?))
 }
 
 fn places(at: &[SocketAddr]) -> String {
@@ -163,45 +182,6 @@ impl Serve {
         let identity = identity.map_err(|error| BadInput(format!("{:#}", anyhow::Error::from(error))))?;
         Ok(Some((identity, certificate, key)))
     }
-}
-
-/// The zone as it is answered, and what is not.
-fn load(serve: &Serve, origin: &Name, generation: Generation) -> Result<(Snapshot, Vec<String>)> {
-    let file = &serve.zone_file;
-    let text = std::fs::read(file)
-        .map_err(|error| BadInput(format!("{}: {error}; name a master file", file.display())))?;
-    let read = gslb_master::read(file, &text, origin, &mut |path: &Path| {
-        std::fs::read(path).map_err(|error| error.to_string())
-    });
-    let faults = read.faults.iter().map(ToString::to_string);
-    refuse(file, faults.collect())?;
-    let (zone, outside) = match gslb_master::zone(origin, &read.records) {
-        Ok(made) => made,
-        Err(faults) => return Err(mistakes(file, faults.iter().map(ToString::to_string).collect())),
-    };
-    let spec = SnapshotSpec {
-        generation,
-        freshness: Freshness::Fresh,
-        zones: vec![zone],
-        pools: Default::default(),
-        names: Vec::new(),
-        verdicts: Default::default(),
-    };
-    let (snapshot, problems) = Snapshot::build_tolerant(spec)
-        .map_err(|problems| mistakes(file, problems.iter().map(ToString::to_string).collect()))?;
-    let mut notes: Vec<String> =
-        outside.iter().map(|place| format!("{place}: not in zone {origin}, and left out")).collect();
-    notes.extend(problems.iter().map(|p| format!("{}: {p}", file.display())));
-    Ok((snapshot, notes))
-}
-
-fn refuse(file: &Path, faults: Vec<String>) -> Result<()> {
-    if faults.is_empty() { Ok(()) } else { Err(mistakes(file, faults)) }
-}
-
-fn mistakes(file: &Path, told: Vec<String>) -> anyhow::Error {
-    let s = if told.len() == 1 { "" } else { "s" };
-    BadInput(format!("{} has {} mistake{s}:\n{}", file.display(), told.len(), told.join("\n"))).into()
 }
 
 fn tell(notes: &[String]) {

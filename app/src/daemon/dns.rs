@@ -1,34 +1,27 @@
 //! The responder of a node: starts from the last snapshot on disk, then follows committed routes,
 //! verdicts, and how fresh this node's knowledge of the quorum is.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use app_api::v1::NameStatus;
-use app_config::{AllDown, Bound, Config, Follows, NoQuorum, Node, Policy, ZoneTls};
+use app_config::{Config, Node, ZoneTls};
 use app_link::Endpoint;
 use failover_core::{Group, State};
-use gslb_core::{
-    BoundSpec, Explained, Freshness, Name, NameKind, NameSpec, PoolMember, PoolShare, PoolSpec, PooledSpec,
-    Question, RecordSpec, Snapshot, SnapshotSpec, SoaSpec, Verdicts, ZoneSpec, explain,
-};
-use gslb_dns::wire::{CookieSecret, Terms};
-use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, TlsIdentity, UdpServer, disk, record_data};
-use model::{Generation, GroupId, ServerId, SiteId, Timestamp};
+use gslb_core::{Explained, Freshness, NameKind, Question, Snapshot, Verdicts, explain};
+use gslb_dns::{Published, Tallies, Tally, TcpLimits, TcpServer, TlsIdentity, UdpServer, disk};
+use model::{Generation, GroupId, Timestamp};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::probes::Probes;
 use super::shared::Shared;
+use crate::answers::{RouteTo, Routes, blank, spec, terms};
 use crate::{clock, wire};
 
-/// Octets that the secret of DNS cookies has at least: those of a key.
-const COOKIE_SECRET_MIN: usize = 16;
 /// The certificate's files are looked at this often.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
 /// How long the responders may take to end.
@@ -79,16 +72,6 @@ pub struct Feed {
     problem_told: bool,
 }
 
-/// Where a group's names lead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct RouteTo {
-    site: SiteId,
-    /// The primary; none where its epoch is forgotten.
-    server: Option<ServerId>,
-}
-
-type Routes = BTreeMap<GroupId, RouteTo>;
-
 /// What the last snapshot was made of.
 struct Last {
     config: Arc<Config>,
@@ -96,30 +79,6 @@ struct Last {
     routes: Routes,
     freshness: Freshness,
     verdicts: Verdicts,
-}
-
-/// What the node adds to its answers. A secret that cannot be had costs nobody an answer: cookies are then this node's own.
-fn terms(config: &Config, node: &Node) -> Terms {
-    let file = config.zone().and_then(|zone| zone.cookie_secret.as_ref());
-    let read = file.map(|file| match std::fs::read(file) {
-        Ok(octets) if octets.len() >= COOKIE_SECRET_MIN => Ok(CookieSecret::of(&octets)),
-        Ok(octets) => Err(format!(
-            "{} has {} octets; put {COOKIE_SECRET_MIN} or more there that are hard to guess, the same on every node",
-            file.display(),
-            octets.len()
-        )),
-        Err(error) => Err(format!("{}: {error}; put the secret there, the same on every node", file.display())),
-    });
-    let cookies = match read {
-        Some(Ok(secret)) => secret,
-        Some(Err(why)) => {
-            warn!(%why, "dns cookies of other nodes are not taken here until this node is started with their secret");
-            CookieSecret::drawn()
-        }
-        None => CookieSecret::drawn(),
-    };
-    let rate_limit = config.zone().and_then(|zone| zone.rate_limit);
-    Terms { nsid: node.id.to_string(), cookies: Some(cookies), rate_limit }
 }
 
 /// Shows another certificate when its files have changed: one for the public is renewed every few weeks.
@@ -174,7 +133,7 @@ impl Dns {
                 (First::Blank, blank(config)?)
             }
         };
-        let published = Published::on(snapshot, terms(config, node));
+        let published = Published::on(snapshot, terms(config, node.id.to_string()));
         let udp = UdpServer::start(&node.dns, 1, &published)?;
         let tcp = TcpServer::start(&node.dns, TcpLimits::default(), &published)?;
         let mut tallies = vec![("udp", udp.tallies()), ("tcp", tcp.tallies())];
@@ -458,137 +417,12 @@ fn routes_are(state: &State, known: &Routes) -> bool {
     count == known.len()
 }
 
-fn blank(config: &Config) -> Result<Snapshot> {
-    let spec = spec(config, Generation(0), Freshness::Stale, &Routes::new(), Verdicts::new())?;
-    match Snapshot::build(spec) {
-        Ok(snapshot) => Ok(snapshot),
-        Err(problems) => {
-            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            bail!("the zone cannot be served: {}", list.join("; "))
-        }
-    }
-}
-
-fn seconds(d: Duration) -> u32 {
-    u32::try_from(d.as_secs()).unwrap_or(u32::MAX)
-}
-
-fn name(text: &app_config::DnsName) -> Result<Name> {
-    text.as_str().parse().map_err(|e| anyhow::anyhow!("name {:?}: {e}", text.as_str()))
-}
-
-/// The whole of a node's answers, from what is configured, committed and seen.
-fn spec(
-    config: &Config,
-    generation: Generation,
-    freshness: Freshness,
-    routes: &Routes,
-    verdicts: Verdicts,
-) -> Result<SnapshotSpec> {
-    let zones = match config.zone() {
-        Some(zone) => vec![zone_spec(zone, generation)?],
-        None => vec![],
-    };
-    let pools = config
-        .pools()
-        .values()
-        .map(|pool| {
-            let check = pool.check.as_ref().and_then(|c| config.checks().get(c));
-            let members = pool
-                .members
-                .iter()
-                .map(|m| PoolMember {
-                    id: m.id.clone(),
-                    site: m.site.clone(),
-                    address: m.address,
-                    weight: m.weight,
-                })
-                .collect();
-            let check_interval = check.map(|c| c.interval);
-            (pool.id.clone(), PoolSpec { members, check_interval, min_up: pool.min_up })
-        })
-        .collect();
-    let mut names = Vec::new();
-    for virtual_name in config.names().values() {
-        let kind = match &virtual_name.follows {
-            Follows::Bound(b) => NameKind::Bound(BoundSpec {
-                group: b.group.clone(),
-                endpoints: endpoints(b, routes.get(&b.group)),
-                active: routes.get(&b.group).map(|route| route.site.clone()),
-                no_quorum: match b.no_quorum {
-                    NoQuorum::Servfail => gslb_core::NoQuorum::Servfail,
-                    NoQuorum::Last => gslb_core::NoQuorum::Last,
-                },
-                ttl: seconds(b.ttl),
-            }),
-            Follows::Pooled(p) => NameKind::Pooled(PooledSpec {
-                policy: match p.policy {
-                    Policy::Order => gslb_core::Policy::Order,
-                    Policy::Weighted => gslb_core::Policy::Weighted,
-                },
-                pools: p.pools.iter().map(|s| PoolShare { pool: s.pool.clone(), weight: s.weight }).collect(),
-                all_down: match p.all_down {
-                    AllDown::Open => gslb_core::AllDown::Open,
-                    AllDown::Nodata => gslb_core::AllDown::Nodata,
-                    AllDown::Servfail => gslb_core::AllDown::Servfail,
-                },
-                ttl_min: seconds(p.ttl_min),
-                ttl_max: seconds(p.ttl_max),
-            }),
-        };
-        names.push(NameSpec { name: name(&virtual_name.name)?, kind });
-    }
-    Ok(SnapshotSpec { generation, freshness, zones, pools, names, verdicts })
-}
-
-/// By site; where the primary has addresses of its own, those stand for its site's.
-fn endpoints(bound: &Bound, route: Option<&RouteTo>) -> BTreeMap<SiteId, Vec<IpAddr>> {
-    let mut endpoints = bound.endpoints.clone();
-    if let Some(route) = route
-        && let Some(own) = route.server.as_ref().and_then(|server| bound.servers.get(server))
-    {
-        endpoints.insert(route.site.clone(), own.clone());
-    }
-    endpoints
-}
-
-fn zone_spec(zone: &app_config::Zone, generation: Generation) -> Result<ZoneSpec> {
-    let mut records = Vec::new();
-    for record in &zone.records {
-        let record_type = record.data.rtype().parse()?;
-        let text = record.data.to_string();
-        records.push(RecordSpec {
-            owner: name(&record.name)?,
-            record_type,
-            ttl: seconds(record.ttl),
-            data: record_data(record_type, &text)
-                .map_err(|e| anyhow::anyhow!("record {} {text:?}: {e}", record.name))?,
-        });
-    }
-    let name_servers = zone.name_servers.iter().map(name).collect::<Result<_>>()?;
-    Ok(ZoneSpec {
-        apex: name(&zone.origin)?,
-        soa: SoaSpec {
-            primary: name(&zone.soa.mname)?,
-            contact: name(&zone.soa.rname)?,
-            serial: u32::try_from(generation.0 & u64::from(u32::MAX)).expect("it is masked"),
-            refresh: seconds(zone.soa.refresh),
-            retry: seconds(zone.soa.retry),
-            expire: seconds(zone.soa.expire),
-            minimum: seconds(zone.soa.minimum),
-            ttl: seconds(zone.ttl),
-        },
-        name_servers,
-        name_servers_ttl: seconds(zone.ttl),
-        records,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gslb_core::{CLASS_IN, Client, NameBuf, Question, Rcode, RecordType, answer};
-    use std::net::Ipv4Addr;
+    use gslb_core::{CLASS_IN, Client, Name, NameBuf, Question, Rcode, RecordType, answer};
+    use model::SiteId;
+    use std::net::{IpAddr, Ipv4Addr};
 
     fn ask(snapshot: &Snapshot, name: &str) -> Rcode {
         let name: Name = name.parse().unwrap();
@@ -631,25 +465,5 @@ mod tests {
         }
         let east = Some("east".to_owned());
         assert_eq!(said, [None, east.clone(), None, east.clone(), None, None, None, east]);
-    }
-
-    /// Goal: a name follows the group's primary from one server of a site to another. Method: a bound name with and
-    /// without addresses of its servers, under routes to each.
-    #[test]
-    fn a_name_is_answered_by_its_primarys_own_addresses() {
-        let ip = |text: &str| vec![text.parse::<IpAddr>().unwrap()];
-        let text = include_str!("../../config/testdata/smallest.yaml");
-        let config = app_config::check(text, std::path::Path::new("/")).config.unwrap();
-        let Follows::Bound(plain) = &config.names().values().next().unwrap().follows else { panic!() };
-        let (site, at_site) = plain.endpoints.iter().next().unwrap();
-        let mut several = plain.clone();
-        several.servers.insert("second".parse().unwrap(), ip("192.0.2.99"));
-        let to =
-            |server: Option<&str>| RouteTo { site: site.clone(), server: server.map(|s| s.parse().unwrap()) };
-        assert_eq!(endpoints(&several, None)[site], *at_site);
-        assert_eq!(endpoints(&several, Some(&to(None)))[site], *at_site);
-        assert_eq!(endpoints(&several, Some(&to(Some("first"))))[site], *at_site);
-        assert_eq!(endpoints(&several, Some(&to(Some("second"))))[site], ip("192.0.2.99"));
-        assert_eq!(endpoints(plain, Some(&to(Some("second"))))[site], *at_site);
     }
 }
