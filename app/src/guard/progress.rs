@@ -21,6 +21,8 @@ pub async fn told<T>(host: &Arc<Host>, local: &mpsc::Sender<Local>, work: impl F
     let teller = tokio::spawn(tell(host.clone(), local.clone()));
     let end = work.await;
     teller.abort();
+    // It may be telling just now: what it says must not come behind the end.
+    let _ = teller.await;
     // Nobody is there to hear it when the guard ends.
     let _ = local.send(Local::Copy(None)).await;
     end
