@@ -344,6 +344,8 @@ fn rows() -> Vec<Row> {
         // 53, 54: as with 52.
         Row { servers: 0, from: 4_064_196, ..Row::new(D::FencedBefore, &[], &[I4]) },
         Row { servers: 0, from: 4_072_147, ..Row::new(D::PromotedUnseen, &[], &[Liveness, Service]) },
+        // 55.
+        Row { servers: 0, from: 5_148_210, ..Row::new(D::ReadOnlyStays, &[], &[Service]) },
     ]
 }
 

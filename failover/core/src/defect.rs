@@ -93,6 +93,8 @@ pub enum Defect {
     FencedBefore,
     /// A server is promoted before its guard has looked at it (54).
     PromotedUnseen,
+    /// A primary that is read-only by a statement of before stays so (55).
+    ReadOnlyStays,
     /// Epoch 1 goes to the preferred server whether or not it has what the others have (18).
     StartWithoutSuperset,
     /// A fence is an entry that is sent once and taken for done; nobody derives it from the state (20).
@@ -109,7 +111,7 @@ pub enum Defect {
 
 impl Defect {
     /// All that matter where there is a witness.
-    pub const ALL: [Defect; 46] = [
+    pub const ALL: [Defect; 47] = [
         Defect::PromoteOnWaitAlone,
         Defect::AckersNotStopped,
         Defect::WeakenBeforeCommit,
@@ -152,6 +154,7 @@ impl Defect {
         Defect::AnotherRunPasses,
         Defect::FencedBefore,
         Defect::PromotedUnseen,
+        Defect::ReadOnlyStays,
         Defect::StartWithoutSuperset,
         Defect::ActsOnEntries,
         Defect::OneSentinel,

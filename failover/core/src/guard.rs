@@ -501,6 +501,7 @@ impl Guard {
             self.progress.absent_since = None;
         }
         self.see_mark(&reading, life);
+        self.see_read_only(&reading, life);
         let spaced = self.past.back().is_none_or(|(at, _)| now.since(*at) >= self.config.timing.renew);
         if spaced {
             self.past.push_back((now, reading.gtid_executed.clone()));
@@ -534,6 +535,21 @@ impl Guard {
             .is_some_and(|s| s.life == life && s.reading.opening == Some(mark) && s.at > self.acted_at);
         if opened && before && self.marked.as_ref().is_none_or(|known| known.mark != mark) {
             self.marked = Some(Marked { mark, covered: reading.gtid_executed.clone() });
+        }
+    }
+
+    /// What was made writable is read-only again: a statement of an earlier guard outlived its session, as one does that waits
+    /// for a commit, or somebody set it. It is made writable anew. The look before tells that this one began behind the opening.
+    fn see_read_only(&mut self, reading: &DatabaseReading, life: ProcessStart) {
+        let before = self
+            .reading
+            .as_ref()
+            .is_some_and(|s| s.life == life && s.reading.read_only && s.at > self.acted_at);
+        let quiet = self.lanes[Lane::Admin as usize].is_none();
+        let opened = self.writable.is_some_and(|(_, opened)| opened == life);
+        let stays = self.config.defects.has(Defect::ReadOnlyStays);
+        if reading.read_only && before && quiet && opened && !stays {
+            self.writable = None;
         }
     }
 
