@@ -186,7 +186,7 @@ impl Rig {
             held: GtidSet::interval(uuid_of(&server(0)), 1, if op.odd < 230 { 50 } else { 51 }),
             reachable: op.odd < 240,
             replica: true,
-            acks: (op.odd < 250).then_some(op.odd % 2 == 0),
+            acks: (op.odd < 250).then_some(op.odd.is_multiple_of(2)),
             server: acker,
         }]
     }
