@@ -176,8 +176,9 @@ fn one(view: &View, server: &ServerId) -> Candidacy {
     Candidacy { server: server.clone(), possible, automatic, against: hard }
 }
 
-/// The primary was primary before, and what it is known to have marked at this epoch is not known to this leader: whoever has
-/// no mark of this epoch may have, under the primary's own numbers, what that wrote in its earlier run and gave up.
+/// The primary was primary before: whoever has no mark of this epoch may have, under the primary's own numbers, what that
+/// wrote in its earlier run and gave up. Where its mark is known it can be told of whoever has all that was there when the
+/// mark was first read, and of nobody who has less (interleaving 56). An acker of `Sync` has what was proven with it.
 fn of_another_run(view: &View, server: &ServerId) -> Option<String> {
     let authority = view.group.authority.as_ref()?;
     let primary = &authority.primary.server;
@@ -188,7 +189,10 @@ fn of_another_run(view: &View, server: &ServerId) -> Option<String> {
     let theirs = !reading.gtid_held().of(&authority.primary.uuid).is_empty();
     let here = reading.opening.map(|mark| mark.epoch) == Some(authority.epoch);
     let passes = view.policy.defects.has(Defect::AnotherRunPasses);
-    (!marked && again && theirs && !here && !passes).then(|| {
+    let acker =
+        authority.durability == Durability::Sync && authority.acker_set.iter().any(|a| a.server == *server);
+    let proven = marked && acker;
+    (!proven && again && theirs && !here && !passes).then(|| {
         format!(
             "{server} has not the mark of epoch {}, and {primary} was primary before: what it has of {primary} may be of \
              that run",
