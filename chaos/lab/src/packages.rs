@@ -1,5 +1,5 @@
-//! A real MySQL 9.x, or MariaDB 10.11, HAProxy, promtool and three name servers on a machine that carries none: Debian's packages unpacked into
-//! a folder of their own, run through the folder's own loader, beside the system and never into it.
+//! A real MySQL 9.x, or MariaDB 10.11, HAProxy, promtool and three name servers on a machine that carries none: Debian's
+//! packages unpacked into a folder of their own, run through the folder's own loader, beside the system and never into it.
 //! MySQL is in sid only; MariaDB 10.11, HAProxy 2.6, Prometheus 2.42, NSD 4.6, Knot 3.2 and BIND 9.18 are in bookworm.
 //!
 //! apt resolves the whole closure against an empty package status, with its own state, cache and

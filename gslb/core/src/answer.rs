@@ -368,7 +368,9 @@ fn at_node<'a>(
     let exists = steering.is_some() || !node.rrsets.is_empty();
     if question.record_type == RecordType::ANY && exists {
         answer.records(snapshot.any());
-    } else if let Some(parent) = parent(snapshot, node).filter(|_| question.record_type == RecordType::DS) {
+    } else if question.record_type == RecordType::DS
+        && let Some(parent) = parent(snapshot, node)
+    {
         match (parent.cut, &parent.ds) {
             (Some(cut), _) => return referred(answer, snapshot, cut),
             (None, Some(ds)) => _ = answer.records(ds),

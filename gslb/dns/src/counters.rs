@@ -6,10 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::wire::Reply;
-
-/// RFC 7873 §8.
-const BADCOOKIE: u16 = 23;
+use crate::wire::{Reply, rcode};
 
 /// RCODEs told apart: the 16 of the header, then BADVERS and BADCOOKIE.
 pub const RCODES: usize = 18;
@@ -45,7 +42,8 @@ impl Tally {
             Reply::Dropped => self.dropped += 1,
             Reply::Limited => self.limited += 1,
             Reply::Sent { rcode, truncated, all_down_open, .. } => {
-                self.rcodes[if rcode == BADCOOKIE { RCODES - 1 } else { usize::from(rcode) }] += 1;
+                let last = RCODES - 1;
+                self.rcodes[if rcode == rcode::BADCOOKIE { last } else { usize::from(rcode).min(last) }] += 1;
                 self.truncated += u64::from(truncated);
                 self.all_down_open += u64::from(all_down_open);
             }

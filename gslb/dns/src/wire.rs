@@ -9,14 +9,13 @@
 //!   speak (RFC 6891 §6.1.3); the question is echoed with its case wherever it could be read.
 //! - OPT in the response exactly when it was in the query (RFC 6891 §7), never an unknown option.
 //!
-//! Invariants: a response is never longer than the limit of its transport; a response that does not fit is
-//! sent empty with TC (all or nothing), so that nobody acts on half an answer.
-//!
 //! - With an OPT also: a cookie for whoever sent one (RFC 7873), the node's name where it is asked for (RFC 5001), how
 //!   long a connection may be idle (RFC 7828), why an answer is not what was wished for (RFC 8914), and within TLS padding
 //!   (RFC 7830).
-//!
 //! - By UDP so much to one network and no more, where a limit is set (`limit`).
+//!
+//! Invariants: a response is never longer than the limit of its transport; a response that does not fit is
+//! sent empty with TC (all or nothing), so that nobody acts on half an answer.
 //!
 //! Deliberately absent: TSIG (issue D).
 
@@ -28,9 +27,8 @@ mod write;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use model::Timestamp;
-
 use gslb_core::{CLASS_IN, Client, NameBuf, Question, RecordType, Snapshot, answer};
+use model::Timestamp;
 
 use cookie::Keys;
 use limit::{Limited, Limiter};
@@ -136,13 +134,29 @@ impl Default for Scratch {
 }
 
 /// RCODEs beside `gslb_core::Rcode`'s.
-mod rcode {
-    pub(super) const FORMERR: u16 = 1;
-    pub(super) const NOTIMP: u16 = 4;
+pub(crate) mod rcode {
+    pub(crate) const FORMERR: u16 = 1;
+    pub(crate) const NOTIMP: u16 = 4;
     /// RFC 6891 §9: in twelve bits, the upper eight in the OPT.
-    pub(super) const BADVERS: u16 = 16;
-    /// RFC 7873 §5.2.3.
-    pub(super) const BADCOOKIE: u16 = 23;
+    pub(crate) const BADVERS: u16 = 16;
+    /// RFC 7873 §8.
+    pub(crate) const BADCOOKIE: u16 = 23;
+}
+
+/// EDNS option codes that are read or written; all others are ignored (RFC 6891 §6.1.2).
+mod option {
+    /// RFC 5001 §2.1.
+    pub(super) const NSID: u16 = 3;
+    /// RFC 7871 §6.
+    pub(super) const SUBNET: u16 = 8;
+    /// RFC 7873 §4.
+    pub(super) const COOKIE: u16 = 10;
+    /// RFC 7828 §3.1.
+    pub(super) const KEEPALIVE: u16 = 11;
+    /// RFC 7830 §3.
+    pub(super) const PADDING: u16 = 12;
+    /// RFC 8914 §2.
+    pub(super) const ERROR: u16 = 15;
 }
 
 /// Reads `packet`, answers it from `snapshot` and writes the response to `out`, which must hold at least

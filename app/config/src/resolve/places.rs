@@ -226,12 +226,8 @@ fn node(
     );
     let dns: Vec<SocketAddr> = match &node.dns {
         Some(listeners) => {
-            let claim = |listener: &At<SocketAddr>| {
-                // A wildcard listens on the node's own address among others.
-                let ip = if listener.value.ip().is_unspecified() { *address } else { listener.value.ip() };
-                let socket = SocketAddr::new(ip, listener.value.port());
-                sockets.claim(socket, format!("the DNS of node {name:?}"), &listener.place, problems);
-                listener.value
+            let claim = |listener| {
+                claim_listener(listener, *address, format!("the DNS of node {name:?}"), sockets, problems)
             };
             listeners.value.iter().map(claim).collect()
         }
@@ -243,9 +239,8 @@ fn node(
     };
     let mut dns_tls = Vec::new();
     for listener in node.dns_tls.iter().flat_map(|listeners| &listeners.value) {
-        let ip = if listener.value.ip().is_unspecified() { *address } else { listener.value.ip() };
-        let socket = SocketAddr::new(ip, listener.value.port());
-        sockets.claim(socket, format!("the DNS over TLS of node {name:?}"), &listener.place, problems);
+        let whose = format!("the DNS over TLS of node {name:?}");
+        dns_tls.push(claim_listener(listener, *address, whose, sockets, problems));
         if !shows {
             problems.add(
                 &listener.place,
@@ -253,9 +248,21 @@ fn node(
                 "add `tls: {certificate: FILE, key: FILE}` under zone",
             );
         }
-        dns_tls.push(listener.value);
     }
     Some(Node { id: id.value.clone(), site: site?, address: *address, peer_port, api_port, dns, dns_tls })
+}
+
+/// A wildcard listens on the node's own address among others.
+fn claim_listener(
+    listener: &At<SocketAddr>,
+    address: IpAddr,
+    whose: String,
+    sockets: &mut Sockets,
+    problems: &mut Problems,
+) -> SocketAddr {
+    let ip = if listener.value.ip().is_unspecified() { address } else { listener.value.ip() };
+    sockets.claim(SocketAddr::new(ip, listener.value.port()), whose, &listener.place, problems);
+    listener.value
 }
 
 fn count_votes(

@@ -4,22 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gslb_core::{Question, RecordType};
 
-use super::HEADER;
 use super::cookie::is_cookie;
-
-/// EDNS option codes that are read; all others are ignored (RFC 6891 §6.1.2).
-mod option {
-    /// RFC 5001 §2.1.
-    pub(super) const NSID: u16 = 3;
-    /// RFC 7871 §6.
-    pub(super) const SUBNET: u16 = 8;
-    /// RFC 7873 §4.
-    pub(super) const COOKIE: u16 = 10;
-    /// RFC 7828 §3.1.
-    pub(super) const KEEPALIVE: u16 = 11;
-    /// RFC 7830 §3.
-    pub(super) const PADDING: u16 = 12;
-}
+use super::{HEADER, option};
 
 /// What of a query's header is copied to the response.
 #[derive(Debug, Clone, Copy)]

@@ -4,22 +4,12 @@ use gslb_core::{Answer, Authority, CLASS_IN, Link, RecordType, Rrset, Why};
 
 use super::cookie::WHOLE;
 use super::parse::{Edns, Header};
-use super::{HEADER, Reply, UDP_MAX, rcode};
+use super::{HEADER, Reply, UDP_MAX, option, rcode};
 
 /// Octets of a record before its data when the owner is a pointer.
 const RECORD_HEADER: usize = 12;
 /// Answers within TLS are a multiple of this long, RFC 8467 §4.1.
 const PADDED_TO: usize = 468;
-
-/// Option codes: RFC 5001, 7871, 7873, 7828, 7830 and 8914.
-mod option {
-    pub(super) const NSID: u16 = 3;
-    pub(super) const SUBNET: u16 = 8;
-    pub(super) const COOKIE: u16 = 10;
-    pub(super) const KEEPALIVE: u16 = 11;
-    pub(super) const PADDING: u16 = 12;
-    pub(super) const ERROR: u16 = 15;
-}
 
 /// What the OPT of an answer holds.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,13 +41,8 @@ pub(super) fn error(
     edns: Option<&Edns<'_>>,
     rcode: u16,
 ) -> Reply {
-    let mut writer = Writer { out, at: HEADER };
-    writer.put(question).expect("a question fits every limit");
-    let counts = Counts { question: u16::from(!question.is_empty()), ..Counts::default() };
     // RFC 7871 §7.1.2: the option that made the query malformed is not sent back.
-    let length = finish(writer, header, counts, 0, rcode, edns, &Extras::default())
-        .expect("an empty response fits every limit");
-    Reply::Sent { length, rcode, truncated: false, all_down_open: false }
+    bare(out, header, question, edns, &Extras::default(), 0, rcode)
 }
 
 /// Writes a response for a client to come another way: with the cookie that is in it, where it has sent one, or by TCP.
@@ -69,20 +54,30 @@ pub(super) fn short(
     extras: &Extras<'_>,
 ) -> Reply {
     let (bits, rcode) = if extras.cookie.is_some() { (0, rcode::BADCOOKIE) } else { (TC, 0) };
-    let mut writer = Writer { out, at: HEADER };
-    writer.put(question).expect("a question fits every limit");
-    let counts = Counts { question: 1, ..Counts::default() };
-    let length = finish(writer, header, counts, bits, rcode, edns, extras);
-    let length = length.expect("an empty response fits every limit");
-    Reply::Sent { length, rcode, truncated: bits == TC, all_down_open: false }
+    bare(out, header, question, edns, extras, bits, rcode)
 }
 
 /// Writes a response to no question.
 pub(super) fn empty(out: &mut [u8], header: &Header, edns: &Edns<'_>, extras: &Extras<'_>) -> Reply {
-    let writer = Writer { out, at: HEADER };
-    let length = finish(writer, header, Counts::default(), 0, 0, Some(edns), extras);
+    bare(out, header, &[], Some(edns), extras, 0, 0)
+}
+
+/// The question, where there is one, and the OPT: at most 271 and 203 octets, which fit every limit.
+fn bare(
+    out: &mut [u8],
+    header: &Header,
+    question: &[u8],
+    edns: Option<&Edns<'_>>,
+    extras: &Extras<'_>,
+    bits: u8,
+    rcode: u16,
+) -> Reply {
+    let mut writer = Writer { out, at: HEADER };
+    writer.put(question).expect("a question fits every limit");
+    let counts = Counts { question: u16::from(!question.is_empty()), ..Counts::default() };
+    let length = finish(writer, header, counts, bits, rcode, edns, extras);
     let length = length.expect("an empty response fits every limit");
-    Reply::Sent { length, rcode: 0, truncated: false, all_down_open: false }
+    Reply::Sent { length, rcode, truncated: bits & TC != 0, all_down_open: false }
 }
 
 /// Writes `answer`, or nothing but TC where it does not fit `out`.
@@ -96,18 +91,16 @@ pub(super) fn answer(
 ) -> Reply {
     let rcode = u16::from(answer.rcode.number());
     let bits = if answer.authoritative { AA } else { 0 };
-    let whole = whole(&mut *out, header, question, edns, answer, extras, bits);
-    let (length, truncated) = match whole {
-        Some(length) => (length, false),
-        None => {
-            let mut writer = Writer { out, at: HEADER };
-            writer.put(question).expect("a question fits every limit");
-            let counts = Counts { question: 1, ..Counts::default() };
-            let length = finish(writer, header, counts, bits | TC, rcode, edns, extras);
-            (length.expect("an empty response fits every limit"), true)
-        }
-    };
-    Reply::Sent { length, rcode, truncated, all_down_open: answer.why == Some(Why::AllDownOpen) }
+    let all_down_open = answer.why == Some(Why::AllDownOpen);
+    match whole(&mut *out, header, question, edns, answer, extras, bits) {
+        Some(length) => Reply::Sent { length, rcode, truncated: false, all_down_open },
+        None => match bare(out, header, question, edns, extras, bits | TC, rcode) {
+            Reply::Sent { length, rcode, truncated, .. } => {
+                Reply::Sent { length, rcode, truncated, all_down_open }
+            }
+            other => other,
+        },
+    }
 }
 
 /// The whole response; `None` when it does not fit.
